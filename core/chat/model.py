@@ -1,0 +1,149 @@
+"""Conversations and their messages. A message never changes once it is created.
+
+An answer that is still being written is a `generating` message with a lease: it is not yet created in that sense. It becomes `complete`,
+`stopped`, `failed` or `interrupted` exactly once, and from then on nothing changes it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from core.errors import BadInput, IllegalStep
+from core.ids import is_id
+from core.inference import Usage
+from core.rag.model import RAGQuery, Source
+
+MAX_MESSAGE_BYTES = 256 * 1024
+
+
+class MessageStatus(StrEnum):
+    """How far a message has come; every state but GENERATING is final."""
+
+    GENERATING = "generating"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing may change any more."""
+        return self is not MessageStatus.GENERATING
+
+    def to(self, status: "MessageStatus") -> "MessageStatus":
+        """The next state. Raises: IllegalStep out of a final state, or back to generating."""
+        if self.final or status is MessageStatus.GENERATING:
+            raise IllegalStep(f"A message can't go from {self} to {status}.")
+        return status
+
+
+@dataclass(frozen=True, slots=True)
+class MessageContent:
+    """What is said, and how many tokens it is (0 where nobody counted)."""
+
+    text: str
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises: BadInput if the text is larger than a message may be."""
+        if len(self.text.encode()) > MAX_MESSAGE_BYTES:
+            raise BadInput(
+                f"A message may have at most {MAX_MESSAGE_BYTES // 1024} KB of text.",
+                hint="Put long text into a document and ask about it.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of an answer went, in milliseconds; None where a part didn't happen or isn't known."""
+
+    queue_ms: float | None = None
+    retrieval_ms: float | None = None
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageMetadata:
+    """What an answer cost and what it rests on. `rag_sources` are chunk ids; `sources` is what was shown for them."""
+
+    tokens_used: int = 0
+    latency_ms: float = 0.0
+    rag_sources: tuple[str, ...] = ()
+    model_used: str = ""
+    sources: tuple[Source, ...] = ()
+    retrieval: Mapping[str, object] | None = None
+    """The stages of the retrieval: ranks, scores and milliseconds, as JSON."""
+    timing: Timing = field(default_factory=Timing)
+    usage: Usage | None = None
+    error: str = ""
+    continues: str = ""
+    """The id of the interrupted answer that this one goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of one conversation."""
+
+    id: str
+    conversation_id: str
+    session_id: str
+    user_id: str
+    role: Literal["user", "assistant", "system"]
+    content: str
+    created_at: datetime
+    metadata: MessageMetadata = field(default_factory=MessageMetadata)
+    status: MessageStatus = MessageStatus.COMPLETE
+    reply_to: str = ""
+    """The user message that an assistant message answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A thread of messages; it has at least one. `messages` may be a page of them."""
+
+    id: str
+    user_id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    messages: tuple[ChatMessage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    """What a client sends: ids of its own making, so that sending again is safe.
+
+    collections: names; empty means that no documents are read.   rag: the retrieval's depth, if it is not the usual one.
+    history: earlier messages that the client holds itself (OpenAI clients do); None means the stored conversation.
+    """
+
+    conversation_id: str
+    message_id: str
+    content: MessageContent
+    collections: tuple[str, ...] = ()
+    rag: RAGQuery | None = None
+    model: str = "default"
+    max_tokens: int | None = None
+    temperature: float | None = None
+    history: tuple[tuple[Literal["system", "user", "assistant"], str], ...] | None = None
+    continues: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises: BadInput if an id isn't a UUID or the text is empty."""
+        for name, value in (("conversation_id", self.conversation_id), ("message_id", self.message_id)):
+            if not is_id(value):
+                raise BadInput(f"{name} must be a UUID in lower case, not {value[:60]!r}.", hint="Make a new UUIDv7 for each.")
+        if not self.content.text.strip():
+            raise BadInput("The message is empty.", hint="Write something first.")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The text of an answer so far; keeps its lease alive."""
+
+    message_id: str
+    text: str
+    lease_until: datetime

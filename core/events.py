@@ -1,0 +1,50 @@
+"""What happened, in the words of the domain; every event is durable before anybody acts on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """Every event there is, in the past tense."""
+
+    USER_LOGIN = "UserLogin"
+    SESSION_CREATED = "SessionCreated"
+    MESSAGE_RECEIVED = "MessageReceived"
+    RAG_QUERY_EXECUTED = "RAGQueryExecuted"
+    INFERENCE_REQUESTED = "InferenceRequested"
+    RESPONSE_GENERATED = "ResponseGenerated"
+    MESSAGE_STORED = "MessageStored"
+
+
+CHAT_ORDER = (
+    EventType.USER_LOGIN,
+    EventType.SESSION_CREATED,
+    EventType.MESSAGE_RECEIVED,
+    EventType.RAG_QUERY_EXECUTED,
+    EventType.INFERENCE_REQUESTED,
+    EventType.RESPONSE_GENERATED,
+    EventType.MESSAGE_STORED,
+)
+"""The order inside one chat turn; RAGQueryExecuted only when documents are on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `aggregate_id` is what it happened to (a conversation, a session); `data` is JSON."""
+
+    id: str
+    type: EventType
+    user_id: str
+    aggregate_id: str
+    at: datetime
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event at its place in the log; `seq` grows by at least one from event to event."""
+
+    seq: int
+    event: Event

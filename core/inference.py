@@ -1,0 +1,151 @@
+"""What is asked of a model and what comes back; knows no model, no server and no wire format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""(n, d) float32, one row per text, unit length."""
+
+Vector: TypeAlias = NDArray[np.float32]
+"""(d,) float32, unit length."""
+
+
+class Service(StrEnum):
+    """What a model can be asked to do."""
+
+    LLM = "llm"
+    STT = "stt"
+    TTS = "tts"
+    EMBEDDINGS = "embeddings"
+    RERANKER = "reranker"
+
+
+class Priority(StrEnum):
+    """The lane a request waits in; it comes from `User.premium`, never from the client's input."""
+
+    STANDARD = "standard"
+    PREMIUM = "premium"
+
+
+class Grounding(StrEnum):
+    """How a model may answer from documents."""
+
+    EXTRACTIVE = "extractive"
+    """Too small to be trusted with its own words: the answer is quoted sentences."""
+    GENERATIVE = "generative"
+    """Answers in its own words from a grounded prompt; its citations are checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the rest of the house needs to know it."""
+
+    id: str
+    service: Service
+    grounding: Grounding = Grounding.GENERATIVE
+    context_tokens: int | None = None
+    """Prompt and answer together; None when the server does not say."""
+    useful_context_tokens: int | None = None
+    """How much of the context is worth filling; small models get worse long before it is full."""
+    dimensions: int | None = None
+    """The length of its vectors (embeddings only)."""
+    relevance_threshold: float | None = None
+    """The score below which a passage does not answer the question; the scale is the model's own. None: no such score is known."""
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """One thing asked of a model, as it waits in a lane."""
+
+    id: str
+    service: Service
+    input: str | bytes
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    priority: Priority = Priority.STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResponse:
+    """The one answer to a request. `metadata` has model, latency_ms and, where it applies, tokens."""
+
+    id: str
+    request_id: str
+    output: str | bytes | tuple[float, ...]
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingVector:
+    """What a text means, as a direction."""
+
+    values: tuple[float, ...]
+    model: str
+    dimensions: int
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError if the number of values is not `dimensions`."""
+        if len(self.values) != self.dimensions:
+            raise ValueError(f"{self.model} promises {self.dimensions} dimensions, the vector has {len(self.values)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one chunk."""
+
+    chunk_id: str
+    vector: EmbeddingVector
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. `estimated`: the server did not say, the deltas were counted."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a model is asked: the lane, and an opaque key that keeps users apart inside it."""
+
+    user_key: str = ""
+    priority: Priority = Priority.STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of an answer; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of an answer, exactly once and last. `finish_reason`: stop or length; `queue_ms`: the wait for a place, where known."""
+
+    usage: Usage
+    finish_reason: str = "stop"
+    queue_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors for a list of texts, in its order, and the model that made them."""
+
+    vectors: Vectors
+    model: str

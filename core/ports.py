@@ -1,0 +1,279 @@
+"""Every seam of the house: what the contexts need from outside, said in their own words.
+
+An adapter of each lives in `core/adapters/` (stores) or `inference/client.py` (models). The docstrings carry the meaning of every number;
+`tests/contract/` holds every adapter to them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from core.chat.model import ChatMessage, Checkpoint, Conversation
+    from core.events import Event, RecordedEvent
+    from core.inference import Caller, Done, Embedded, Message, Model, TextDelta, Vector
+    from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, ParsedDocument
+    from core.records import DeleteReceipt, Page
+    from core.users.model import ApiKey, Session, User
+
+
+class ChatModel(Protocol):
+    """Thinks: turns a prompt into an answer, piece by piece."""
+
+    async def info(self) -> Model:
+        """What is known of the configured model. Raises: ServiceError, ModelError."""
+
+    def stream(
+        self, messages: Sequence[Message], *, caller: Caller, model: str = "default", max_tokens: int | None = None, temperature: float | None = None
+    ) -> AsyncIterator[TextDelta | Done]:
+        """The answer: deltas as they come, then exactly one Done. Leaving the iterator stops the model.
+
+        max_tokens: of the answer; None leaves it to the server.   temperature: 0 and up.
+        Raises: TooLong if the prompt does not fit; ServiceUnavailable, ServiceTimeout, ServiceBusy, ModelMissing (also in mid-answer).
+        """
+
+    async def models(self) -> Sequence[Model]:
+        """The chat models that may be named in `stream`."""
+
+
+class Embedder(Protocol):
+    """Turns texts into directions, so that near means alike."""
+
+    async def info(self) -> Model:
+        """The configured model, with its dimensions. Raises: ServiceError, ModelError."""
+
+    async def embed(self, texts: Sequence[str], kind: Literal["query", "document"], *, caller: Caller) -> Embedded:
+        """Unit vectors, one per text, in order; [] gives (0, d). Raises: ServiceError, ModelError, WrongShape."""
+
+
+class Reranker(Protocol):
+    """Reads question and passage together and says how well one answers the other."""
+
+    async def info(self) -> Model:
+        """The configured model and its relevance threshold."""
+
+    async def rerank(self, query: str, documents: Sequence[str], *, caller: Caller) -> Sequence[float]:
+        """A score per document, in the documents' order; higher is better, the scale is the model's own. Raises: ServiceError, ModelError."""
+
+
+class Accounts(Protocol):
+    """Keeps users, their password hashes and API keys."""
+
+    async def add(self, user: User, password_hash: str | None) -> None:
+        """Raises: AlreadyThere if the name is taken (case does not count)."""
+
+    async def add_first(self, user: User, password_hash: str) -> None:
+        """Adds the admin of an empty house. Raises: NotAllowed once there is any user."""
+
+    async def get(self, user_id: str) -> User:
+        """Raises: NotFound."""
+
+    async def named(self, username: str) -> tuple[User, str | None]:
+        """The user of that name (case does not count) and the password hash. Raises: NotFound."""
+
+    async def save(self, user: User, password_hash: str | None = None) -> None:
+        """Replaces what is known of a user; the password only if one is given. Raises: NotFound."""
+
+    async def everyone(self, limit: int, cursor: str = "") -> Page[User]:
+        """All users by name."""
+
+    async def add_key(self, key: ApiKey, key_hash: str) -> None:
+        """Keeps a key by its hash."""
+
+    async def by_key(self, key_hash: str) -> tuple[User, ApiKey]:
+        """Whose key that is. Raises: NotFound."""
+
+
+class Sessions(Protocol):
+    """Keeps sessions until they expire; an expired one is absent, whether or not it has been swept."""
+
+    async def open(self, session: Session, token_hash: str, events: Sequence[Event]) -> None:
+        """Keeps a new session, found again by the hash of its secret token, together with its events."""
+
+    async def find(self, token_hash: str, now: datetime) -> Session | None:
+        """The live session with that token, or None."""
+
+    async def touch(self, session: Session) -> None:
+        """Keeps `last_activity`."""
+
+    async def close(self, token_hash: str) -> None:
+        """Forgets a session; nothing happens if it is already gone."""
+
+    async def drop_expired(self, now: datetime) -> int:
+        """Removes what has expired and says how many."""
+
+
+class Conversations(Protocol):
+    """Keeps conversations. Everything is reached through its owner: there is no getter without a user."""
+
+    async def accept(
+        self, conversation: Conversation, question: ChatMessage, answer: ChatMessage, lease_until: datetime, events: Sequence[Event]
+    ) -> ChatMessage | None:
+        """Stores question, placeholder answer and events in one transaction, and the conversation if it is new.
+
+        None: stored now. A message: this turn had been stored before with the same body; this is its answer as it stands.
+        Raises: AlreadyThere if the message id has another body; NotFound if the conversation is somebody else's; NoSpace.
+        """
+
+    async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keeps the text so far of every open answer, in one transaction; final messages are left alone."""
+
+    async def finish(self, answer: ChatMessage, events: Sequence[Event]) -> bool:
+        """Makes a generating answer final, with its events. False if it already was: nothing is changed."""
+
+    async def expire_leases(self, now: datetime, *, everything: bool = False) -> int:
+        """Turns generating answers whose lease is over (all of them, if `everything`) into interrupted ones, text kept; says how many."""
+
+    async def get_for(self, user_id: str, conversation_id: str) -> Conversation:
+        """Without messages. Raises: NotFound, also for somebody else's."""
+
+    async def list_for(self, user_id: str, *, search: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
+        """Latest activity first, without messages. search: words that must all occur in the title or a message."""
+
+    async def messages_for(self, user_id: str, conversation_id: str, *, limit: int = 100, before: str = "") -> Page[ChatMessage]:
+        """The last `limit` messages in their order; the cursor goes towards older ones. Raises: NotFound."""
+
+    async def message_for(self, user_id: str, message_id: str) -> ChatMessage:
+        """Raises: NotFound."""
+
+    async def rename_for(self, user_id: str, conversation_id: str, title: str) -> None:
+        """Raises: NotFound."""
+
+    async def delete_for(self, user_id: str, conversation_id: str) -> DeleteReceipt:
+        """Removes a conversation, its messages and their events. Raises: NotFound."""
+
+    async def drop_before(self, moment: datetime, limit: int) -> int:
+        """Removes at most `limit` messages created before that moment, and conversations that have none left; says how many messages."""
+
+
+class Documents(Protocol):
+    """Keeps collections, documents, chunk rows and ingest jobs. Everything is reached through its owner."""
+
+    async def add_collection(self, collection: Collection) -> None:
+        """Raises: AlreadyThere if the owner has one of that name."""
+
+    async def collection_for(self, user_id: str, name: str) -> Collection:
+        """Raises: NotFound."""
+
+    async def collections_for(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[Collection, Mapping[str, int]]]:
+        """By name, each with its counts: documents, ready, failed, ingesting, chunks, size_bytes."""
+
+    async def delete_collection_for(self, user_id: str, name: str) -> DeleteReceipt:
+        """Removes a collection that has no documents left. Raises: NotFound; IllegalStep if it still has some."""
+
+    async def add_document(self, document: Document, collection: Collection, job: IngestJob) -> tuple[Document, IngestJob]:
+        """Stores a new document with its job; where the same bytes (sha256) are already in the collection, gives those back instead.
+
+        A failed document with the same bytes is queued again.
+        """
+
+    async def document_for(self, user_id: str, document_id: str) -> Document:
+        """With content. Raises: NotFound, also for a tombstone."""
+
+    async def documents_for(self, user_id: str, collection: str, *, limit: int = 50, cursor: str = "") -> Page[Document]:
+        """Newest first, without content. Raises: NotFound for an unknown collection."""
+
+    async def job_for(self, user_id: str, job_id: str) -> IngestJob:
+        """Raises: NotFound."""
+
+    async def jobs_for(self, user_id: str, *, collection: str = "", unfinished: bool = False, limit: int = 50, cursor: str = "") -> Page[IngestJob]:
+        """Newest first."""
+
+    async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
+        """Takes the oldest job that is queued or whose lease is over; None if there is nothing to do."""
+
+    async def report(self, job: IngestJob, lease_until: datetime) -> bool:
+        """Keeps stage, percent and heartbeat. False if the document has been deleted in the meantime: stop working on it."""
+
+    async def store_chunks(self, document: Document, chunks: Sequence[Chunk]) -> None:
+        """Upserts chunk rows with their vectors and full text, all in one transaction; they are not searched before `publish`."""
+
+    async def stored_positions(self, document_id: str, version: int) -> Sequence[int]:
+        """Which chunks of a version are stored already, so that a restarted job goes on where it was."""
+
+    async def publish(self, document: Document, job: IngestJob) -> None:
+        """Makes the version searchable and the job ready, in one transaction; rows of other versions and beyond the last chunk are removed."""
+
+    async def fail(self, job: IngestJob) -> None:
+        """Marks the job and its document failed with the job's error."""
+
+    async def bury_for(self, user_id: str, document_id: str) -> Document:
+        """Writes the tombstone: from now on nothing finds the document. Raises: NotFound."""
+
+    async def buried(self, limit: int) -> Sequence[Document]:
+        """Tombstones whose removal is not finished."""
+
+    async def remove(self, document_id: str) -> DeleteReceipt:
+        """Removes a buried document's rows: chunks, vectors, full text, jobs and the document itself."""
+
+    async def found(self, hits: Sequence[str]) -> Mapping[str, FoundChunk]:
+        """Chunks by id with what an answer says about them; ids that are gone or not ready are left out."""
+
+    async def chunk_for(self, user_id: str, chunk_id: str) -> FoundChunk:
+        """Raises: NotFound."""
+
+
+class ChunkIndex(Protocol):
+    """Finds chunks by meaning and by words, in the collections named and nowhere else. Only ready documents are found."""
+
+    async def nearest(self, collection_ids: Sequence[str], query: Vector, top_k: int) -> list[Hit]:
+        """The chunks whose meaning is nearest, best first.
+
+        query: (d,) float32, unit length.   Hit.score: cosine similarity in [-1, 1].   Fewer come back when there are fewer.
+        Raises: WrongShape if d is not the collections'.
+        """
+
+    async def matching(self, collection_ids: Sequence[str], text: str, top_k: int) -> list[Hit]:
+        """The chunks that share words with `text`, best first by BM25. Hit.score: positive, higher is better, not comparable between queries.
+
+        Any text is safe: quotes, operators and symbols are words or nothing. A text without a usable word gives [].
+        """
+
+    async def size(self, collection_ids: Sequence[str]) -> int:
+        """How many chunks can be found there."""
+
+
+class ObjectStore(Protocol):
+    """Keeps bytes under `s3://bucket/key` uris. What `put` returned from is on the disk."""
+
+    async def put(self, key: str, content: bytes | Path) -> str:
+        """Stores the bytes (or a file's) under a relative key and gives the uri; the same key is replaced whole, never in part. Raises: NoSpace, BadInput."""
+
+    async def get(self, uri: str) -> bytes:
+        """Raises: NotFound."""
+
+    async def local_path(self, uri: str) -> Path:
+        """The object as a readable file, fetched first where it is elsewhere. Raises: NotFound."""
+
+    async def drop(self, uri: str) -> bool:
+        """Removes it; False if it was not there."""
+
+    async def exists(self, uri: str) -> bool:
+        """Whether it is there."""
+
+
+class EventLog(Protocol):
+    """The durable stream of what happened."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here."""
+
+    async def read(self, after_seq: int = 0, *, limit: int = 100, aggregate_id: str = "", user_id: str = "") -> Sequence[RecordedEvent]:
+        """The events after that place, in order."""
+
+    async def record(self, limit: int = 100) -> int:
+        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many."""
+
+
+class Parser(Protocol):
+    """Reads files, somewhere a hostile one can do no harm."""
+
+    async def parse(self, path: Path, filename: str) -> ParsedDocument:
+        """The text of a file, in sections. The bytes decide the type; the name only breaks ties.
+
+        Raises: Unreadable with a sentence for empty, encrypted, broken or unsupported files; TooLong past a limit; ServiceTimeout.
+        """

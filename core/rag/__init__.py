@@ -1,0 +1,1 @@
+"""Documents: taking them in, cutting them, finding the passage that answers."""

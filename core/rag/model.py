@@ -1,0 +1,259 @@
+"""Collections, documents, their chunks, and what a search over them asks and gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from core.errors import BadInput, WrongShape
+from core.inference import Vector
+
+MAX_TOP_K = 50
+OVER_FETCH = 30
+"""How many candidates each ranking hands to the fusion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of documents of one owner. It pins what its chunks were made with; a mismatch is refused, never answered with nothing."""
+
+    id: str
+    owner_id: str
+    name: str
+    embedding_model: str
+    dimensions: int
+    chunker: str
+    created_at: datetime
+    version: int = 1
+
+    def check(self, dimensions: int, model: str) -> None:
+        """Raises: WrongShape if vectors of `model` don't belong into this collection."""
+        if dimensions != self.dimensions or model != self.embedding_model:
+            raise WrongShape(
+                f"The collection {self.name!r} holds vectors of {self.embedding_model} ({self.dimensions} dimensions), "
+                f"but the embeddings service answers with {model} ({dimensions}).",
+                hint=f"Point HEARTH_EMBEDDINGS_URL back at {self.embedding_model}, or make a new collection and add the documents again.",
+            )
+
+
+class DocumentStatus(StrEnum):
+    """Only READY documents are searched."""
+
+    INGESTING = "ingesting"
+    READY = "ready"
+    FAILED = "failed"
+    DELETED = "deleted"
+    """A tombstone: not found by anything, its rows are going."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file somebody put into a collection. `content` is its text ("" in lists); the original lies at `uri` (s3://)."""
+
+    id: str
+    collection: str
+    title: str
+    content: str
+    source_url: str
+    ingested_at: datetime | None
+    owner_id: str = ""
+    status: DocumentStatus = DocumentStatus.INGESTING
+    version: int = 1
+    sha256: str = ""
+    media_type: str = ""
+    size_bytes: int = 0
+    uri: str = ""
+    chunks: int = 0
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkMetadata:
+    """Where a chunk stands: `position` counts from 0 in its document, `page` from 1 where there are pages.
+
+    `start` and `end` are offsets into the document's content; `heading` is the path of headings above it.
+    """
+
+    position: int
+    page: int | None = None
+    heading: str = ""
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of exactly one document, with its meaning as a vector of the collection's size (None where it isn't loaded)."""
+
+    id: str
+    document_id: str
+    content: str
+    embedding: Vector | None
+    metadata: ChunkMetadata
+
+
+class IngestStage(StrEnum):
+    """How far a document has come. QUEUED is not stalled: `heartbeat_at` tells."""
+
+    QUEUED = "queued"
+    PARSING = "parsing"
+    EMBEDDING = "embedding"
+    STORING = "storing"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestJob:
+    """The way of one document version from upload to ready."""
+
+    id: str
+    document_id: str
+    owner_id: str
+    collection: str
+    title: str
+    stage: IngestStage
+    percent: float
+    error: str = ""
+    attempts: int = 0
+    created_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.stage in (IngestStage.READY, IngestStage.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A stretch of text under one heading path; what chunking works on. `page` counts from 1."""
+
+    text: str
+    heading: str = ""
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """What a parser made of a file: its title (may be ""), media type and sections in reading order."""
+
+    title: str
+    media_type: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RAGQuery:
+    """A question to a collection."""
+
+    query: str
+    collection: str
+    top_k: int = 5
+    rerank: bool = True
+    rerank_top_k: int = 3
+
+    def __post_init__(self) -> None:
+        """Raises: BadInput if a depth is out of range."""
+        if not 1 <= self.top_k <= MAX_TOP_K:
+            raise BadInput(f"top_k must be between 1 and {MAX_TOP_K}, not {self.top_k}.")
+        if not 1 <= self.rerank_top_k <= self.top_k:
+            raise BadInput(f"rerank_top_k must be between 1 and top_k ({self.top_k}), not {self.rerank_top_k}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that a ranking found. `score` is on the ranking's own scale, higher is better."""
+
+    chunk_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """How one chunk fared in every stage: rank counts from 1, None where the stage didn't see it."""
+
+    chunk_id: str
+    document_id: str
+    title: str
+    dense_rank: int | None = None
+    dense_score: float | None = None
+    lexical_rank: int | None = None
+    lexical_score: float | None = None
+    fused_rank: int | None = None
+    fused_score: float | None = None
+    rerank_rank: int | None = None
+    rerank_score: float | None = None
+    returned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalTrace:
+    """What a retrieval did: every candidate through every stage, and the milliseconds of each stage."""
+
+    query: str
+    collections: tuple[str, ...]
+    considered: int
+    """Searchable chunks in those collections."""
+    returned: int
+    candidates: tuple[Candidate, ...]
+    ms: Mapping[str, float]
+    best_score: float | None
+    """The best final score, also when it was too low to be used."""
+    threshold: float | None
+    degraded: str = ""
+    """A sentence if a stage failed and was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChunk:
+    """A chunk as an answer needs it: with the names of where it comes from."""
+
+    chunk: Chunk
+    title: str
+    collection: str
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RAGResult:
+    """What a search found, best first; `scores` goes with `chunks`."""
+
+    chunks: tuple[FoundChunk, ...]
+    scores: tuple[float, ...]
+    reranked: bool
+    trace: RetrievalTrace
+
+    @property
+    def relevant(self) -> bool:
+        """Whether anything was found that may answer."""
+        return bool(self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class RAGContext:
+    """What a prompt is grounded in."""
+
+    chunks: tuple[FoundChunk, ...]
+    scores: tuple[float, ...]
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A numbered citation as it is shown and stored: the passage, where it stands, and the quoted words (a part of the passage)."""
+
+    number: int
+    chunk_id: str
+    document_id: str
+    title: str
+    page: int | None
+    position: int
+    quote: str
+    score: float
+    passage: str = ""
+    heading: str = ""
+    start: int = 0
+    end: int = 0
+    verified: bool = True
+    """Whether the quote stands word for word in the passage."""

@@ -1,0 +1,28 @@
+"""What every store gives back: a page of a long list, and the receipt of a delete."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReceipt:
+    """What a delete removed, by kind, and what a count afterwards still found (0 everywhere, or the delete failed)."""
+
+    removed: Mapping[str, int]
+    left: Mapping[str, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left anywhere."""
+        return not any(self.left.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list. `next_cursor` asks for the rest; "" at the end."""
+
+    items: Sequence[T]
+    next_cursor: str = ""

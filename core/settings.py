@@ -1,0 +1,171 @@
+"""Every setting, read once at the start from the environment; nothing else in the house reads it.
+
+The docstring under a field is its description: `hearth settings` and docs/settings.md print it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.errors import SettingsError
+
+PREFIX = "HEARTH_"
+INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON", "HEARTH_BENCH_REFERENCE"})
+"""Names with the prefix that are not settings: the parent process, the tests and the Makefile use them."""
+
+
+def default_home() -> Path:
+    """Where everything is kept unless told otherwise: ~/.hearth."""
+    return Path.home() / ".hearth"
+
+
+class Settings(BaseSettings):
+    """What can be set. Every field is also the variable HEARTH_<FIELD>; no URL means embedded, with no server."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+    home: Path = Field(default_factory=default_home)
+    """The folder that holds the database, the uploaded originals and the fetched models."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Anything but loopback makes Hearth reachable from other machines."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The port to listen on; 0 takes a free one."""
+    log_level: str = "warning"
+    """How much the log says: debug, info, warning or error."""
+
+    records_url: str = ""
+    """Where users, conversations and documents are kept. Empty: SQLite in the home folder."""
+    objects_url: str = ""
+    """Where originals are kept. Empty: a folder in the home folder."""
+
+    llm_url: str = ""
+    """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. Empty: the local inference process."""
+    llm_api_key: SecretStr = SecretStr("")
+    """The key for the chat model's server; it is sent nowhere else."""
+    llm_model: str = "smollm2-135m"
+    """The chat model of the local inference process, as `hearth models list` names it."""
+    llm_context_tokens: Annotated[int, Field(ge=256)] = 8192
+    """How many tokens of prompt and answer a remote chat model takes; local models know it themselves."""
+    llm_priority: str = "none"
+    """Whether the remote server takes a priority field: none, vllm or sglang."""
+    embeddings_url: str = ""
+    """The embedding model, in the same form as HEARTH_LLM_URL. Empty: the local inference process."""
+    embeddings_api_key: SecretStr = SecretStr("")
+    """The key for the embedding model's server; it is sent nowhere else."""
+    embeddings_model: str = "minilm-l6"
+    """The embedding model of the local inference process."""
+    reranker_url: str = ""
+    """The reranker, in the same form as HEARTH_LLM_URL. Empty: the local inference process. `off`: fused order is final."""
+    reranker_api_key: SecretStr = SecretStr("")
+    """The key for the reranker's server; it is sent nowhere else."""
+    reranker_model: str = "maxsim"
+    """The reranker of the local inference process."""
+    reranker_dialect: str = "jina"
+    """How the remote reranker speaks: jina (also vLLM, Infinity, llama.cpp) or tei."""
+
+    inference_host: str = "127.0.0.1"
+    """The address `hearth inference` listens on when it is started alone."""
+    inference_port: Annotated[int, Field(ge=0, le=65535)] = 8100
+    """The port `hearth inference` listens on when it is started alone."""
+    inference_threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the local models; 0 means all cores but one."""
+    inference_idle_s: Annotated[float, Field(ge=-1)] = -1
+    """Unload a local model after so many idle seconds; -1 never."""
+    inference_queue: Annotated[int, Field(ge=1)] = 256
+    """How many requests may wait for a local model before the next is told that it is busy."""
+    llm_max_tokens: Annotated[int, Field(ge=1)] = 512
+    """The longest answer, in tokens, when the client does not say."""
+
+    upload_max_mb: Annotated[int, Field(ge=1)] = 100
+    """The largest file that may be uploaded, in MB."""
+    parse_timeout_s: Annotated[float, Field(gt=0)] = 120
+    """How long reading one file may take before it is given up, in seconds."""
+    parse_memory_mb: Annotated[int, Field(ge=128)] = 1024
+    """How much memory reading one file may take, in MB."""
+    chunk_chars: Annotated[int, Field(ge=200, le=4000)] = 700
+    """The length of a chunk in characters, for collections made from now on."""
+    ingest_workers: Annotated[int, Field(ge=0, le=8)] = 1
+    """How many documents are taken in at the same time; 0 leaves it to another process."""
+
+    relevance_threshold: float | None = None
+    """The rerank score below which a passage counts as not relevant. Empty: the reranker's own, where one is known."""
+    quote_threshold: float = 0.58
+    """How well a sentence must match before the embedded model quotes it; below it says that nothing relevant was found."""
+
+    session_cookie_secure: bool = False
+    """Send the sign-in cookie over https only. Set it when Hearth stands behind a TLS proxy."""
+    message_retention_days: Annotated[int, Field(ge=1)] = 30
+    """How many days chat messages are kept."""
+    open_answers: Annotated[int, Field(ge=1)] = 200
+    """How many answers may be written at the same time in one process; the next is told that Hearth is busy."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: the environment comes through `read_settings`, as a parameter."""
+        return (init_settings,)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where fetched models lie."""
+        return self.home / "models"
+
+    def local_services(self) -> frozenset[str]:
+        """Which of llm, embeddings and reranker run in the local inference process."""
+        return frozenset(s for s in ("llm", "embeddings", "reranker") if not getattr(self, f"{s}_url"))
+
+
+def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """The settings: what is `given` (flags) before the environment before the defaults.
+
+    Raises: SettingsError for a value that can't be used, and for a name with our prefix that is no setting (a slip would be silent otherwise).
+    """
+    environ = os.environ if environ is None else environ
+    fields = Settings.model_fields
+    values: dict[str, Any] = {}
+    for key, value in environ.items():
+        if not key.startswith(PREFIX) or key in INTERNAL or key.startswith(("HEARTH_TEST_", "HEARTH_TORCH_")):
+            continue
+        name = key.removeprefix(PREFIX).lower()
+        if name not in fields:
+            raise SettingsError(f"{key} is not a setting.", hint="`hearth settings` lists them all.")
+        if value != "":
+            values[name] = value
+    values |= {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        shown = "a secret" if name.endswith("_key") else repr(str(first.get("input"))[:80])
+        raise SettingsError(f"{PREFIX}{name.upper()} has the value {shown}: {first['msg']}.", hint="`hearth settings` says what each one means.") from error
+
+
+def sources(environ: Mapping[str, str], flags: Mapping[str, object]) -> dict[str, str]:
+    """Where each setting's value comes from: flag, environment or default."""
+    where = dict.fromkeys(Settings.model_fields, "default")
+    where |= {n: "environment" for n in where if environ.get(PREFIX + n.upper())}
+    return where | {n: "flag" for n, v in flags.items() if v is not None}
+
+
+def shown(value: object) -> str:
+    """A value as `hearth settings` prints it: secrets masked, also a password inside a URL."""
+    if isinstance(value, SecretStr):
+        return "********" if value.get_secret_value() else ""
+    text = "" if value is None else str(value)
+    if "://" in text:
+        parts = urlsplit(text)
+        if parts.password:
+            return urlunsplit(parts._replace(netloc=f"{parts.username}:********@{parts.hostname}" + (f":{parts.port}" if parts.port else "")))
+    return text

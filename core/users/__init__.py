@@ -1,0 +1,1 @@
+"""Who may use the house, and how the house knows them again."""

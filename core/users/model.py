@@ -1,0 +1,81 @@
+"""Users, their preferences, sessions and API keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from core.errors import NotSignedIn
+from core.inference import Caller, Priority
+
+SESSION_LIFETIME = timedelta(days=7)
+
+
+class Role(StrEnum):
+    """What a user may do beyond their own things."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a user chose once and expects to stay chosen."""
+
+    voice_id: str = ""
+    model_preference: str = "default"
+    enable_rag: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody with a name here. `premium` puts their requests into the premium lane."""
+
+    id: str
+    username: str
+    premium: bool
+    preferences: Preferences
+    created_at: datetime
+    role: Role = Role.USER
+    disabled: bool = False
+
+    @property
+    def caller(self) -> Caller:
+        """This user as the model dispatcher sees them."""
+        return Caller(user_key=self.id, priority=Priority.PREMIUM if self.premium else Priority.STANDARD)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A stretch of time in which a user is known. It lives seven days from its start and is never reopened."""
+
+    id: str
+    user_id: str
+    type: Literal["chat", "voice"]
+    started_at: datetime
+    last_activity: datetime
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def expires_at(self) -> datetime:
+        """Fixed at the start: use does not prolong it."""
+        return self.started_at + SESSION_LIFETIME
+
+    def touched(self, now: datetime) -> "Session":
+        """The session after use at `now`. Raises: NotSignedIn once it has expired."""
+        if now >= self.expires_at:
+            raise NotSignedIn("Your sign-in has expired.", hint="Sign in again; everything you wrote is kept.")
+        return replace(self, last_activity=max(now, self.last_activity))
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key for programs. Only its hash is kept; `prefix` is what a person recognises it by."""
+
+    id: str
+    user_id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    last_used_at: datetime | None = None

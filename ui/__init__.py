@@ -1,0 +1,1 @@
+"""What people and programs touch: the chat page, the API, the command line."""
