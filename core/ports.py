@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from core.chat.model import ChatMessage, Checkpoint, Conversation
+    from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, NewTurn
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Done, Embedded, Message, Model, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, ParsedDocument
@@ -58,6 +58,16 @@ class Reranker(Protocol):
 
     async def rerank(self, query: str, documents: Sequence[str], *, caller: Caller) -> Sequence[float]:
         """A score per document, in the documents' order; higher is better, the scale is the model's own. Raises: ServiceError, ModelError."""
+
+
+class PasswordHasher(Protocol):
+    """Turns a password into something that may be kept; slow on purpose, so it is awaited."""
+
+    async def hash(self, password: str) -> str:
+        """A salted hash."""
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether it fits. Takes as long for None (no such user) as for a real hash."""
 
 
 class Accounts(Protocol):
@@ -110,17 +120,15 @@ class Sessions(Protocol):
 class Conversations(Protocol):
     """Keeps conversations. Everything is reached through its owner: there is no getter without a user."""
 
-    async def accept(
-        self, conversation: Conversation, question: ChatMessage, answer: ChatMessage, lease_until: datetime, events: Sequence[Event]
-    ) -> ChatMessage | None:
+    async def accept(self, turn: NewTurn) -> Accepted:
         """Stores question, placeholder answer and events in one transaction, and the conversation if it is new.
 
-        None: stored now. A message: this turn had been stored before with the same body; this is its answer as it stands.
-        Raises: AlreadyThere if the message id has another body; NotFound if the conversation is somebody else's; NoSpace.
+        A turn whose answer id is there already, with the same question, is not stored again: its answer comes back as it stands.
+        Raises: AlreadyThere if the question's id has another body; NotFound if the conversation is somebody else's; NoSpace.
         """
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Keeps the text so far of every open answer, in one transaction; final messages are left alone."""
+        """Keeps the text so far of every open answer and the events until now, in one transaction; final messages are left alone."""
 
     async def finish(self, answer: ChatMessage, events: Sequence[Event]) -> bool:
         """Makes a generating answer final, with its events. False if it already was: nothing is changed."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from core.errors import BadInput, IllegalStep
+from core.events import Event
 from core.ids import is_id
 from core.inference import Usage
 from core.rag.model import RAGQuery, Source
@@ -141,9 +142,33 @@ class SendMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTurn:
+    """One turn as it is stored before anything is answered. `question` is None where an earlier answer is continued.
+
+    history: how many earlier messages the answer may need; they come back in `Accepted`.
+    """
+
+    conversation: Conversation
+    question: ChatMessage | None
+    answer: ChatMessage
+    lease_until: datetime
+    events: tuple[Event, ...]
+    history: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`stored`: the answer of the same turn sent before, None if this one is new. `history`: the messages before this turn, in their order."""
+
+    stored: ChatMessage | None
+    history: tuple[ChatMessage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The text of an answer so far; keeps its lease alive."""
+    """The text of an answer so far, and what has happened since the last one; keeps its lease alive."""
 
     message_id: str
     text: str
     lease_until: datetime
+    events: tuple[Event, ...] = ()

@@ -1,0 +1,110 @@
+"""Users and API keys in SQL."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from core.adapters.database_sql import SqliteDatabase
+from core.adapters.tables_sql import api_keys, users
+from core.errors import AlreadyThere, NotAllowed, NotFound
+from core.records import Page
+from core.users.model import ApiKey, Preferences, Role, User
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        id=row.id,
+        username=row.username,
+        premium=row.premium,
+        preferences=msgspec.convert(row.preferences, Preferences),
+        created_at=row.created_at,
+        role=Role(row.role),
+        disabled=row.disabled,
+    )
+
+
+def _values(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "username": user.username,
+        "name_key": user.username.casefold(),
+        "role": user.role.value,
+        "premium": user.premium,
+        "disabled": user.disabled,
+        "preferences": user.preferences,
+        "created_at": user.created_at,
+    }
+
+
+class SqlAccounts:
+    """Accounts over a SQL database."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    async def add(self, user: User, password_hash: str | None) -> None:
+        """As the port says."""
+        await self._insert(user, password_hash, first=False)
+
+    async def add_first(self, user: User, password_hash: str) -> None:
+        """As the port says."""
+        await self._insert(user, password_hash, first=True)
+
+    async def _insert(self, user: User, password_hash: str | None, *, first: bool) -> None:
+        def work(connection: Connection) -> None:
+            if first and connection.execute(select(func.count()).select_from(users)).scalar_one():
+                raise NotAllowed("Hearth is set up already.", hint="Sign in, or ask the admin for an account.")
+            connection.execute(insert(users).values(**_values(user), password_hash=password_hash))
+
+        try:
+            await self._database.write(work)
+        except IntegrityError as error:
+            raise AlreadyThere(f"There is already a user named {user.username!r}.", hint="Take another name.") from error
+
+    async def get(self, user_id: str) -> User:
+        """As the port says."""
+        row = await self._database.read(lambda c: c.execute(select(users).where(users.c.id == user_id)).one_or_none())
+        if row is None:
+            raise NotFound("There is no such user.")
+        return _user(row)
+
+    async def named(self, username: str) -> tuple[User, str | None]:
+        """As the port says."""
+        row = await self._database.read(lambda c: c.execute(select(users).where(users.c.name_key == username.casefold())).one_or_none())
+        if row is None:
+            raise NotFound(f"There is no user named {username!r}.", hint="`hearth user list` shows all.")
+        return _user(row), row.password_hash
+
+    async def save(self, user: User, password_hash: str | None = None) -> None:
+        """As the port says."""
+        values = _values(user) | ({"password_hash": password_hash} if password_hash else {})
+        try:
+            changed = await self._database.write(lambda c: c.execute(update(users).where(users.c.id == user.id).values(values)).rowcount)
+        except IntegrityError as error:
+            raise AlreadyThere(f"There is already a user named {user.username!r}.", hint="Take another name.") from error
+        if not changed:
+            raise NotFound("There is no such user.")
+
+    async def everyone(self, limit: int, cursor: str = "") -> Page[User]:
+        """As the port says."""
+        query = select(users).where(users.c.name_key > cursor).order_by(users.c.name_key).limit(limit + 1)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return Page([_user(r) for r in rows[:limit]], rows[limit - 1].name_key if len(rows) > limit else "")
+
+    async def add_key(self, key: ApiKey, key_hash: str) -> None:
+        """As the port says."""
+        values = {"id": key.id, "user_id": key.user_id, "name": key.name, "prefix": key.prefix, "created_at": key.created_at, "key_hash": key_hash}
+        await self._database.write(lambda c: c.execute(insert(api_keys).values(values)))
+
+    async def by_key(self, key_hash: str) -> tuple[User, ApiKey]:
+        """As the port says."""
+        query = select(
+            users, api_keys.c.id.label("key_id"), api_keys.c.name, api_keys.c.prefix, api_keys.c.created_at.label("key_created_at"), api_keys.c.last_used_at
+        )
+        query = query.join(api_keys, api_keys.c.user_id == users.c.id).where(api_keys.c.key_hash == key_hash)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        if row is None:
+            raise NotFound("There is no such key.")
+        return _user(row), ApiKey(row.key_id, row.id, row.name, row.prefix, row.key_created_at, row.last_used_at)

@@ -1,0 +1,149 @@
+"""Search over the chunk rows of SQLite: numpy for meaning, FTS5 for words. Exact, and nothing is built per query.
+
+Each collection's vectors stay in memory as one matrix. A counter in the collection's row says whether chunks came (they are appended) or went
+(the matrix is read again), so that several processes on one database see the same.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select, text
+
+from core.adapters.database_sql import SqliteDatabase
+from core.adapters.documents_sql import scope_word
+from core.adapters.tables_sql import chunks, collections
+from core.errors import WrongShape
+from core.inference import Vector
+from core.rag.model import Hit
+
+MAX_WORDS = 40
+COMMON_SHARE = 0.2
+"""A word that stands in more than this share of the chunks says nothing about which one is meant, and costs the most to rank."""
+COMMON_FROM = 200
+"""Below so many chunks no word counts as common."""
+_WORD = re.compile(r"\w+")
+STOP_WORDS = frozenset(
+    "a an and are as at be been but by can could did do does for from had has have how i if in into is it its may me my of on or our shall she he should so "
+    "such than that the their them then there these they this those to was we were what when where which who whom whose why will with would you your".split()
+)
+
+# bm25 is negative in FTS5, smaller is better; the scope's own weight is 0. The join comes after the cut, because every live chunk has its row.
+BEST = text("""
+    SELECT chunks.id, cost FROM (
+        SELECT rowid, bm25(chunk_text, 0.0, 1.0, 1.0, 1.0) AS cost FROM chunk_text WHERE chunk_text MATCH :match ORDER BY cost, rowid LIMIT :top_k)
+    JOIN chunks ON chunks.n = rowid ORDER BY cost, chunks.n""")
+
+
+@dataclass(slots=True)
+class _Matrix:
+    """The live vectors of one collection, and the counters they were read at."""
+
+    ids: list[str] = field(default_factory=list)
+    rows: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    added_version: int = -1
+    removed_version: int = -1
+
+
+class SqliteChunkIndex:
+    """The embedded chunk index."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self._matrices: dict[str, _Matrix] = {}
+        self._refreshing = asyncio.Lock()
+
+    async def nearest(self, collection_ids: Sequence[str], query: Vector, top_k: int) -> list[Hit]:
+        """As the port says."""
+        await self._refresh(collection_ids)
+        matrices = [self._matrices[c] for c in collection_ids if c in self._matrices and self._matrices[c].ids]
+        for matrix in matrices:
+            if matrix.rows.shape[1] != query.shape[0]:
+                raise WrongShape(
+                    f"The question's vector has {query.shape[0]} dimensions, the collection's have {matrix.rows.shape[1]}.",
+                    hint="Use the embedding model that the collection was made with.",
+                )
+        return await anyio.to_thread.run_sync(_nearest, matrices, query, top_k) if matrices else []
+
+    async def matching(self, collection_ids: Sequence[str], question: str, top_k: int) -> list[Hit]:
+        """As the port says."""
+        words = list(dict.fromkeys(w for w in (m.group().lower() for m in _WORD.finditer(question[:20_000])) if w not in STOP_WORDS))[:MAX_WORDS]
+        if not words or not collection_ids:
+            return []
+        return await self._database.read(lambda c: _matching(c, collection_ids, words, top_k))
+
+    async def size(self, collection_ids: Sequence[str]) -> int:
+        """As the port says."""
+        query = select(func.count()).where(chunks.c.collection_id.in_(list(collection_ids)), chunks.c.live > 0)
+        return await self._database.read(lambda c: c.execute(query).scalar_one())
+
+    async def _refresh(self, collection_ids: Sequence[str]) -> None:
+        """Brings the matrices of these collections to what the database holds now; forgets those of collections that are gone."""
+        async with self._refreshing:
+            fresh = await self._database.read(lambda c: {i: _read_matrix(c, i, self._matrices.get(i, _Matrix())) for i in collection_ids})
+            for collection_id, matrix in fresh.items():
+                if matrix is None:
+                    self._matrices.pop(collection_id, None)
+                else:
+                    self._matrices[collection_id] = matrix
+
+
+def _read_matrix(connection: Connection, collection_id: str, known: _Matrix) -> _Matrix | None:
+    state = connection.execute(
+        select(collections.c.added_version, collections.c.removed_version, collections.c.dimensions).where(collections.c.id == collection_id)
+    ).first()
+    if state is None:
+        return None
+    if state.added_version == known.added_version:
+        return known
+    grown = known.added_version >= state.removed_version and known.added_version >= 0
+    since = known.added_version if grown else 0
+    query = select(chunks.c.id, chunks.c.embedding).where(chunks.c.collection_id == collection_id, chunks.c.live > since).order_by(chunks.c.live, chunks.c.n)
+    rows = connection.execute(query).all()
+    vectors = np.frombuffer(b"".join(row.embedding for row in rows), np.float32).reshape(len(rows), state.dimensions)
+    if grown:
+        return _Matrix(
+            [*known.ids, *(row.id for row in rows)],
+            np.concatenate((known.rows, vectors)) if len(known.rows) else vectors,
+            state.added_version,
+            state.removed_version,
+        )
+    return _Matrix([row.id for row in rows], vectors, state.added_version, state.removed_version)
+
+
+def _nearest(matrices: Sequence[_Matrix], query: Vector, top_k: int) -> list[Hit]:
+    hits: list[Hit] = []
+    for matrix in matrices:
+        scores = matrix.rows @ query
+        best = np.argpartition(scores, -top_k)[-top_k:] if len(scores) > top_k else np.arange(len(scores))
+        hits += [Hit(matrix.ids[i], float(scores[i])) for i in best]
+    hits.sort(key=lambda hit: (-hit.score, hit.chunk_id))
+    return hits[:top_k]
+
+
+def _matching(connection: Connection, collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
+    scope = " OR ".join(f'"{scope_word(c)}"' for c in collection_ids)
+    wanted = " OR ".join(f'"{w}"' for w in _telling(connection, words))
+    match = f"scope : ({scope}) AND {{title heading content}} : ({wanted})"
+    rows = connection.execute(BEST, {"match": match, "top_k": top_k})
+    return [Hit(row.id, -row.cost) for row in rows]
+
+
+def _telling(connection: Connection, words: Sequence[str]) -> Sequence[str]:
+    """The words that are not in almost every chunk; all of them if none is left. Rare words decide a BM25 ranking, common ones only slow it."""
+    total = connection.execute(text("SELECT count(*) FROM chunk_text_docsize")).scalar_one()
+    if total < COMMON_FROM:
+        return words
+    # The tokenizer's stems are the vocabulary's terms; asking it once for each word is cheaper than repeating the stemmer here.
+    rare = [w for w in words if _chunks_with(connection, w, int(total * COMMON_SHARE)) <= total * COMMON_SHARE]
+    return rare or words
+
+
+def _chunks_with(connection: Connection, word: str, enough: int) -> int:
+    """In how many chunks the word stands, counted to a little more than `enough`."""
+    counted = "SELECT count(*) FROM (SELECT 1 FROM chunk_text WHERE chunk_text MATCH :word LIMIT :enough)"
+    return int(connection.execute(text(counted), {"word": f'"{word}"', "enough": enough + 1}).scalar_one())

@@ -1,0 +1,206 @@
+"""SQL behind one door: reads in worker threads, and one writer that commits together what is waiting.
+
+A unit of work is a plain function of a connection, run as a whole in a thread: one hop between loop and thread per transaction instead of one per
+statement (docs/adr/0007). Units that wait while the disk is busy share the next commit; each is its own savepoint, so one that fails takes no other along.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from core.errors import HearthError, NoSpace, ServiceBusy, ServiceUnavailable
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+READERS = 6
+MAX_WAITING = 2000
+BATCH = 128
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns the library's errors into ours, most specific first; a broken constraint passes, because only the caller knows what it means."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except PoolTimeoutError as error:
+        raise ServiceBusy("The database has no connection free.", service="records", hint="Try again in a moment.") from error
+    except DBAPIError as error:
+        text = str(error.orig)
+        if "disk is full" in text or "disk I/O" in text or "readonly" in text or "unable to open" in text:
+            raise NoSpace(
+                "The database can't be written: " + text + ".", hint="Free some space or check the home folder's rights; nothing that was stored is lost."
+            ) from error
+        if "locked" in text or "busy" in text:
+            raise ServiceBusy("The database is busy.", service="records", hint="Try again in a moment.") from error
+        raise ServiceUnavailable(f"The database failed: {text}.", service="records", hint="`hearth doctor` checks it.") from error
+    except SQLAlchemyError as error:
+        raise ServiceUnavailable("The database failed.", service="records", hint="`hearth doctor` checks it.") from error
+
+
+class _Unit:
+    """One unit of work on its way through the writer."""
+
+    def __init__(self, work: Work[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.work, self.loop, self.future = work, loop, loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self, error: BaseException | None = None) -> None:
+        """Tells the waiting task; a caller that has gone is not an error."""
+        self.error = self.error or error
+        self.loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class SqliteDatabase:
+    """One SQLite file in WAL mode. `async with` opens and closes it; `migrate` brings its tables up to date."""
+
+    def __init__(self, url: str, *, home: Path) -> None:
+        """`url` is empty: the file is `<home>/hearth.db`."""
+        self.path = home / "hearth.db"
+        self.writes = 0
+        """Statements that wrote, since the start."""
+        self.commits = 0
+        """Transactions that wrote, since the start."""
+        self._write_engine = self._engine(read=False)
+        self._read_engine = self._engine(read=True)
+        self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._readers = anyio.CapacityLimiter(READERS)
+        self._thread = threading.Thread(target=self._write_loop, name="records-writer", daemon=True)
+
+    def _engine(self, *, read: bool) -> Engine:
+        engine = create_engine(
+            f"sqlite:///{self.path}", pool_size=READERS if read else 1, max_overflow=0, pool_timeout=30, connect_args={"check_same_thread": False}
+        )
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # SQLAlchemy says BEGIN, the driver doesn't
+            cursor = connection.cursor()
+            # FULL: an accepted message survives a power cut. secure_delete: what is deleted is overwritten.
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "busy_timeout=5000",
+                "foreign_keys=ON",
+                "secure_delete=ON",
+                f"query_only={'ON' if read else 'OFF'}",
+            ):
+                cursor.execute("PRAGMA " + pragma)
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A read transaction that turns into a write can't wait for the lock: "database is locked" in spite of busy_timeout.
+            connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+        if not read:
+
+            @event.listens_for(engine, "before_cursor_execute")
+            def count(_conn: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+                if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+                    self.writes += 1
+
+        return engine
+
+    async def __aenter__(self) -> Self:
+        """Opens the file. Raises: NoSpace if it can't be made or written."""
+        with translated():
+            await anyio.to_thread.run_sync(lambda: self._write_engine.connect().close())
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Finishes what is waiting, then closes."""
+        self._units.put(None)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._thread.join)
+        self._read_engine.dispose()
+        self._write_engine.dispose()
+
+    async def migrate(self) -> None:
+        """Brings the tables to the newest form. Raises: ServiceUnavailable if they are newer than this program."""
+        from core.adapters.migrations.run import upgrade  # alembic is needed only here
+
+        with translated():
+            await anyio.to_thread.run_sync(upgrade, self._write_engine)
+
+    async def check(self) -> None:
+        """Asks the database for something. Raises: ServiceError, NoSpace."""
+        await self.read(lambda c: c.exec_driver_sql("SELECT 1 FROM alembic_version").scalar())
+
+    async def read(self, work: Work[T]) -> T:
+        """Runs `work` in a read transaction: one consistent view."""
+
+        def run() -> T:
+            with translated(), self._read_engine.connect() as connection:
+                return work(connection)
+
+        return await anyio.to_thread.run_sync(run, limiter=self._readers)
+
+    async def write(self, work: Work[T]) -> T:
+        """Runs `work` in a write transaction; when this returns it is on the disk.
+
+        Cancelling the caller does not undo what the writer has begun. Raises: what `work` raises; ServiceBusy when too many are waiting; NoSpace.
+        """
+        if self._units.qsize() > MAX_WAITING:
+            raise ServiceBusy("Too many changes are waiting to be stored.", service="records", hint="Try again in a moment.")
+        unit = _Unit(work, asyncio.get_running_loop())
+        self._units.put(unit)
+        with translated():
+            return await unit.future  # type: ignore[no-any-return]
+
+    def _write_loop(self) -> None:
+        while (unit := self._units.get()) is not None:
+            batch, last = [unit], False
+            while len(batch) < BATCH:
+                try:
+                    following = self._units.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    last = True
+                    break
+                batch.append(following)
+            self._commit(batch)
+            if last:
+                return
+
+    def _commit(self, batch: list[_Unit]) -> None:
+        """One transaction for all; a full disk or a lost file fails them all, because none is stored."""
+        try:
+            with self._write_engine.begin() as connection:
+                for unit in batch:
+                    try:
+                        with connection.begin_nested():
+                            unit.result = unit.work(connection)
+                    except (IntegrityError, HearthError) as error:
+                        unit.error = error
+            self.commits += 1
+        except Exception as error:  # noqa: BLE001  the writer must outlive every unit; each caller gets the error
+            for unit in batch:
+                unit.settle(error)
+        else:
+            for unit in batch:
+                unit.settle()

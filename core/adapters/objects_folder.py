@@ -1,0 +1,121 @@
+"""Objects as files: written to a temporary name, synced, renamed, and the folder synced; so an object is there whole or not at all."""
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from core.errors import BadInput, NoSpace, NotFound
+
+BUCKET = "hearth"
+
+
+class FolderObjectStore:
+    """The embedded object store: s3://hearth/<key> lies at <home>/objects/<key>."""
+
+    def __init__(self, url: str, *, home: Path) -> None:
+        """`url` is empty."""
+        self._folder = home / "objects"
+
+    async def __aenter__(self) -> Self:
+        """Makes the folder. Raises: NoSpace if it can't."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise NoSpace("The folder for originals can't be made.", hint="Check the rights of the home folder.") from error
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing to close."""
+
+    async def put(self, key: str, content: bytes | Path) -> str:
+        """As the port says."""
+        target = self._path(key)
+        await anyio.to_thread.run_sync(_store, target, content)
+        return f"s3://{BUCKET}/{key}"
+
+    async def get(self, uri: str) -> bytes:
+        """As the port says."""
+        path = await self.local_path(uri)
+        return await anyio.to_thread.run_sync(path.read_bytes)
+
+    async def local_path(self, uri: str) -> Path:
+        """As the port says."""
+        path = self._path(_key(uri))
+        if not await anyio.to_thread.run_sync(path.is_file):
+            raise NotFound("The original is not there any more.")
+        return path
+
+    async def drop(self, uri: str) -> bool:
+        """As the port says."""
+        path = self._path(_key(uri))
+
+        def remove() -> bool:
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            for folder in path.parents:
+                if folder == self._folder:
+                    break
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break
+            return True
+
+        return await anyio.to_thread.run_sync(remove)
+
+    async def exists(self, uri: str) -> bool:
+        """As the port says."""
+        return await anyio.to_thread.run_sync(self._path(_key(uri)).is_file)
+
+    def _path(self, key: str) -> Path:
+        parts = PurePosixPath(key).parts
+        if not parts or key.startswith("/") or any(p in ("..", ".", "") or "\\" in p or "\0" in p for p in parts):
+            raise BadInput(f"{key[:80]!r} can't be the key of an object.")
+        return self._folder.joinpath(*parts)
+
+
+def _key(uri: str) -> str:
+    prefix = f"s3://{BUCKET}/"
+    if not uri.startswith(prefix):
+        raise NotFound("That object is not in this store.")
+    return uri.removeprefix(prefix)
+
+
+def _store(target: Path, content: bytes | Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                if isinstance(content, bytes):
+                    out.write(content)
+                else:
+                    with content.open("rb") as source:
+                        shutil.copyfileobj(source, out, 1 << 20)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.rename(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            raise NoSpace(
+                "The file can't be stored: " + (error.strerror or "the disk refused it") + ".",
+                hint="Free some space or check the home folder's rights, then upload it again.",
+            ) from error
+        raise

@@ -1,0 +1,59 @@
+"""Sessions in a SQL table with `expires_at`; a row past it is absent, swept or not."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from core.adapters.database_sql import SqliteDatabase
+from core.adapters.events_outbox import append
+from core.adapters.tables_sql import sessions
+from core.events import Event
+from core.users.model import Session
+
+
+class SqlSessions:
+    """Sessions over a SQL database."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    async def open(self, session: Session, token_hash: str, events: Sequence[Event]) -> None:
+        """As the port says."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(sessions).where(sessions.c.token_hash == token_hash))
+            connection.execute(
+                insert(sessions).values(
+                    token_hash=token_hash,
+                    id=session.id,
+                    user_id=session.user_id,
+                    type=session.type,
+                    started_at=session.started_at,
+                    last_activity=session.last_activity,
+                    expires_at=session.expires_at,
+                    metadata=session.metadata,
+                )
+            )
+            append(connection, events)
+
+        await self._database.write(work)
+
+    async def find(self, token_hash: str, now: datetime) -> Session | None:
+        """As the port says."""
+        query = select(sessions).where(sessions.c.token_hash == token_hash, sessions.c.expires_at > now)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return None if row is None else Session(row.id, row.user_id, row.type, row.started_at, row.last_activity, row.metadata)
+
+    async def touch(self, session: Session) -> None:
+        """As the port says."""
+        change = update(sessions).where(sessions.c.id == session.id).values(last_activity=session.last_activity)
+        await self._database.write(lambda c: c.execute(change))
+
+    async def close(self, token_hash: str) -> None:
+        """As the port says."""
+        await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.token_hash == token_hash)))
+
+    async def drop_expired(self, now: datetime) -> int:
+        """As the port says."""
+        return await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.expires_at <= now)).rowcount)

@@ -1,0 +1,231 @@
+"""The tables of the records. Their history is in `migrations/`; a test compares the two.
+
+The full text of chunks (`chunk_text`, FTS5) and its triggers exist only in SQLite, so they stand in the migration alone.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_JSON = msgspec.json.Encoder()
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time as microseconds since 1970 in UTC: exact, sortable and the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Raises: TypeError for a time without a zone."""
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Always in UTC."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Json(TypeDecorator[Any]):
+    """A value as JSON text; dataclasses are written, plain dicts and lists are read."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """None becomes null."""
+        return _JSON.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Null and nothing are None."""
+        return None if value is None else msgspec.json.decode(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id(name: str = "id", **given: Any) -> Column[str]:
+    return Column(name, String(36), **given)
+
+
+users = Table(
+    "users",
+    metadata,
+    _id(primary_key=True),
+    Column("username", String(200), nullable=False),
+    Column("name_key", String(200), nullable=False, unique=True),  # the name with its case folded
+    Column("password_hash", Text),
+    Column("role", String(20), nullable=False),
+    Column("premium", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("preferences", Json, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("prefix", String(20), nullable=False),
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+    Column("last_used_at", Moment),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    _id(nullable=False),
+    _id("user_id", nullable=False, index=True),
+    Column("type", String(10), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("last_activity", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+    Column("metadata", Json, nullable=False),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    _id(primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("title", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _id(primary_key=True),
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    _id("session_id", nullable=False),
+    _id("user_id", nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("status", String(12), nullable=False),
+    _id("reply_to", nullable=False),
+    Column("created_at", Moment, nullable=False, index=True),
+    Column("lease_until", Moment),
+    Index("ix_messages_conversation_id_created_at", "conversation_id", "created_at"),
+    Index("ix_messages_generating", "lease_until", sqlite_where=Column("status") == "generating"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _id("event_id", nullable=False, unique=True),
+    Column("type", String(40), nullable=False),
+    _id("user_id", nullable=False),
+    _id("aggregate_id", nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("recorded_at", Moment),  # when its effect was written; ours have theirs in the same transaction
+    Index("ix_outbox_unrecorded", "seq", sqlite_where=Column("recorded_at").is_(None)),
+    sqlite_autoincrement=True,
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    _id(primary_key=True),
+    Column("owner_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("embedding_model", Text, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    Column("chunker", String(60), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("added_version", Integer, nullable=False, default=0),  # grows when chunks become searchable
+    Column("removed_version", Integer, nullable=False, default=0),  # the added_version at which chunks last went away
+    UniqueConstraint("owner_id", "name"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _id(primary_key=True),
+    Column("collection_id", ForeignKey("collections.id"), nullable=False),
+    _id("owner_id", nullable=False),
+    Column("title", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("source_url", Text, nullable=False),
+    Column("status", String(12), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("media_type", String(100), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("ingested_at", Moment),
+    Index("ix_documents_collection_id_sha256", "collection_id", "sha256"),
+    Index("ix_documents_status", "status"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True),  # the row's number; the full text refers to it
+    _id(nullable=False, unique=True),
+    Column("document_id", ForeignKey("documents.id"), nullable=False),
+    _id("collection_id", nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("page", Integer),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("live", Integer, nullable=False),  # 0: not searched; otherwise the added_version at which it became searchable
+    Column("scope", String(40), nullable=False),  # the collection as one word, so that the full text is searched inside it only
+    Column("title", Text, nullable=False),
+    Column("heading", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),  # float32, unit length
+    Index("ix_chunks_document_id_version_position", "document_id", "version", "position", unique=True),
+    Index("ix_chunks_collection_id_live", "collection_id", "live"),
+    sqlite_autoincrement=True,
+)
+
+ingest_jobs = Table(
+    "ingest_jobs",
+    metadata,
+    _id(primary_key=True),
+    Column("document_id", ForeignKey("documents.id"), nullable=False, index=True),
+    Column("stage", String(12), nullable=False),
+    Column("percent", Float, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("heartbeat_at", Moment),
+    Column("lease_until", Moment),
+    Index("ix_ingest_jobs_stage_lease_until", "stage", "lease_until"),
+)

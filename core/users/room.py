@@ -1,0 +1,233 @@
+"""Signing in and out, the first admin, accounts and API keys.
+
+Knows no cookie and no header: it is given secrets and says whose they are. Secrets come from `secrets`, are shown once and kept as hashes.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from core.errors import BadInput, NotAllowed, NotFound, NotSignedIn, ServiceBusy
+from core.events import Event, EventType
+from core.ids import new_id
+from core.ports import Accounts, PasswordHasher, Sessions
+from core.records import Page
+from core.users.model import ApiKey, Preferences, Role, Session, User
+
+MIN_PASSWORD_CHARS = 10
+KEY_PREFIX = "hk_"
+TOUCH_EVERY = timedelta(minutes=1)
+FREE_FAILURES = 5
+MAX_BACK_OFF = timedelta(minutes=5)
+_USERNAME = re.compile(r"[\w.@+-]{1,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody who is known now, and the session they are known by."""
+
+    user: User
+    session: Session
+
+
+@dataclass(slots=True)
+class _Failures:
+    """Failed sign-ins of one name or one address since the last success."""
+
+    count: int = 0
+    wait_until: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Throttle:
+    """Makes guessing slow: after a few failures each further one doubles the wait. A right password during the wait is refused too."""
+
+    clock: Callable[[], datetime]
+    failures: dict[str, _Failures] = field(default_factory=dict)
+
+    def check(self, keys: tuple[str, ...]) -> None:
+        """Raises: ServiceBusy while one of the keys has to wait."""
+        now = self.clock()
+        waits = [f.wait_until - now for k in keys if (f := self.failures.get(k)) and f.wait_until and f.wait_until > now]
+        if waits:
+            seconds = max(waits).total_seconds()
+            raise ServiceBusy("Too many failed sign-ins.", hint=f"Try again in {seconds:.0f} s.", retry_after_s=seconds)
+
+    def failed(self, keys: tuple[str, ...]) -> None:
+        """Counts a failure."""
+        if len(self.failures) > 10_000:
+            self.failures.clear()  # names are made up by whoever attacks; memory is not theirs to fill
+        for key in keys:
+            entry = self.failures.setdefault(key, _Failures())
+            entry.count += 1
+            if entry.count >= FREE_FAILURES:
+                entry.wait_until = self.clock() + min(timedelta(seconds=2 ** (entry.count - FREE_FAILURES)), MAX_BACK_OFF)
+
+    def succeeded(self, keys: tuple[str, ...]) -> None:
+        """Forgets the failures."""
+        for key in keys:
+            self.failures.pop(key, None)
+
+
+def hashed(secret: str) -> str:
+    """A secret as it is kept. It is random and long, so a plain SHA-256 can't be guessed back."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Users:
+    """Who may use the house."""
+
+    def __init__(self, accounts: Accounts, sessions: Sessions, passwords: PasswordHasher, clock: Callable[[], datetime]) -> None:
+        self._accounts, self._sessions, self._passwords, self._clock = accounts, sessions, passwords, clock
+        self._throttle = _Throttle(clock)
+        self._key_sessions: dict[str, Session] = {}
+        self._setup_token = ""
+
+    async def prepare_setup(self) -> str:
+        """The token of the one-time setup link while there is no user; "" afterwards."""
+        page = await self._accounts.everyone(1)
+        self._setup_token = "" if page.items else secrets.token_urlsafe(24)
+        return self._setup_token
+
+    def setup_open(self) -> bool:
+        """Whether the first admin is still to be made."""
+        return bool(self._setup_token)
+
+    async def set_up(self, setup_token: str, username: str, password: str, address: str) -> tuple[SignedIn, str]:
+        """Makes the first admin and signs them in: (who, session token). Raises: NotAllowed for a used or wrong link; BadInput."""
+        if not self._setup_token or not secrets.compare_digest(setup_token.encode(), self._setup_token.encode()):
+            raise NotAllowed("This setup link is not valid any more.", hint="If nobody has set Hearth up yet, restart it: it prints a new link.")
+        user = self._new_user(username, Role.ADMIN)
+        _check_password(password)
+        await self._accounts.add_first(user, await self._passwords.hash(password))
+        self._setup_token = ""
+        return await self._open_session(user, address)
+
+    async def sign_in(self, username: str, password: str, address: str) -> tuple[SignedIn, str]:
+        """(who, session token). Raises: NotSignedIn without saying which part was wrong; ServiceBusy after too many failures."""
+        keys = (f"name:{username.casefold()}/{address}", f"address:{address}")
+        self._throttle.check(keys)
+        try:
+            user, password_hash = await self._accounts.named(username)
+        except NotFound:
+            user, password_hash = None, None
+        fits = await self._passwords.verify(password_hash, password)
+        if user is None or not fits or user.disabled:
+            self._throttle.failed(keys)
+            raise NotSignedIn("The name or the password is wrong.", hint="Check both; an admin can set a new password with `hearth user password NAME`.")
+        self._throttle.succeeded(keys)
+        return await self._open_session(user, address)
+
+    async def sign_out(self, token: str) -> None:
+        """Ends a session; an unknown one is no error."""
+        await self._sessions.close(hashed(token))
+
+    async def by_session(self, token: str) -> SignedIn:
+        """Who holds that session token. Raises: NotSignedIn."""
+        session = await self._sessions.find(hashed(token), self._clock()) if token else None
+        if session is None:
+            raise NotSignedIn("You are not signed in.", hint="Sign in; everything you wrote is kept.")
+        return SignedIn(await self._active(session.user_id), await self._touched(session))
+
+    async def by_key(self, key: str) -> SignedIn:
+        """Who holds that API key. Raises: NotSignedIn."""
+        try:
+            user, known = await self._accounts.by_key(hashed(key)) if key.startswith(KEY_PREFIX) else (None, None)
+        except NotFound:
+            user, known = None, None
+        if user is None or known is None or user.disabled:
+            raise NotSignedIn("The API key is not valid.", hint="`hearth token --user NAME` makes a new one.")
+        session = self._key_sessions.get(known.id)
+        if session is None or session.expires_at <= self._clock():
+            session = self._session(user, {"api_key": known.name})
+            await self._sessions.open(session, hashed(f"key:{known.id}"), self._opened(user, session))
+            self._key_sessions[known.id] = session
+        return SignedIn(user, session)
+
+    async def add(self, username: str, password: str | None, *, admin: bool = False, premium: bool = False) -> User:
+        """A new user; without a password only API keys work. Raises: AlreadyThere, BadInput."""
+        user = self._new_user(username, Role.ADMIN if admin else Role.USER, premium=premium)
+        if password is not None:
+            _check_password(password)
+        await self._accounts.add(user, None if password is None else await self._passwords.hash(password))
+        self._setup_token = ""
+        return user
+
+    async def set_password(self, username: str, password: str) -> None:
+        """Raises: NotFound, BadInput."""
+        _check_password(password)
+        user, _ = await self._accounts.named(username)
+        await self._accounts.save(user, await self._passwords.hash(password))
+
+    async def save(self, user: User) -> User:
+        """Keeps changed properties of a user. Raises: NotFound, AlreadyThere."""
+        await self._accounts.save(user)
+        return user
+
+    async def save_preferences(self, user: User, preferences: Preferences) -> User:
+        """The user with what they chose."""
+        return await self.save(replace(user, preferences=preferences))
+
+    async def named(self, username: str) -> User:
+        """Raises: NotFound."""
+        return (await self._accounts.named(username))[0]
+
+    async def everyone(self, limit: int = 100, cursor: str = "") -> Page[User]:
+        """All users by name."""
+        return await self._accounts.everyone(limit, cursor)
+
+    async def make_key(self, user: User, name: str = "") -> tuple[ApiKey, str]:
+        """A new API key and its secret, which is shown this once."""
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        key = ApiKey(new_id(), user.id, name or "key", secret[:9], self._clock())
+        await self._accounts.add_key(key, hashed(secret))
+        return key, secret
+
+    def _new_user(self, username: str, role: Role, *, premium: bool = False) -> User:
+        if not _USERNAME.fullmatch(username):
+            raise BadInput("A user name has 1 to 60 letters, digits or . _ @ + -.", hint="Choose another one.")
+        return User(new_id(), username, premium, Preferences(), self._clock(), role)
+
+    def _session(self, user: User, metadata: dict[str, object]) -> Session:
+        now = self._clock()
+        return Session(new_id(), user.id, "chat", now, now, metadata)
+
+    def _opened(self, user: User, session: Session) -> tuple[Event, Event]:
+        at = session.started_at
+        return (
+            Event(new_id(), EventType.USER_LOGIN, user.id, session.id, at),
+            Event(new_id(), EventType.SESSION_CREATED, user.id, session.id, at, {"type": session.type}),
+        )
+
+    async def _open_session(self, user: User, address: str) -> tuple[SignedIn, str]:
+        token = secrets.token_urlsafe(32)
+        session = self._session(user, {"address": address})
+        await self._sessions.open(session, hashed(token), self._opened(user, session))
+        return SignedIn(user, session), token
+
+    async def _active(self, user_id: str) -> User:
+        try:
+            user = await self._accounts.get(user_id)
+        except NotFound:
+            user = None
+        if user is None or user.disabled:
+            raise NotSignedIn("This account can't be used any more.", hint="Ask your admin.")
+        return user
+
+    async def _touched(self, session: Session) -> Session:
+        now = self._clock()
+        if now - session.last_activity < TOUCH_EVERY:
+            return session
+        session = session.touched(now)
+        await self._sessions.touch(session)
+        return session
+
+
+def _check_password(password: str) -> None:
+    if len(password) < MIN_PASSWORD_CHARS:
+        raise BadInput(f"A password needs at least {MIN_PASSWORD_CHARS} characters.", hint="A few words are easy to remember and hard to guess.")
+    if len(password.encode()) > 1024:
+        raise BadInput("A password may have at most 1024 bytes.")

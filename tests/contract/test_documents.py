@@ -1,0 +1,222 @@
+"""The contract of Documents and ChunkIndex, which meet at the chunk rows."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.adapters.chunk_index_sql import SqliteChunkIndex
+from core.adapters.documents_sql import SqlDocuments
+from core.errors import AlreadyThere, IllegalStep, NotFound, WrongShape
+from core.ids import chunk_id, new_id
+from core.rag.model import Chunk, ChunkMetadata, Collection, Document, IngestJob, IngestStage
+
+pytestmark = pytest.mark.anyio
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+DIMENSIONS = 8
+HOSTILE = ['"', "port*", "NEAR(port lamp)", "port AND", "scope : x", "a OR 1==1", "-port", "^port", "{", "\x00"]
+
+
+@pytest.fixture
+def store(database):
+    return SqlDocuments(database)
+
+
+@pytest.fixture
+def index(database):
+    return SqliteChunkIndex(database)
+
+
+async def a_collection(store, user, name="manuals"):
+    collection = Collection(new_id(), user.id, name, "tiny", DIMENSIONS, "structure-1/700", NOW)
+    await store.add_collection(collection)
+    return collection
+
+
+def axis(n):
+    vector = np.zeros(DIMENSIONS, np.float32)
+    vector[n % DIMENSIONS] = 1
+    return vector
+
+
+def passages(document, texts):
+    return [
+        Chunk(chunk_id(document.id, document.version, n), document.id, text, axis(n), ChunkMetadata(n, n + 1, "Part", 0, len(text)))
+        for n, text in enumerate(texts)
+    ]
+
+
+async def add(store, user, collection, texts=("the port is 8000", "the lamp is green"), sha="a" * 64, publish=True):
+    document = Document(new_id(), collection.name, "Manual", "", "", None, owner_id=user.id, sha256=sha, uri="s3://hearth/x", size_bytes=3, created_at=NOW)
+    job = IngestJob(new_id(), document.id, user.id, collection.name, "Manual", IngestStage.QUEUED, 0.0, created_at=NOW)
+    document, job = await store.add_document(document, collection, job)
+    if publish:
+        document = replace(document, chunks=len(texts), content="\n".join(texts))
+        await store.store_chunks(document, passages(document, texts))
+        await store.publish(document, job)
+    return document, job
+
+
+async def test_a_name_is_taken_once_per_owner(store, ada, bob):
+    await a_collection(store, ada)
+    await a_collection(store, bob)
+    with pytest.raises(AlreadyThere):
+        await a_collection(store, ada)
+
+
+async def test_only_published_documents_are_found(store, index, ada):
+    collection = await a_collection(store, ada)
+    document, job = await add(store, ada, collection, publish=False)
+    await store.store_chunks(replace(document, chunks=2), passages(document, ["the port is 8000", "x"]))
+    assert await index.nearest([collection.id], axis(0), 5) == []
+    assert await index.matching([collection.id], "port", 5) == []
+    assert await index.size([collection.id]) == 0
+    await store.publish(replace(document, chunks=2), job)
+    assert [h.chunk_id for h in await index.nearest([collection.id], axis(0), 1)] == [chunk_id(document.id, 1, 0)]
+    assert [h.chunk_id for h in await index.matching([collection.id], "port", 5)] == [chunk_id(document.id, 1, 0)]
+    assert (await store.document_for(ada.id, document.id)).status == "ready"
+
+
+async def test_storing_chunks_twice_changes_nothing(store, index, ada):
+    collection = await a_collection(store, ada)
+    document, job = await add(store, ada, collection, publish=False)
+    for _ in range(2):
+        await store.store_chunks(replace(document, chunks=2), passages(document, ["one", "two"]))
+    assert list(await store.stored_positions(document.id, 1)) == [0, 1]
+    await store.publish(replace(document, chunks=2), job)
+    await store.store_chunks(replace(document, chunks=2), passages(document, ["one", "two"]))
+    assert await index.size([collection.id]) == 2
+
+
+async def test_the_same_bytes_give_the_same_document(store, ada):
+    collection = await a_collection(store, ada)
+    first, job = await add(store, ada, collection)
+    second, again = await add(store, ada, collection, publish=False)
+    assert (second.id, again.id) == (first.id, job.id)
+    assert len((await store.documents_for(ada.id, "manuals")).items) == 1
+
+
+async def test_a_failed_document_sent_again_is_queued_again(store, ada):
+    collection = await a_collection(store, ada)
+    document, job = await add(store, ada, collection, publish=False)
+    await store.fail(replace(job, error="It is broken.", heartbeat_at=NOW))
+    assert (await store.document_for(ada.id, document.id)).status == "failed"
+    _, again = await add(store, ada, collection, publish=False)
+    assert (again.id, again.stage) == (job.id, IngestStage.QUEUED)
+
+
+async def test_one_job_is_leased_by_one_worker_until_its_lease_is_over(store, ada):
+    collection = await a_collection(store, ada)
+    await add(store, ada, collection, publish=False)
+    first = await store.lease_job(NOW, NOW + timedelta(minutes=1))
+    assert first is not None
+    assert await store.lease_job(NOW + timedelta(seconds=59), NOW + timedelta(minutes=2)) is None
+    taken_over = await store.lease_job(NOW + timedelta(seconds=61), NOW + timedelta(minutes=2))
+    assert taken_over is not None
+    assert taken_over[0].attempts == 2
+
+
+async def test_a_deleted_document_is_gone_from_every_search_at_once_and_leaves_nothing(store, index, ada):
+    collection = await a_collection(store, ada)
+    document, job = await add(store, ada, collection)
+    kept, _ = await add(store, ada, collection, ("the cat sleeps",), sha="b" * 64)
+    assert await index.size([collection.id]) == 3
+    await store.bury_for(ada.id, document.id)
+    assert [h.chunk_id for h in await index.nearest([collection.id], axis(0), 9)] == [chunk_id(kept.id, 1, 0)]
+    assert await index.matching([collection.id], "port", 5) == []
+    with pytest.raises(NotFound):
+        await store.document_for(ada.id, document.id)
+    assert [d.id for d in await store.buried(10)] == [document.id]
+    receipt = await store.remove(document.id)
+    assert receipt.complete
+    assert receipt.removed == {"chunks": 2, "vectors": 2, "jobs": 1, "documents": 1}
+    assert await store.report(job, NOW) is False
+
+
+async def test_a_living_document_is_not_removed(store, ada):
+    collection = await a_collection(store, ada)
+    document, _ = await add(store, ada, collection)
+    with pytest.raises(IllegalStep):
+        await store.remove(document.id)
+    with pytest.raises(IllegalStep):
+        await store.delete_collection_for(ada.id, "manuals")
+
+
+async def test_nothing_of_another_user_is_found(store, index, ada, bob):
+    mine = await a_collection(store, ada)
+    theirs = await a_collection(store, bob)
+    document, job = await add(store, bob, theirs)
+    assert await index.nearest([mine.id], axis(0), 9) == []
+    assert await index.matching([mine.id], "port lamp", 9) == []
+    for attempt in (
+        store.document_for(ada.id, document.id),
+        store.job_for(ada.id, job.id),
+        store.chunk_for(ada.id, chunk_id(document.id, 1, 0)),
+        store.bury_for(ada.id, document.id),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+
+
+async def test_a_chunk_belongs_to_exactly_one_document_and_a_document_has_at_least_one(store, ada):
+    collection = await a_collection(store, ada)
+    document, _ = await add(store, ada, collection)
+    found = await store.found([chunk_id(document.id, 1, 0), "unknown"])
+    assert [f.chunk.document_id for f in found.values()] == [document.id]
+    assert (await store.document_for(ada.id, document.id)).chunks >= 1
+
+
+async def test_a_vector_of_another_size_is_refused_not_answered_with_nothing(store, index, ada):
+    collection = await a_collection(store, ada)
+    await add(store, ada, collection)
+    with pytest.raises(WrongShape, match="16 dimensions"):
+        await index.nearest([collection.id], np.zeros(16, np.float32), 3)
+
+
+async def test_scores_are_cosine_and_best_first(store, index, ada):
+    collection = await a_collection(store, ada)
+    await add(store, ada, collection, ("a", "b", "c"))
+    query = np.array([0.6, 0.8, 0, 0, 0, 0, 0, 0], np.float32)
+    hits = await index.nearest([collection.id], query, 3)
+    assert [round(h.score, 5) for h in hits] == [0.8, 0.6, 0.0]
+
+
+async def test_documents_that_come_later_are_seen_by_an_index_that_is_already_open(store, index, ada):
+    collection = await a_collection(store, ada)
+    await add(store, ada, collection)
+    assert len(await index.nearest([collection.id], axis(0), 9)) == 2
+    await add(store, ada, collection, ("a third",), sha="c" * 64)
+    assert len(await index.nearest([collection.id], axis(0), 9)) == 3
+
+
+async def test_counts_say_what_is_there(store, ada):
+    collection = await a_collection(store, ada)
+    await add(store, ada, collection)
+    await add(store, ada, collection, sha="b" * 64, publish=False)
+    [(found, counts)] = (await store.collections_for(ada.id)).items
+    assert found == collection
+    assert counts == {"documents": 2, "ready": 1, "failed": 0, "ingesting": 1, "chunks": 2, "size_bytes": 6}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    question=st.one_of(
+        st.text(max_size=200), st.sampled_from(['"', "port*", "NEAR(port lamp)", "port AND", "scope : x", "a OR 1==1", "-port", "^port", "{", "\x00"])
+    )
+)
+async def test_no_question_breaks_the_full_text_search_or_leaves_its_collection(database, question):
+    index = SqliteChunkIndex(database)
+    assert await index.matching([new_id()], question, 5) == []
+
+
+async def test_words_rank_by_how_much_they_tell(store, index, ada):
+    collection = await a_collection(store, ada)
+    texts = [f"the server number {n} listens" for n in range(300)]
+    texts[123] = "the server for backups listens on port 9444"
+    document, _ = await add(store, ada, collection, texts)
+    hits = await index.matching([collection.id], "On which port does the backup server listen?", 5)
+    assert hits[0].chunk_id == chunk_id(document.id, 1, 123)
+    assert all(h.score > 0 for h in hits)
