@@ -283,5 +283,5 @@ class Parser(Protocol):
     async def parse(self, path: Path, filename: str) -> ParsedDocument:
         """The text of a file, in sections. The bytes decide the type; the name only breaks ties.
 
-        Raises: Unreadable with a sentence for empty, encrypted, broken or unsupported files; TooLong past a limit; ServiceTimeout.
+        Raises: Unreadable with a sentence for empty, encrypted, broken or unsupported files and for those that take too long; TooLong past a limit.
         """

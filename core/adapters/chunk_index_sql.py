@@ -5,7 +5,6 @@ Each collection's vectors stay in memory as one matrix. A counter in the collect
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,18 +19,14 @@ from core.adapters.tables_sql import chunks, collections
 from core.errors import WrongShape
 from core.inference import Vector
 from core.rag.model import Hit
+from core.rag.words import content_words
 
 MAX_WORDS = 40
+MAX_QUESTION_CHARS = 20_000
 COMMON_SHARE = 0.2
 """A word that stands in more than this share of the chunks says nothing about which one is meant, and costs the most to rank."""
 COMMON_FROM = 200
 """Below so many chunks no word counts as common."""
-_WORD = re.compile(r"\w+")
-STOP_WORDS = frozenset(
-    "a an and are as at be been but by can could did do does for from had has have how i if in into is it its may me my of on or our shall she he should so "
-    "such than that the their them then there these they this those to was we were what when where which who whom whose why will with would you your".split()
-)
-
 # bm25 is negative in FTS5, smaller is better; the scope's own weight is 0. The join comes after the cut, because every live chunk has its row.
 BEST = text("""
     SELECT chunks.id, cost FROM (
@@ -71,7 +66,7 @@ class SqliteChunkIndex:
 
     async def matching(self, collection_ids: Sequence[str], question: str, top_k: int) -> list[Hit]:
         """As the port says."""
-        words = list(dict.fromkeys(w for w in (m.group().lower() for m in _WORD.finditer(question[:20_000])) if w not in STOP_WORDS))[:MAX_WORDS]
+        words = list(dict.fromkeys(content_words(question[:MAX_QUESTION_CHARS])))[:MAX_WORDS]
         if not words or not collection_ids:
             return []
         return await self._database.read(lambda c: _matching(c, collection_ids, words, top_k))

@@ -6,7 +6,7 @@ whole version at once; the full text follows by trigger, in the same transaction
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import Connection, Row, Select, and_, case, delete, func, insert, or_, select, update
@@ -201,7 +201,7 @@ class SqlDocuments:
             row = _demand_collection(connection, user_id, collection)
             query = select(*DOCUMENT, collections.c.name.label("collection")).select_from(_with_collection)
             query = query.where(documents.c.collection_id == row.id, documents.c.status != DELETED)
-            return connection.execute(_newest_first(query, documents.c.id, limit, cursor)).all()
+            return list(connection.execute(_newest_first(query, documents.c.id, limit, cursor)).all())
 
         rows = await self._database.read(work)
         return Page([_document(r) for r in rows[:limit]], rows[limit - 1].id if len(rows) > limit else "")
@@ -325,8 +325,7 @@ class SqlDocuments:
     async def buried(self, limit: int) -> Sequence[Document]:
         """As the port says."""
         query = select(*DOCUMENT, collections.c.name.label("collection")).select_from(_with_collection).where(documents.c.status == DELETED).limit(limit)
-        rows: Sequence[Row[Any]] = await self._database.read(lambda c: c.execute(query).all())
-        return [_document(row) for row in rows]
+        return await self._database.read(lambda c: [_document(cast(Row[Any], row)) for row in c.execute(query)])
 
     async def remove(self, document_id: str) -> DeleteReceipt:
         """As the port says."""

@@ -92,8 +92,10 @@ class Users:
         self._setup_token = "" if page.items else secrets.token_urlsafe(24)
         return self._setup_token
 
-    def setup_open(self) -> bool:
-        """Whether the first admin is still to be made."""
+    async def setup_open(self) -> bool:
+        """Whether the first admin is still to be made; one that was made on the command line counts."""
+        if self._setup_token and (await self._accounts.everyone(1)).items:
+            self._setup_token = ""
         return bool(self._setup_token)
 
     async def set_up(self, setup_token: str, username: str, password: str, address: str) -> tuple[SignedIn, str]:

@@ -1,1 +1,1 @@
-"""The HTTP API."""
+"""The HTTP API: OpenAI's chat route with documents, and collections, documents and conversations beside it."""

@@ -1,0 +1,257 @@
+"""The one place where everything is wired: settings in, an opened house out."""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.adapters import OBJECTS, RECORDS, adapter
+from core.chat.answering import Answering
+from core.chat.room import ChatRoom
+from core.errors import HearthError, NoSpace, SettingsError
+from core.events import EventType
+from core.inference import Model, Service
+from core.ports import ChatModel, Embedder, EventLog, Reranker
+from core.rag.library import Library
+from core.rag.retrieval import Retrieval
+from core.retention import Retention
+from core.settings import Settings
+from core.users.room import Users
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 3600
+RECORD_EVERY_S = 0.25
+CHECK_TIMEOUT_S = 5.0
+NOT_STARTED = "http://127.0.0.1:9/v1"
+"""Where commands that start no models find none: nothing listens on the discard port."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalInference:
+    """Where the local inference process listens, and the token it takes."""
+
+    url: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The three model ports. `reranker` is None when it is switched off."""
+
+    llm: ChatModel
+    embedder: Embedder
+    reranker: Reranker | None
+
+    def parts(self) -> list[tuple[str, ChatModel | Embedder | Reranker]]:
+        """The models that are there, by service."""
+        there: list[tuple[str, ChatModel | Embedder | Reranker]] = [("llm", self.llm), ("embeddings", self.embedder)]
+        return there if self.reranker is None else [*there, ("reranker", self.reranker)]
+
+
+@asynccontextmanager
+async def open_models(settings: Settings, local: LocalInference | None) -> AsyncIterator[Models]:
+    """The model ports as the settings say: each at its own URL, or at the local process."""
+    from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
+    from inference.lanes import Lanes
+
+    async with AsyncExitStack() as stack:
+
+        def server(service: Service) -> ModelServer:
+            url: str = getattr(settings, f"{service}_url")
+            if url:
+                base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
+                key: str = getattr(settings, f"{service}_api_key").get_secret_value()
+                made = ModelServer(service, base, model, key=key, lanes=Lanes(settings.open_answers, queue=settings.inference_queue))
+            else:
+                at = local or LocalInference(NOT_STARTED, "")
+                made = ModelServer(service, at.url, getattr(settings, f"{service}_model"), key=at.token, local=True)
+            stack.push_async_callback(made.close)
+            return made
+
+        yield Models(
+            RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
+            RemoteEmbedder(server(Service.EMBEDDINGS)),
+            None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One part of the house: whether it works, and a sentence if it doesn't."""
+
+    part: str
+    ready: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the house counts, for /metrics."""
+
+    sql_writes: int
+    sql_commits: int
+    open_answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The opened house: its rooms."""
+
+    settings: Settings
+    users: Users
+    chat: ChatRoom
+    library: Library
+    retrieval: Retrieval
+    events: EventLog
+    retention: Retention
+    models: Models
+    check: Callable[[], Awaitable[list[Health]]]
+    counters: Callable[[], Counters]
+
+
+def now() -> datetime:
+    """The clock of the house."""
+    return datetime.now(UTC)
+
+
+def prepare_home(home: Path) -> None:
+    """Makes the home folder, for its owner only. Raises: NoSpace if it can't be made or written."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = home / f".probe-{os.getpid()}"
+        probe.write_bytes(b"hearth")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or "the system refused it"
+        raise NoSpace(f"The home folder {home} can't be written: {reason}.", hint="Choose another with --home or HEARTH_HOME, or change its rights.") from error
+
+
+@asynccontextmanager
+async def only_one(home: Path) -> AsyncIterator[None]:
+    """Holds the home folder for one serving process; the lock ends with the process, however it ends. Raises: SettingsError if another has it."""
+    path = home / "up.lock"
+    file = path.open("a+")
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            who = file.read().strip()
+            raise SettingsError(
+                f"Another Hearth already runs on {home}" + (f" (process {who})" if who else "") + ".",
+                hint="Use that one, stop it, or give this one another --home.",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+    finally:
+        file.close()
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now
+) -> AsyncIterator[App]:
+    """Opens everything, yields the rooms, and closes what it opened.
+
+    local: the inference process, for the services that have no URL.   serving: this process answers and takes documents in; the others only look or add.
+    Raises: SettingsError, NoSpace, ServiceError.
+    """
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
+        await database.migrate()
+        objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
+        models = await stack.enter_async_context(open_models(settings, local))
+
+        from core.adapters.accounts_sql import SqlAccounts
+        from core.adapters.chunk_index_sql import SqliteChunkIndex
+        from core.adapters.conversations_sql import SqlConversations, record_message
+        from core.adapters.documents_sql import SqlDocuments
+        from core.adapters.events_outbox import OutboxEventLog
+        from core.adapters.parser_child import ChildParser
+        from core.adapters.passwords_argon2 import Argon2Passwords
+        from core.adapters.sessions_sql import SqlSessions
+
+        conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
+        index = SqliteChunkIndex(database)
+        events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message})
+        parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
+        retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold)
+        answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
+        retention = Retention(conversations, sessions, clock, message_days=settings.message_retention_days)
+        chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers)
+        library = Library(
+            documents,
+            objects,
+            parser,
+            models.embedder,
+            index,
+            clock,
+            chunk_chars=settings.chunk_chars,
+            max_bytes=settings.upload_max_mb * 1_000_000,
+            workers=settings.ingest_workers if serving else 0,
+        )
+        if serving:
+            # Whoever wrote them is gone: this process alone serves this home.
+            await conversations.expire_leases(clock(), everything=True)
+            await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
+            await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
+            await stack.enter_async_context(library)
+            await stack.enter_async_context(chat)
+
+        async def check() -> list[Health]:
+            return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.info) for part, port in models.parts())))
+
+        yield App(
+            settings=settings,
+            users=Users(SqlAccounts(database), sessions, Argon2Passwords(), clock),
+            chat=chat,
+            library=library,
+            retrieval=retrieval,
+            events=events,
+            retention=retention,
+            models=models,
+            check=check,
+            counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
+        )
+
+
+async def _check(part: str, ask: Callable[[], Awaitable[object]]) -> Health:
+    """Asks one part for something real."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            answer = await ask()
+    except HearthError as error:
+        return Health(part, False, str(error))
+    except TimeoutError:
+        return Health(part, False, f"No answer within {CHECK_TIMEOUT_S:.0f} s.")
+    return Health(part, True, answer.id if isinstance(answer, Model) else "")
+
+
+@asynccontextmanager
+async def _every(seconds: float, work: Callable[[], Awaitable[object]], name: str) -> AsyncIterator[None]:
+    """Runs something again and again in the background; a failure is logged and the next round tries again."""
+
+    async def rounds() -> None:
+        while True:
+            try:
+                await work()
+            except Exception:  # a supervised loop: it must outlive every failure
+                log.exception("%s could not do its round", name)
+            await asyncio.sleep(seconds)
+
+    task = asyncio.create_task(rounds(), name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,168 @@
+"""How one message is answered: read the documents if they are on, then quote or ask the model, and say what was done.
+
+The order is fixed and never left to the model: retrieval comes before every answer of a turn with documents.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from core.chat.grounding import CONTINUE, CitationFilter, as_history, nothing_relevant, numbered, prompt, quoted_answer
+from core.chat.model import ChatMessage, MessageMetadata, MessageStatus, SendMessage
+from core.chat.turn import SourcesFound, Stage, Turn
+from core.errors import ServiceError, ServiceUnavailable
+from core.events import Event, EventType
+from core.ids import new_id
+from core.inference import Done, Grounding, Message, Model, TextDelta
+from core.ports import ChatModel, Reranker
+from core.rag.model import RAGContext, RAGQuery, RAGResult, Source
+from core.rag.quoting import best_quotes
+from core.rag.retrieval import Retrieval
+from core.users.model import User
+
+CHECKPOINT_CHARS = 4096
+PIECE_CHARS = 24
+"""Quoted answers are streamed in pieces of about this length, so that they read like any other."""
+QUOTED = "quoted from your documents"
+"""What is named as the model of an answer that no model wrote."""
+
+
+class Answering:
+    """Turns an accepted message into an answer."""
+
+    def __init__(
+        self, model: ChatModel, retrieval: Retrieval, reranker: Reranker | None, clock: Callable[[], datetime], *, max_tokens: int, quote_threshold: float
+    ) -> None:
+        """max_tokens: of an answer when the client doesn't say.   quote_threshold: how well a sentence must match before it is quoted."""
+        self._model, self._retrieval, self._reranker, self._clock = model, retrieval, reranker, clock
+        self._max_tokens, self._quote_threshold = max_tokens, quote_threshold
+
+    def history(self, messages: Sequence[ChatMessage]) -> list[Message]:
+        """Stored messages as a prompt's history."""
+        return as_history(messages)
+
+    async def write(self, turn: Turn, user: User, request: SendMessage, history: Sequence[Message], due: Callable[[], None]) -> ChatMessage:
+        """Writes the answer into the turn and returns it complete.
+
+        due: called when so much text has come that it should be checkpointed at once. Raises: HearthError; what has been written stays in the turn.
+        """
+        info = await self._model.info()
+        question = request.content.text
+        asked = f"{CONTINUE}\n\nThe question was: {question}" if request.continues else question
+        if not request.collections:
+            return await self._ask(turn, user, request, info, prompt(asked, history, model=info, max_tokens=self._limit(request)), due)
+        result, unavailable = await self._read(turn, user, request)
+        if info.grounding is Grounding.EXTRACTIVE:
+            return await self._quote(turn, user, question, result, unavailable)
+        context = RAGContext(result.chunks, result.scores, question) if result is not None and result.relevant else None
+        if context is not None:
+            self._sources_found(turn, numbered(context), result)
+        else:
+            notice = unavailable if result is None else nothing_relevant(result.trace, result.trace.best_score, result.trace.threshold)
+            turn.add(TextDelta(f"*{notice}*\n\n"))
+        messages = prompt(asked, history, model=info, max_tokens=self._limit(request), context=context, searched=context is None)
+        return await self._ask(turn, user, request, info, messages, due)
+
+    def _limit(self, request: SendMessage) -> int:
+        return request.max_tokens or self._max_tokens
+
+    async def _read(self, turn: Turn, user: User, request: SendMessage) -> tuple[RAGResult | None, str]:
+        """What was found, or a sentence that says why nothing could be read; either way it is told as an event and kept with the answer."""
+        turn.add(Stage("retrieval"))
+        query = replace(request.rag or RAGQuery(request.content.text, request.collections[0]), query=request.content.text)
+        try:
+            result = await self._retrieval.search(user, query, request.collections)
+        except ServiceError as error:
+            self._tell(turn, EventType.RAG_QUERY_EXECUTED, {"error": error.message, "collections": list(request.collections)})
+            self._keep(turn, retrieval={"collections": list(request.collections), "error": error.message})
+            return None, f"Your documents can't be read just now: {error.message}"
+        trace = result.trace
+        told = {"collections": list(trace.collections), "considered": trace.considered, "returned": trace.returned, "ms": trace.ms.get("total")}
+        self._tell(turn, EventType.RAG_QUERY_EXECUTED, told)
+        self._keep(turn, retrieval=asdict(trace), timing=replace(turn.answer.metadata.timing, retrieval_ms=trace.ms.get("total")))
+        return result, ""
+
+    def _sources_found(self, turn: Turn, sources: tuple[Source, ...], result: RAGResult | None) -> None:
+        self._keep(turn, sources=sources, rag_sources=tuple(s.chunk_id for s in sources))
+        turn.add(SourcesFound(sources, result.trace if result else None))
+
+    async def _quote(self, turn: Turn, user: User, question: str, result: RAGResult | None, unavailable: str) -> ChatMessage:
+        """The embedded model's answer: words that stand in the documents, or the sentence that there are none."""
+        self._tell(turn, EventType.INFERENCE_REQUESTED, {"service": "reranker", "grounding": Grounding.EXTRACTIVE.value})
+        text = unavailable
+        if result is not None:
+            quoted = await best_quotes(question, result.chunks, self._reranker, user.caller, self._quote_threshold)
+            if quoted.quotes:
+                self._sources_found(turn, numbered(RAGContext(result.chunks, result.scores, question), quoted.quotes), result)
+                text = quoted_answer(quoted.quotes)
+            elif quoted.best_score is not None:
+                text = nothing_relevant(result.trace, quoted.best_score, self._quote_threshold)
+            else:
+                text = nothing_relevant(result.trace, result.trace.best_score, result.trace.threshold)
+        self._first_token(turn)
+        for piece in _pieces(text):
+            turn.add(TextDelta(piece))
+        return self._complete(turn, replace(turn.answer.metadata, model_used=QUOTED))
+
+    async def _ask(self, turn: Turn, user: User, request: SendMessage, info: Model, messages: Sequence[Message], due: Callable[[], None]) -> ChatMessage:
+        """A model's answer, streamed into the turn; its citations are held to the sources."""
+        turn.add(Stage("model"))
+        model = request.model if request.model not in ("", "default") else (user.preferences.model_preference or "default")
+        self._tell(turn, EventType.INFERENCE_REQUESTED, {"service": "llm", "model": model, "grounding": info.grounding.value})
+        self._keep(turn, model_used=info.id if model == "default" else model)
+        checked = CitationFilter(len(turn.answer.metadata.sources))
+        done: Done | None = None
+        begun, since_due = False, 0
+        stream = self._model.stream(messages, caller=user.caller, model=model, max_tokens=self._limit(request), temperature=request.temperature)
+        async with aclosing(stream) as deltas:  # type: ignore[type-var]
+            async for delta in deltas:
+                if type(delta) is not TextDelta:
+                    done = delta if isinstance(delta, Done) else done
+                    continue
+                if not begun:
+                    begun = True
+                    self._first_token(turn)
+                text = checked.feed(delta.text)
+                if text:
+                    turn.add(delta if text is delta.text else TextDelta(text))
+                since_due += len(delta.text)
+                if since_due > CHECKPOINT_CHARS:
+                    since_due = 0
+                    due()
+        if rest := checked.flush():
+            turn.add(TextDelta(rest))
+        if not begun:
+            raise ServiceUnavailable("The model gave an empty answer.", service="llm", hint="Ask again, or try another model.")
+        metadata = turn.answer.metadata
+        if done is not None:
+            timing = replace(metadata.timing, queue_ms=done.queue_ms)
+            metadata = replace(metadata, usage=done.usage, tokens_used=done.usage.completion_tokens, timing=timing)
+        return self._complete(turn, metadata)
+
+    def _complete(self, turn: Turn, metadata: MessageMetadata) -> ChatMessage:
+        return replace(turn.answer, content=turn.text, status=MessageStatus.COMPLETE, metadata=metadata)
+
+    def _first_token(self, turn: Turn) -> None:
+        passed = (self._clock() - turn.started_at) / timedelta(milliseconds=1)
+        self._keep(turn, timing=replace(turn.answer.metadata.timing, first_token_ms=round(passed, 1)))
+
+    def _keep(self, turn: Turn, **metadata: Any) -> None:
+        turn.answer = replace(turn.answer, metadata=replace(turn.answer.metadata, **metadata))
+
+    def _tell(self, turn: Turn, kind: EventType, data: dict[str, object]) -> None:
+        answer = turn.answer
+        turn.events.append(Event(new_id(), kind, answer.user_id, answer.conversation_id, self._clock(), {"message_id": answer.id, **data}))
+
+
+def _pieces(text: str) -> list[str]:
+    """The text cut after words, in pieces that stream."""
+    pieces, piece = [], ""
+    for word in re.split(r"(?<=\s)", text):
+        piece += word
+        if len(piece) >= PIECE_CHARS:
+            pieces.append(piece)
+            piece = ""
+    return [*pieces, piece] if piece else pieces

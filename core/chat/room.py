@@ -1,0 +1,264 @@
+"""The chat room: takes messages in, answers them, and keeps what was said.
+
+A message is accepted only when it, the place for its answer and the events are stored. The answer is written by a task of the room, not of the client:
+clients follow it, come and go, and find it again by its id. Text is checkpointed as it grows, all open answers in one transaction.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from core.chat.answering import Answering
+from core.chat.grounding import title_of
+from core.chat.model import ChatMessage, Checkpoint, Conversation, MessageContent, MessageStatus, NewTurn, SendMessage, Timing
+from core.chat.turn import Turn
+from core.crash import crash
+from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy
+from core.events import Event, EventType
+from core.ids import new_id, reply_id
+from core.inference import Message
+from core.ports import Conversations
+from core.records import DeleteReceipt, Page
+from core.users.model import User
+from core.users.room import SignedIn
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_S = 0.5
+LEASE = timedelta(seconds=30)
+HISTORY_MESSAGES = 20
+ABANDONED_AFTER_S = 1.5
+"""How long an answer that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
+FINISH_ATTEMPTS = 3
+
+
+class ChatRoom:
+    """Conversations of every user. `async with` runs it: leaving stops open answers and keeps what they have."""
+
+    def __init__(self, conversations: Conversations, answering: Answering, clock: Callable[[], datetime], *, open_answers: int = 200) -> None:
+        """`open_answers`: how many may be written at the same time."""
+        self._conversations, self._answering, self._clock = conversations, answering, clock
+        self._open_answers = open_answers
+        self._turns: dict[str, Turn] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[str] = set()
+        self._due = asyncio.Event()
+        self._background: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Starts checkpoints and the watch over leases."""
+        self._background = [asyncio.create_task(self._keep_checkpoints()), asyncio.create_task(self._keep_leases())]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Interrupts what is open, text kept."""
+        tasks = [*self._tasks.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def open_answers(self) -> int:
+        """How many answers are being written now."""
+        return len(self._turns)
+
+    async def send(self, who: SignedIn, request: SendMessage, *, detached: bool = False) -> Turn:
+        """Accepts a message: when this returns, it is stored and being answered. Sending the same again gives the same turn.
+
+        detached: the answer is finished even when nobody follows it (a page that is reloaded); otherwise it is stopped soon after.
+        Raises: AlreadyThere for a used id with another text; NotFound for somebody else's conversation; ServiceBusy; BadInput; NoSpace.
+        """
+        answer_id = reply_id(request.message_id)
+        if (turn := self._turns.get(answer_id)) is not None and turn.answer.user_id == who.user.id and turn.question == request.content.text:
+            return turn
+        now = self._clock()
+        question = ChatMessage(request.message_id, request.conversation_id, who.session.id, who.user.id, "user", request.content.text, now)
+        return await self._begin(who, request, question, answer_id, now, detached)
+
+    async def go_on(self, who: SignedIn, answer_id: str, request: SendMessage | None = None) -> Turn:
+        """Continues an answer that was broken off, as a new message after it. Raises: NotFound, IllegalStep if it was not broken off."""
+        broken = await self._conversations.message_for(who.user.id, answer_id)
+        if broken.status not in (MessageStatus.INTERRUPTED, MessageStatus.STOPPED, MessageStatus.FAILED):
+            raise IllegalStep("That answer is complete.", hint="Send a new message instead.")
+        question = await self._conversations.message_for(who.user.id, broken.reply_to)
+        retrieval = broken.metadata.retrieval or {}
+        collections = retrieval.get("collections", ())
+        again = request or SendMessage(
+            broken.conversation_id,
+            question.id,
+            MessageContent(question.content),
+            collections=tuple(str(c) for c in collections) if isinstance(collections, list | tuple) else (),
+            model=broken.metadata.model_used or "default",
+        )
+        return await self._begin(who, replace(again, continues=broken.id), None, reply_id(broken.id), self._clock(), detached=True)
+
+    async def stop(self, user: User, answer_id: str) -> None:
+        """Ends an answer; its text is kept. Nothing happens if it is over. Raises: NotFound for somebody else's."""
+        turn = self._turns.get(answer_id)
+        if turn is None or turn.answer.user_id != user.id:
+            await self._conversations.message_for(user.id, answer_id)
+            return
+        self._stopping.add(answer_id)
+        self._tasks[answer_id].cancel()
+
+    async def open_turn(self, user: User, answer_id: str) -> Turn | None:
+        """The turn of an answer that is still being written here, to follow it again."""
+        turn = self._turns.get(answer_id)
+        return turn if turn is not None and turn.answer.user_id == user.id else None
+
+    async def conversations(self, user: User, *, search: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
+        """The user's conversations, latest activity first."""
+        return await self._conversations.list_for(user.id, search=search, limit=_bounded(limit), cursor=cursor)
+
+    async def conversation(self, user: User, conversation_id: str) -> Conversation:
+        """Raises: NotFound."""
+        return await self._conversations.get_for(user.id, conversation_id)
+
+    async def messages(self, user: User, conversation_id: str, *, limit: int = 100, before: str = "") -> Page[ChatMessage]:
+        """A conversation's last messages in their order. Raises: NotFound."""
+        return await self._conversations.messages_for(user.id, conversation_id, limit=_bounded(limit), before=before)
+
+    async def rename(self, user: User, conversation_id: str, title: str) -> None:
+        """Raises: NotFound; BadInput for an empty title."""
+        title = " ".join(title.split())[:200]
+        if not title:
+            raise BadInput("A title needs at least one letter.")
+        await self._conversations.rename_for(user.id, conversation_id, title)
+
+    async def delete(self, user: User, conversation_id: str) -> DeleteReceipt:
+        """Removes a conversation with everything in it; answers still being written are stopped first. Raises: NotFound."""
+        mine = [t.answer_id for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
+        tasks = [self._tasks[answer_id] for answer_id in mine]
+        for answer_id in mine:
+            await self.stop(user, answer_id)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return await self._conversations.delete_for(user.id, conversation_id)
+
+    async def follow_or_stop(self, user: User, turn: Turn) -> AsyncIterator[object]:
+        """Follows a turn for a program: when the last such follower leaves before the end, the answer is stopped soon after."""
+        try:
+            async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
+                async for update in updates:
+                    yield update
+        finally:
+            if not turn.finished:
+                asyncio.get_running_loop().call_later(ABANDONED_AFTER_S, self._stop_if_abandoned, turn)
+
+    def _stop_if_abandoned(self, turn: Turn) -> None:
+        task = self._tasks.get(turn.answer_id)
+        if task is not None and not turn.followers and not turn.finished:
+            self._stopping.add(turn.answer_id)
+            task.cancel()
+
+    async def _begin(self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, detached: bool) -> Turn:
+        if len(self._turns) >= self._open_answers:
+            raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
+        user = who.user
+        # One microsecond later, so that an answer never sorts before its question.
+        made_at = now + timedelta(microseconds=1)
+        answer = ChatMessage(
+            answer_id, request.conversation_id, who.session.id, user.id, "assistant", "", made_at, status=MessageStatus.GENERATING, reply_to=request.message_id
+        )
+        received = Event(new_id(), EventType.MESSAGE_RECEIVED, user.id, request.conversation_id, now, {"message_id": request.message_id})
+        title = title_of(request.content.text)
+        crash("before_accept_commit")
+        accepted = await self._conversations.accept(
+            NewTurn(Conversation(request.conversation_id, user.id, title, now, now), question, answer, now + LEASE, (received,), HISTORY_MESSAGES)
+        )
+        crash("after_accept_commit")
+        if accepted.stored is not None:
+            return self._turns.get(answer_id) or Turn.stored(accepted.stored)
+        turn = Turn(answer, request.content.text, now)
+        turn.lease_until = now + LEASE
+        self._turns[answer_id] = turn
+        history = [Message(r, t) for r, t in request.history] if request.history is not None else self._answering.history(accepted.history)
+        self._tasks[answer_id] = asyncio.create_task(self._write(turn, user, request, history), name=f"answer {answer_id}")
+        return turn
+
+    async def _write(self, turn: Turn, user: User, request: SendMessage, history: Sequence[Message]) -> None:
+        """Writes one answer and makes it final, whatever happens on the way."""
+        try:
+            answer = await self._answering.write(turn, user, request, history, self._due.set)
+        except asyncio.CancelledError:
+            if turn.answer_id in self._stopping:
+                answer = replace(turn.interrupted(""), status=MessageStatus.STOPPED)
+            else:
+                answer = turn.interrupted("Hearth was stopped while this was being written.")
+        except HearthError as error:
+            answer = turn.interrupted(str(error))
+        except Exception:  # a bug must end this answer and no other
+            reference = new_id()[-8:]
+            log.exception("answer %s failed (%s)", turn.answer_id, reference)
+            answer = turn.interrupted(f"Something went wrong inside Hearth. Its log names the cause under {reference}.")
+        try:
+            await asyncio.shield(asyncio.ensure_future(self._finish(turn, answer)))
+        finally:
+            self._turns.pop(turn.answer_id, None)
+            self._tasks.pop(turn.answer_id, None)
+            self._stopping.discard(turn.answer_id)
+
+    async def _finish(self, turn: Turn, answer: ChatMessage) -> None:
+        now = self._clock()
+        total_ms = (now - turn.started_at) / timedelta(milliseconds=1)
+        meta = answer.metadata
+        timing = replace(meta.timing, total_ms=round(total_ms, 1)) if meta.timing != Timing() else Timing(total_ms=round(total_ms, 1))
+        answer = replace(answer, metadata=replace(meta, latency_ms=round(total_ms, 1), timing=timing))
+        told = {"message_id": answer.id}
+        turn.events.append(Event(new_id(), EventType.RESPONSE_GENERATED, answer.user_id, answer.conversation_id, now, told | {"status": answer.status.value}))
+        turn.events.append(Event(new_id(), EventType.MESSAGE_STORED, answer.user_id, answer.conversation_id, now, told))
+        for attempt in range(1, FINISH_ATTEMPTS + 1):
+            try:
+                await self._conversations.finish(answer, turn.events)
+                crash("after_finish_commit")
+                break
+            except HearthError as error:
+                if attempt == FINISH_ATTEMPTS:
+                    log.error("answer %s could not be stored: %s", answer.id, error)
+                    answer = replace(
+                        answer, status=MessageStatus.INTERRUPTED, metadata=replace(answer.metadata, error=f"This answer could not be stored whole. {error}")
+                    )
+                else:
+                    await asyncio.sleep(attempt * 0.5)
+        turn.end(answer)
+
+    async def _keep_checkpoints(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), CHECKPOINT_EVERY_S)
+            self._due.clear()
+            try:
+                await self._checkpoint()
+            except Exception:  # the next tick tries again; answers go on meanwhile
+                log.exception("a checkpoint could not be stored")
+
+    async def _checkpoint(self) -> None:
+        now = self._clock()
+        grown = [t for t in self._turns.values() if not t.finished and (t.chars > t.saved_chars or t.lease_until - now < LEASE / 2)]
+        if not grown:
+            return
+        checkpoints, taken = [], []
+        for turn in grown:
+            checkpoints.append(Checkpoint(turn.answer_id, turn.text, now + LEASE, tuple(turn.events)))
+            taken.append((turn, turn.chars, len(turn.events)))
+        await self._conversations.checkpoint(checkpoints)
+        crash("after_checkpoint")
+        for turn, chars, events in taken:
+            turn.saved_chars, turn.lease_until = chars, now + LEASE
+            del turn.events[:events]
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            try:
+                await self._conversations.expire_leases(self._clock())
+            except Exception:  # the next round tries again
+                log.exception("leases could not be checked")
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, 500))

@@ -1,0 +1,130 @@
+"""One turn while it is being answered: what happens is kept in order, and any number of followers read it from the start.
+
+Knows no model and no store; the room writes, pages and routes follow.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from core.chat.model import ChatMessage, MessageStatus
+from core.events import Event
+from core.inference import TextDelta
+from core.rag.model import RetrievalTrace, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the turn waits for now: retrieval or model."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesFound:
+    """What the answer may cite, before its first word. `trace` is None when the turn is read from the store."""
+
+    sources: tuple[Source, ...]
+    trace: RetrievalTrace | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer as it is stored; always the last update."""
+
+    message: ChatMessage
+
+
+Update = Stage | SourcesFound | TextDelta | Finished
+
+
+class Turn:
+    """The answer to one message, from accepted to finished."""
+
+    def __init__(self, answer: ChatMessage, question: str, started_at: datetime) -> None:
+        self.answer = answer
+        self.question = question
+        self.started_at = started_at
+        self.events: list[Event] = []
+        """What has happened and is not yet stored."""
+        self.saved_chars = 0
+        self.lease_until = started_at
+        self.followers = 0
+        self.chars = 0
+        self._pieces: list[str] = []
+        self._updates: list[Update] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @classmethod
+    def stored(cls, answer: ChatMessage) -> "Turn":
+        """A turn that is over, as if it had been followed."""
+        turn = cls(answer, "", answer.created_at)
+        if answer.metadata.sources:
+            turn.add(SourcesFound(answer.metadata.sources, None))
+        if answer.content:
+            turn.add(TextDelta(answer.content))
+        turn.add(Finished(answer))
+        return turn
+
+    @property
+    def answer_id(self) -> str:
+        """The id of the assistant message."""
+        return self.answer.id
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation it stands in."""
+        return self.answer.conversation_id
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last update is there."""
+        return bool(self._updates) and isinstance(self._updates[-1], Finished)
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        if len(self._pieces) > 1:
+            self._pieces[:] = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    def add(self, update: Update) -> None:
+        """Appends an update and wakes whoever follows."""
+        self._updates.append(update)
+        if type(update) is TextDelta:
+            self._pieces.append(update.text)
+            self.chars += len(update.text)
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    def end(self, answer: ChatMessage) -> None:
+        """The last update."""
+        self.answer = answer
+        self.add(Finished(answer))
+
+    def interrupted(self, error: str) -> ChatMessage:
+        """The answer as far as it came."""
+        status = MessageStatus.INTERRUPTED if self.chars else MessageStatus.FAILED
+        return replace(self.answer, content=self.text, status=status, metadata=replace(self.answer.metadata, error=error))
+
+    async def follow(self) -> AsyncIterator[Update]:
+        """Every update from the first to Finished; may be called any number of times, at any time."""
+        seen = 0
+        self.followers += 1
+        try:
+            while True:
+                while seen < len(self._updates):
+                    update = self._updates[seen]
+                    seen += 1
+                    yield update
+                    if isinstance(update, Finished):
+                        return
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.append(future)
+                await future
+        finally:
+            self.followers -= 1

@@ -1,0 +1,109 @@
+"""The catalogue: which models there are, what is known of each, and whether its files are here. Loads no model."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import ModelError, ModelMissing
+from core.inference import Grounding, Service
+
+HUB = re.compile(r"hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}")
+COMPLETE = "complete.json"
+"""Written last into a fetched model's folder; a folder without it is not a model."""
+State = Literal["ready", "missing", "built in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model as the catalogue or a reference describes it."""
+
+    name: str
+    service: Service
+    engine: str
+    source: str = ""
+    sha256: str = ""
+    download_bytes: int = 0
+    root: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    convert: str = ""
+    weights: str = ""
+    licence: str = "unknown"
+    context_tokens: int | None = None
+    useful_context_tokens: int | None = None
+    grounding: Grounding = Grounding.GENERATIVE
+    dimensions: int | None = None
+    max_tokens: int | None = None
+    relevance_threshold: float | None = None
+
+
+@cache
+def load() -> Mapping[str, Entry]:
+    """Every entry by name."""
+    tables = tomllib.loads(files("inference").joinpath("catalog.toml").read_text("utf-8"))
+    return {name: _entry(name, table) for name, table in tables.items()}
+
+
+def _entry(name: str, table: dict[str, Any]) -> Entry:
+    given = table | {"service": Service(table["service"]), "grounding": Grounding(table.get("grounding", "generative"))}
+    return Entry(name=name, **given)
+
+
+def entry(reference: str, service: Service | None = None) -> Entry:
+    """The entry of a name, or of a reference `hf:owner/name@commit` or `file:///folder`, which only the user of it knows the service of.
+
+    Raises: ModelError for a name nobody knows, with those that exist; for an hf: reference without a commit.
+    """
+    if (known := load().get(reference)) is not None:
+        return known
+    engines = {Service.LLM: "transformers-chat", Service.EMBEDDINGS: "transformers-embeddings", Service.RERANKER: "maxsim"}
+    if service in engines and reference.startswith(("hf:", "file:///")):
+        if reference.startswith("hf:") and not HUB.fullmatch(reference):
+            raise ModelError(f"{reference} names no commit.", model=reference, hint="Write it as hf:owner/name@<40 hex digits>, so that it stays what it is.")
+        return Entry(reference, service, engines[service], source=reference)
+    names = ", ".join(sorted(n for n, e in load().items() if service in (None, e.service)))
+    raise ModelError(f"There is no model named {reference!r}.", model=reference, hint=f"Known: {names}; or hf:owner/name@commit, or file:///folder.")
+
+
+def folder_of(wanted: Entry, models_folder: Path) -> Path:
+    """Where a model's files lie."""
+    if wanted.weights:
+        return folder_of(load()[wanted.weights], models_folder)
+    if wanted.source.startswith("file:///"):
+        return Path(wanted.source.removeprefix("file://"))
+    return models_folder / re.sub(r"[^\w.-]+", "-", wanted.name)
+
+
+def state(reference: str, models_folder: Path, service: Service | None = None) -> State:
+    """Whether the model could be loaded now."""
+    wanted = entry(reference, service)
+    if not wanted.source and not wanted.weights:
+        return "built in"
+    folder = folder_of(wanted, models_folder)
+    if wanted.source.startswith("file:///"):
+        return "ready" if folder.exists() else "missing"
+    return "ready" if (folder / COMPLETE).is_file() else "missing"
+
+
+def demand(wanted: Entry, models_folder: Path) -> Path:
+    """The model's folder. Raises: ModelMissing with the command that fetches it and the offline choice; ModelError for a folder that asks to run code."""
+    if state(wanted.name, models_folder, wanted.service) == "missing":
+        fetched = wanted.weights or wanted.name
+        hint = f"`hearth models fetch {fetched}` gets it."
+        if wanted.source.startswith("hf:"):
+            hint = f"{hint} It needs the model hub; without one, choose a model that `hearth models list` shows."
+        if wanted.source.startswith("file:///"):
+            hint = "Check the path."
+        raise ModelMissing(f"The model {wanted.name} is not on this machine.", model=wanted.name, hint=hint)
+    folder = folder_of(wanted, models_folder)
+    config = folder / "config.json"
+    if config.is_file() and "auto_map" in json.loads(config.read_text("utf-8")):
+        raise ModelError(
+            f"The model {wanted.name} wants to run its own code.", model=wanted.name, hint="Hearth never does that; choose a model without auto_map."
+        )
+    return folder

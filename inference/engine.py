@@ -1,0 +1,67 @@
+"""What an engine is to the server: a model that is loaded and does one service. One file per service and technology lies in `engines/`."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from core.inference import Done, Message, TextDelta, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What is asked of a chat engine. max_tokens: of the answer.   temperature: 0 is deterministic."""
+
+    messages: Sequence[Message]
+    max_tokens: int = 512
+    temperature: float = 0.7
+
+
+class ChatEngine(Protocol):
+    """Writes answers."""
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[TextDelta | Done]:
+        """Deltas, then one Done. Leaving the iterator stops the work. Raises: TooLong, ModelError."""
+
+    async def close(self) -> None:
+        """Frees the model."""
+
+
+class EmbeddingEngine(Protocol):
+    """Makes vectors."""
+
+    async def embed(self, texts: Sequence[str], kind: Literal["query", "document"]) -> Vectors:
+        """(n, d) float32, unit length, in order."""
+
+    async def close(self) -> None:
+        """Frees the model."""
+
+
+class RerankEngine(Protocol):
+    """Scores passages against a question."""
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> list[float]:
+        """One score per document, in order; higher is better."""
+
+    async def close(self) -> None:
+        """Frees the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What an engine is made with. folder: where the model's files lie.   threads: of the CPU."""
+
+    folder: Path
+    threads: int
+    max_context_tokens: int
+
+
+# Which engine runs a catalogue entry; named as text, so that torch is loaded only when a model needs it.
+ENGINES = {
+    "transformers-chat": "inference.engines.llm_transformers:TransformersChat",
+    "transformers-embeddings": "inference.engines.embeddings_transformers:TransformersEmbeddings",
+    "maxsim": "inference.engines.reranker_maxsim:MaxSimReranker",
+    "echo-chat": "inference.echo:EchoChat",
+    "echo-embeddings": "inference.echo:EchoEmbeddings",
+    "echo-reranker": "inference.echo:EchoReranker",
+}

@@ -1,0 +1,363 @@
+"""The model server: OpenAI's routes over the engines, with lanes in front. It runs beside the web process, or alone on a GPU machine.
+
+Knows no user and no document. Torch is imported by the engines only, when a model is loaded.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from core.errors import BadInput, HearthError, ModelMissing, ServiceBusy, TooLong
+from core.ids import new_id
+from core.inference import Done, Message, Priority, Service, TextDelta
+from core.settings import Settings, read_settings
+from inference.catalog import Entry, entry
+from inference.device import threads
+from inference.engine import ChatRequest
+from inference.lanes import Lanes, Ticket
+from inference.residency import Resident
+
+CHAT_PLACES = 8
+WORK_PLACES = 1
+MAX_BODY_BYTES = 8 << 20
+MAX_INPUTS = 512
+IDLE_CHECK_S = 5.0
+_encode = msgspec.json.Encoder().encode
+
+
+class ChatBody(msgspec.Struct):
+    """What of OpenAI's chat request is understood; the rest is ignored."""
+
+    messages: list[dict[str, Any]]
+    model: str = "default"
+    stream: bool = False
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+
+
+class EmbedBody(msgspec.Struct):
+    """OpenAI's embeddings request; `kind` is ours."""
+
+    input: str | list[str]
+    model: str = "default"
+    kind: str = "document"
+
+
+class RerankBody(msgspec.Struct):
+    """Jina's rerank request."""
+
+    query: str
+    documents: list[str]
+    model: str = "default"
+    top_n: int | None = None
+
+
+class ModelHouse:
+    """The models of this process: what each service's is, and the lanes in front of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        services = (Service.LLM, Service.EMBEDDINGS, Service.RERANKER)
+        self.entries: dict[Service, Entry] = {s: entry(getattr(settings, f"{s}_model"), s) for s in services if s.value in settings.local_services()}
+        count = threads(settings.inference_threads)
+        self.residents = {s: Resident(e, settings.models_folder, threads=count, idle_s=settings.inference_idle_s) for s, e in self.entries.items()}
+        chat = Lanes(CHAT_PLACES, queue=settings.inference_queue)
+        # Embedding and reranking share the same cores: one lane for both.
+        work = Lanes(WORK_PLACES, queue=settings.inference_queue)
+        self.lanes = {Service.LLM: chat, Service.EMBEDDINGS: work, Service.RERANKER: work}
+
+    def resident(self, service: Service, named: str) -> Resident:
+        """The service's model. Raises: ModelMissing for another name."""
+        resident = self.residents.get(service)
+        if resident is None or named not in ("", "default", resident.entry.name):
+            known = ", ".join(e.name for e in self.entries.values())
+            raise ModelMissing(f"This server doesn't have {named!r} as its {service} model.", model=named, hint=f"It has: {known}.")
+        return resident
+
+    async def preload(self) -> None:
+        """Loads everything, the smallest first, so that the first question finds it ready."""
+        for service in (Service.EMBEDDINGS, Service.RERANKER, Service.LLM):
+            if service in self.residents:
+                await self.residents[service].preload()
+        # What has been loaded stays: it need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+
+    async def keep_idle(self) -> None:
+        """Unloads what has not been used for long."""
+        while True:
+            await asyncio.sleep(IDLE_CHECK_S)
+            for resident in self.residents.values():
+                await resident.unload_if_idle()
+
+    async def close(self) -> None:
+        """Frees everything."""
+        for resident in self.residents.values():
+            await resident.close()
+
+
+def error_body(error: HearthError) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """(status, body, headers) of an error in OpenAI's shape."""
+    code, status, headers = "server_error", 500, {}
+    if isinstance(error, TooLong):
+        code, status = "context_length_exceeded", 400
+    elif isinstance(error, BadInput):
+        code, status = "invalid_request_error", 400
+    elif isinstance(error, ModelMissing):
+        code, status = "model_missing", 404
+    elif isinstance(error, ServiceBusy):
+        code, status, headers = "rate_limit_exceeded", 429, {"Retry-After": f"{max(1.0, error.retry_after_s):.0f}"}
+    return status, {"error": {"message": str(error), "type": code, "code": code, "param": None}}, headers
+
+
+def refused(error: HearthError) -> Response:
+    """The error as an answer."""
+    status, body, headers = error_body(error)
+    return JSONResponse(body, status, headers)
+
+
+async def _body(request: Request, shape: Any) -> Any:
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY_BYTES:
+            raise TooLong(f"A request may have at most {MAX_BODY_BYTES >> 20} MB.")
+    try:
+        return msgspec.json.decode(bytes(data), type=shape)
+    except msgspec.DecodeError as error:
+        raise BadInput(f"The request can't be understood: {error}.") from error
+
+
+def _ticket(request: Request) -> Ticket:
+    premium = request.headers.get("x-hearth-priority") == "premium"
+    return Ticket(new_id(), request.headers.get("x-hearth-user", ""), Priority.PREMIUM if premium else Priority.STANDARD)
+
+
+Handler = Callable[[ModelHouse, Request], Awaitable[Response]]
+
+
+def _route(path: str, handler: Handler, house: ModelHouse, token: str, *methods: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if token and not secrets.compare_digest(given.encode(), token.encode()):
+            return JSONResponse({"error": {"message": "The token is wrong.", "type": "authentication_error", "code": "authentication_error"}}, 401)
+        try:
+            return await handler(house, request)
+        except HearthError as error:
+            return refused(error)
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    return Route(path, endpoint, methods=list(methods))
+
+
+async def chat(house: ModelHouse, request: Request) -> Response:
+    """`/v1/chat/completions`."""
+    body = await _body(request, ChatBody)
+    resident = house.resident(Service.LLM, body.model)
+    if not body.messages:
+        raise BadInput("There is no message.")
+    wanted = ChatRequest(
+        [Message(m.get("role", "user"), _text(m.get("content"))) for m in body.messages],
+        body.max_completion_tokens or body.max_tokens or house.settings.llm_max_tokens,
+        0.7 if body.temperature is None else body.temperature,
+    )
+    answer = _answer(house, resident, wanted, _ticket(request))
+    # The first piece decides whether this is an answer or an error with a status of its own.
+    try:
+        first = await anext(answer)
+    except BaseException:
+        await answer.aclose()
+        raise
+    if body.stream:
+        return StreamingResponse(_events(first, answer, resident.entry.name), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+    return await _whole(first, answer, resident.entry.name, request)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+async def _answer(house: ModelHouse, resident: Resident, wanted: ChatRequest, ticket: Ticket) -> AsyncGenerator[TextDelta | Done, None]:
+    """The engine's pieces, from the place in the lane to the end; the wait is told with the last."""
+    async with house.lanes[Service.LLM].place(ticket) as queue_ms, resident.used() as engine, aclosing(engine.stream(wanted)) as pieces:
+        async for piece in pieces:
+            yield piece if isinstance(piece, TextDelta) else Done(piece.usage, piece.finish_reason, round(queue_ms, 1))
+
+
+async def _events(first: TextDelta | Done, rest: AsyncGenerator[TextDelta | Done, None], model: str) -> AsyncIterator[bytes]:
+    """The pieces as OpenAI's chunks; what is the same in all is written once."""
+    head = _encode({"id": f"chatcmpl-{new_id()}", "object": "chat.completion.chunk", "created": int(time.time()), "model": model})[:-1]
+    before, after = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":', b'},"finish_reason":null}]}\n\n'
+    async with aclosing(rest):
+        piece = first
+        try:
+            while True:
+                if isinstance(piece, TextDelta):
+                    yield before + _encode(piece.text) + after
+                else:
+                    yield b"data: " + head + b"," + _encode(_end(piece))[1:] + b"\n\n"
+                piece = await anext(rest)
+        except StopAsyncIteration:
+            pass
+        except HearthError as error:
+            yield b"data: " + _encode(error_body(error)[1]) + b"\n\n"
+        yield b"data: [DONE]\n\n"
+
+
+def _end(done: Done) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": done.finish_reason}], "usage": _usage(done), "hearth": {"queue_ms": done.queue_ms}}
+
+
+def _usage(done: Done) -> dict[str, int]:
+    used = done.usage
+    return {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens, "total_tokens": used.prompt_tokens + used.completion_tokens}
+
+
+async def _whole(first: TextDelta | Done, rest: AsyncGenerator[TextDelta | Done, None], model: str, request: Request) -> Response:
+    """The answer in one piece; a client that leaves stops it."""
+    text: list[str] = []
+    end: dict[str, Any] = {}
+    async with aclosing(rest):
+        piece: TextDelta | Done | None = first
+        while piece is not None:
+            if isinstance(piece, TextDelta):
+                text.append(piece.text)
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+            else:
+                end = {"finish_reason": piece.finish_reason, "usage": _usage(piece), "hearth": {"queue_ms": piece.queue_ms}}
+            piece = await anext(rest, None)
+    message = {"role": "assistant", "content": "".join(text)}
+    choice = {"index": 0, "message": message, "finish_reason": end.pop("finish_reason", "stop")}
+    return JSONResponse({"id": f"chatcmpl-{new_id()}", "object": "chat.completion", "created": int(time.time()), "model": model, "choices": [choice], **end})
+
+
+async def embed(house: ModelHouse, request: Request) -> Response:
+    """`/v1/embeddings`."""
+    body = await _body(request, EmbedBody)
+    resident = house.resident(Service.EMBEDDINGS, body.model)
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if len(texts) > MAX_INPUTS:
+        raise BadInput(f"At most {MAX_INPUTS} texts are taken at once, not {len(texts)}.")
+    if not texts:
+        return JSONResponse({"object": "list", "model": resident.entry.name, "data": [], "usage": {"prompt_tokens": 0, "total_tokens": 0}})
+    async with house.lanes[Service.EMBEDDINGS].place(_ticket(request)), resident.used() as engine:
+        vectors = await engine.embed(texts, "query" if body.kind == "query" else "document")
+    data = [{"object": "embedding", "index": n, "embedding": row} for n, row in enumerate(vectors.tolist())]
+    words = sum(len(t.split()) for t in texts)
+    whole = {"object": "list", "model": resident.entry.name, "data": data, "usage": {"prompt_tokens": words, "total_tokens": words}}
+    return Response(_encode(whole), media_type="application/json")
+
+
+async def rerank(house: ModelHouse, request: Request) -> Response:
+    """`/v1/rerank`, best first."""
+    body = await _body(request, RerankBody)
+    resident = house.resident(Service.RERANKER, body.model)
+    if len(body.documents) > MAX_INPUTS:
+        raise BadInput(f"At most {MAX_INPUTS} documents are taken at once, not {len(body.documents)}.")
+    scores: list[float] = []
+    if body.documents:
+        async with house.lanes[Service.RERANKER].place(_ticket(request)), resident.used() as engine:
+            scores = await engine.rerank(body.query, body.documents)
+    ranked = sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))[: body.top_n]
+    return JSONResponse({"model": resident.entry.name, "results": [{"index": n, "relevance_score": score} for n, score in ranked]})
+
+
+async def models(house: ModelHouse, request: Request) -> Response:
+    """`/v1/models`; `hearth` has what our own client asks for."""
+    named = ("service", "grounding", "context_tokens", "useful_context_tokens", "dimensions", "relevance_threshold", "licence")
+    data = [
+        {
+            "id": e.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "hearth",
+            "hearth": {n: getattr(e, n) for n in named} | {"loaded": house.residents[s].loaded},
+        }
+        for s, e in house.entries.items()
+    ]
+    return Response(_encode({"object": "list", "data": data}), media_type="application/json")
+
+
+async def status(house: ModelHouse, request: Request) -> Response:
+    """`/v1/status`: what is loaded, and how full the lanes are."""
+    loads = {s.value: house.lanes[s].load() for s in house.entries}
+    loaded = {s.value: {"model": r.entry.name, "loaded": r.loaded, "load_ms": r.load_ms} for s, r in house.residents.items()}
+    return Response(_encode({"models": loaded, "lanes": loads}), media_type="application/json")
+
+
+def application(settings: Settings, token: str) -> ASGIApp:
+    """The server's application; with a token every route but /healthz asks for it."""
+    house = ModelHouse(settings)
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(house.preload()), asyncio.create_task(house.keep_idle())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await house.close()
+
+    posts = {"/v1/chat/completions": chat, "/v1/embeddings": embed, "/v1/rerank": rerank}
+    gets = {"/v1/models": models, "/v1/status": status}
+    routes = [_route(p, h, house, token, "POST") for p, h in posts.items()] + [_route(p, h, house, token, "GET") for p, h in gets.items()]
+    return Starlette(routes=[Route("/healthz", healthz), *routes], lifespan=lifespan)
+
+
+def serve(settings: Settings, token: str, listening: socket.socket) -> None:
+    """Serves on a socket until SIGTERM. With all models on the disk nothing looks for a model hub."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    config = uvicorn.Config(application(settings, token), access_log=False, log_level=settings.log_level, timeout_graceful_shutdown=2, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def die_with_parent(pipe: int) -> None:
+    """Ends this process when the other end of the pipe is closed, which the system does when the parent dies, however it dies."""
+
+    def watch() -> None:
+        while os.read(pipe, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def main() -> None:
+    """`python -m inference.server LISTENING_FD PIPE_FD`, as the supervisor starts it."""
+    listening_fd, pipe = int(sys.argv[1]), int(sys.argv[2])
+    die_with_parent(pipe)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    serve(read_settings(os.environ), os.environ.get("HEARTH_INFERENCE_TOKEN", ""), socket.socket(fileno=listening_fd))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Who is calling: a bearer key, or the page's own session cookie."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from core.app import App
+from core.errors import NotSignedIn
+from core.users.room import SignedIn
+from ui.gate import COOKIE
+
+
+def the_app(request: Request) -> App:
+    """The opened app."""
+    app: App = request.app.state.hearth
+    return app
+
+
+async def caller(request: Request) -> SignedIn:
+    """The signed-in caller. Raises: NotSignedIn. (That a cookie comes from our own page is the gate's to check.)"""
+    app = the_app(request)
+    header = request.headers.get("authorization", "")
+    if header:
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotSignedIn("Only bearer keys are understood.", hint="Send `Authorization: Bearer hk_…`.")
+        return await app.users.by_key(key.strip())
+    if cookie := request.cookies.get(COOKIE):
+        return await app.users.by_session(cookie)
+    raise NotSignedIn("This needs an API key.", hint="`hearth token --user NAME` makes one; send it as `Authorization: Bearer hk_…`.")
+
+
+Who = Annotated[SignedIn, Depends(caller)]
+Hearth = Annotated[App, Depends(the_app)]

@@ -1,0 +1,124 @@
+"""Collections and documents over HTTP."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import anyio
+import msgspec
+from fastapi import APIRouter, File, Query, UploadFile
+from starlette.responses import FileResponse, Response
+
+from ui.api.auth import Hearth, Who
+from ui.api.shapes import CollectionIn, CollectionOut, DocumentOut, JobOut, PageOut, QueryIn, ReceiptOut, result_out
+
+router = APIRouter(prefix="/v1", tags=["documents"])
+files = APIRouter(include_in_schema=False)
+COPY_BYTES = 1 << 20
+SHOWN = {"application/pdf", "text/plain"}
+"""What a browser may show by itself; everything else is downloaded, because it could carry a script."""
+
+
+@router.get("/collections", summary="Your collections with their counts")
+async def collections(who: Who, app: Hearth, limit: int = Query(50, ge=1, le=500), cursor: str = "") -> PageOut:
+    """By name."""
+    page = await app.library.collections(who.user, limit=limit, cursor=cursor)
+    return PageOut(items=[CollectionOut.of(c, dict(counts)) for c, counts in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/collections", status_code=201, summary="Make a collection")
+async def create(body: CollectionIn, who: Who, app: Hearth) -> CollectionOut:
+    """It is pinned to the present embedding model and chunker."""
+    return CollectionOut.of(await app.library.create(who.user, body.name))
+
+
+@router.get("/collections/{name}", summary="One collection")
+async def collection(name: str, who: Who, app: Hearth) -> CollectionOut:
+    """What it pins."""
+    return CollectionOut.of(await app.library.collection(who.user, name))
+
+
+@router.delete("/collections/{name}", summary="Delete a collection with all its documents")
+async def delete_collection(name: str, who: Who, app: Hearth) -> ReceiptOut:
+    """The receipt counts what is left (nothing)."""
+    return ReceiptOut.of(await app.library.delete_collection(who.user, name))
+
+
+@router.get("/collections/{name}/documents", summary="The documents of a collection, newest first")
+async def documents(name: str, who: Who, app: Hearth, limit: int = Query(50, ge=1, le=500), cursor: str = "") -> PageOut:
+    """Without their text."""
+    page = await app.library.documents(who.user, name, limit=limit, cursor=cursor)
+    return PageOut(items=[DocumentOut.of(d) for d in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/collections/{name}/documents", status_code=202, summary="Upload a document")
+async def upload(name: str, file: Annotated[UploadFile, File()], who: Who, app: Hearth) -> JobOut:
+    """Accepted when this answers: the original is stored, the job goes on by itself. The same bytes again give the same document."""
+    with tempfile.TemporaryDirectory(prefix="hearth-upload-") as folder:
+        path = Path(folder) / "upload"
+        async with await anyio.open_file(path, "wb") as out:
+            while piece := await file.read(COPY_BYTES):
+                await out.write(piece)
+        _, job = await app.library.upload(who.user, name, file.filename or "document", path)
+    return JobOut.of(job)
+
+
+@router.post("/collections/{name}/query", summary="Search a collection", response_model=None)
+async def query(name: str, body: QueryIn, who: Who, app: Hearth) -> Response:
+    """A RAGResult with every stage's ranks, scores and milliseconds."""
+    result = await app.retrieval.search(who.user, body.query_of(name))
+    return Response(msgspec.json.encode(result_out(result)), media_type="application/json")
+
+
+@router.get("/documents/{document_id}", summary="One document with its text")
+async def document(document_id: str, who: Who, app: Hearth) -> DocumentOut:
+    """With its text."""
+    return DocumentOut.of(await app.library.document(who.user, document_id), whole=True)
+
+
+@router.delete("/documents/{document_id}", summary="Delete a document")
+async def delete_document(document_id: str, who: Who, app: Hearth) -> ReceiptOut:
+    """From every store; the receipt counts what is left (nothing)."""
+    return ReceiptOut.of(await app.library.delete_document(who.user, document_id))
+
+
+@router.get("/jobs", summary="Your ingest jobs, newest first")
+async def jobs(who: Who, app: Hearth, collection: str = "", unfinished: bool = False, limit: int = Query(50, ge=1, le=500), cursor: str = "") -> PageOut:
+    """unfinished: only those that are still on their way."""
+    page = await app.library.jobs(who.user, collection=collection, unfinished=unfinished, limit=limit, cursor=cursor)
+    return PageOut(items=[JobOut.of(j) for j in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/jobs/{job_id}", summary="One ingest job")
+async def job(job_id: str, who: Who, app: Hearth) -> JobOut:
+    """Stage, percent and, if it failed, why."""
+    return JobOut.of(await app.library.job(who.user, job_id))
+
+
+@files.get("/files/{document_id}")
+async def original(document_id: str, who: Who, app: Hearth) -> Response:
+    """The original of a document, for its owner. Only what can't carry a script is shown in place, and even that in a sandbox."""
+    found, path = await app.library.original(who.user, document_id)
+    media_type = found.media_type if found.media_type in SHOWN else "application/octet-stream"
+    if found.media_type.startswith("text/") and found.media_type != "text/html":
+        media_type = "text/plain; charset=utf-8"
+    name = found.title if "." in found.title else found.title + SUFFIXES.get(found.media_type, "")
+    disposition = "attachment" if media_type == "application/octet-stream" else "inline"
+    headers = {
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    if media_type != "application/pdf":
+        headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+    return FileResponse(path, media_type=media_type, headers=headers)
+
+
+SUFFIXES = {
+    "application/pdf": ".pdf",
+    "text/plain": ".txt",
+    "text/markdown": ".md",
+    "text/html": ".html",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+}

@@ -1,0 +1,243 @@
+"""The bodies of the API, in and out. What is not named here is ignored on the way in, as OpenAI's clients expect."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.chat.model import ChatMessage, Conversation
+from core.rag.model import MAX_TOP_K, Collection, Document, IngestJob, RAGQuery, RAGResult, Source
+from core.records import DeleteReceipt
+
+
+class ChatMessageIn(BaseModel):
+    """One message of a prompt; content is text, or OpenAI's list of parts (their text is taken)."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[dict[str, Any]]
+
+    @property
+    def text(self) -> str:
+        """The text of all parts."""
+        return self.content if isinstance(self.content, str) else "\n".join(str(p.get("text", "")) for p in self.content)
+
+
+class RagIn(BaseModel):
+    """How deep to look."""
+
+    top_k: int = Field(5, ge=1, le=MAX_TOP_K)
+    rerank: bool = True
+    rerank_top_k: int = Field(3, ge=1, le=MAX_TOP_K)
+
+    def to(self, text: str, collection: str) -> RAGQuery:
+        """As the domain says it; a rerank depth beyond top_k means all of them."""
+        return RAGQuery(text, collection, self.top_k, self.rerank, min(self.rerank_top_k, self.top_k))
+
+
+class ChatIn(BaseModel):
+    """OpenAI's chat completion request, with Hearth's fields for documents and safe retries."""
+
+    messages: list[ChatMessageIn] = Field(min_length=1, max_length=500)
+    model: str = "default"
+    stream: bool = False
+    max_tokens: int | None = Field(None, ge=1, le=32_768)
+    max_completion_tokens: int | None = Field(None, ge=1, le=32_768)
+    temperature: float | None = Field(None, ge=0, le=2)
+    conversation_id: str | None = Field(None, description="A UUIDv7 of your making; left out, a new conversation begins.")
+    message_id: str | None = Field(None, description="A UUIDv7 of your making for the last message: sending it again gives the stored answer.")
+    collection: str | list[str] | None = Field(None, description="The collection(s) to answer from.")
+    rag: RagIn | None = None
+
+
+class CollectionIn(BaseModel):
+    """A new collection."""
+
+    name: str
+
+
+class CollectionOut(BaseModel):
+    """A collection, what it pins, and its counts."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    name: str
+    embedding_model: str
+    dimensions: int
+    chunker: str
+    version: int
+    created_at: datetime
+    counts: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, collection: Collection, counts: dict[str, int] | None = None) -> "CollectionOut":
+        """From the domain."""
+        return cls.model_validate(collection).model_copy(update={"counts": counts or {}})
+
+
+class DocumentOut(BaseModel):
+    """A document; `content` only where one is asked for."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    collection: str
+    title: str
+    source_url: str
+    status: str
+    version: int
+    sha256: str
+    media_type: str
+    size_bytes: int
+    uri: str
+    chunks: int
+    created_at: datetime | None
+    ingested_at: datetime | None
+    content: str | None = None
+
+    @classmethod
+    def of(cls, document: Document, *, whole: bool = False) -> "DocumentOut":
+        """From the domain."""
+        return cls.model_validate(document).model_copy(update={} if whole else {"content": None})
+
+
+class JobOut(BaseModel):
+    """How far a document has come."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    document_id: str
+    collection: str
+    title: str
+    stage: str
+    percent: float
+    error: str
+    attempts: int
+    created_at: datetime | None
+    heartbeat_at: datetime | None
+
+    @classmethod
+    def of(cls, job: IngestJob) -> "JobOut":
+        """From the domain."""
+        return cls.model_validate(job)
+
+
+class QueryIn(RagIn):
+    """A RAGQuery; the collection is in the path."""
+
+    query: str = Field(min_length=1, max_length=20_000)
+
+    def query_of(self, collection: str) -> RAGQuery:
+        """As the domain says it."""
+        return self.to(self.query, collection)
+
+
+class ConversationOut(BaseModel):
+    """A conversation without its messages."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> "ConversationOut":
+        """From the domain."""
+        return cls.model_validate(conversation)
+
+
+class ReceiptOut(BaseModel):
+    """What a delete removed, and what a count afterwards still found."""
+
+    removed: dict[str, int]
+    left: dict[str, int]
+    complete: bool
+
+    @classmethod
+    def of(cls, receipt: DeleteReceipt) -> "ReceiptOut":
+        """From the domain."""
+        return cls(removed=dict(receipt.removed), left=dict(receipt.left), complete=receipt.complete)
+
+
+class PageOut(BaseModel):
+    """A part of a list; `next_cursor` asks for the rest."""
+
+    items: list[Any]
+    next_cursor: str = ""
+
+
+def source_out(source: Source) -> dict[str, Any]:
+    """A citation as a program reads it."""
+    return {
+        "number": source.number,
+        "chunk_id": source.chunk_id,
+        "document_id": source.document_id,
+        "title": source.title,
+        "page": source.page,
+        "position": source.position,
+        "quote": source.quote,
+        "score": source.score,
+        "verified": source.verified,
+    }
+
+
+def retrieval_out(message: ChatMessage) -> dict[str, Any] | None:
+    """What was searched for an answer, in short; None where documents were off."""
+    retrieval = message.metadata.retrieval
+    if retrieval is None:
+        return None
+    ms = retrieval.get("ms")
+    short = {"considered": retrieval.get("considered", 0), "returned": retrieval.get("returned", 0), "ms": ms.get("total") if isinstance(ms, dict) else None}
+    return short | {k: retrieval[k] for k in ("best_score", "threshold", "degraded", "error") if retrieval.get(k) not in (None, "")}
+
+
+def message_out(message: ChatMessage) -> dict[str, Any]:
+    """A message with its sources, timing and the whole trace of its retrieval."""
+    meta = message.metadata
+    return {
+        "id": message.id,
+        "conversation_id": message.conversation_id,
+        "role": message.role,
+        "content": message.content,
+        "created_at": message.created_at,
+        "status": message.status.value,
+        "reply_to": message.reply_to or None,
+        "metadata": {
+            "tokens_used": meta.tokens_used,
+            "latency_ms": meta.latency_ms,
+            "model_used": meta.model_used,
+            "rag_sources": [source_out(s) for s in meta.sources],
+            "retrieval": meta.retrieval,
+            "timing": meta.timing,
+            "error": meta.error,
+            "continues": meta.continues or None,
+        },
+    }
+
+
+def result_out(result: RAGResult) -> dict[str, Any]:
+    """A RAGResult with every stage's ranks, scores and milliseconds."""
+    trace = result.trace
+    return {
+        "chunks": [
+            {
+                "id": f.chunk.id,
+                "document_id": f.chunk.document_id,
+                "title": f.title,
+                "collection": f.collection,
+                "content": f.chunk.content,
+                "metadata": f.chunk.metadata,
+            }
+            for f in result.chunks
+        ],
+        "scores": list(result.scores),
+        "reranked": result.reranked,
+        "stages": {
+            "considered": trace.considered,
+            "returned": trace.returned,
+            "ms": dict(trace.ms),
+            "best_score": trace.best_score,
+            "threshold": trace.threshold,
+            "degraded": trace.degraded,
+            "candidates": list(trace.candidates),
+        },
+    }

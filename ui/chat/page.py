@@ -1,0 +1,7 @@
+"""placeholder"""
+
+import fastapi
+
+
+def mounted(app):
+    return fastapi.FastAPI()

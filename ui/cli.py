@@ -1,0 +1,92 @@
+"""The command line: what can be typed, and the one place where a command's error becomes a sentence and an exit code."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from core.crash import arm
+from core.errors import HearthError
+from core.settings import read_settings
+from ui import commands
+from ui.errors import kind, sentence
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command. The exit code is 0, or says what kind of error it was (sysexits.h)."""
+    args = _parser().parse_args(argv)
+    try:
+        flags = {name: getattr(args, name, None) for name in ("home", "host", "port")}
+        if args.command is commands.inference:
+            flags = {"home": flags["home"], "inference_host": flags["host"], "inference_port": flags["port"]}
+        settings = read_settings(os.environ, **flags)
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        arm(os.environ.get("HEARTH_CRASH", ""))
+        result = args.command(settings, args)
+        if asyncio.iscoroutine(result):
+            _run(result)
+    except HearthError as error:
+        sys.stderr.write(f"hearth: {error.message}\n" + (f"        {error.hint}\n" if error.hint else ""))
+        return kind(error)[2]
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # the process's entry: a bug is told by a reference, its trace is in the log  # noqa: BLE001
+        sys.stderr.write(f"hearth: {sentence(error)}\n")
+        return 70
+    return 0
+
+
+def _run(command: Coroutine[Any, Any, None]) -> None:
+    """With uvloop where it is there: the streams cost about half."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(command)
+    else:
+        uvloop.run(command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hearth", description="A private AI workbench: ask your own documents and get cited answers.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--home", type=Path, help="the folder that holds everything (HEARTH_HOME; ~/.hearth)")
+    address = argparse.ArgumentParser(add_help=False)
+    address.add_argument("--host", help="the address to listen on (HEARTH_HOST; 127.0.0.1)")
+    address.add_argument("--port", type=int, help="the port to listen on (HEARTH_PORT; 8000)")
+    sub = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: object, help_text: str, *, parents: tuple[argparse.ArgumentParser, ...] = ()) -> argparse.ArgumentParser:
+        made = sub.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".", parents=[common, *parents])
+        made.set_defaults(command=command)
+        return made
+
+    add("up", commands.up, "start Hearth: the pages, the API and the local models", parents=(address,))
+    add("inference", commands.inference, "start the model server alone, as on a GPU machine", parents=(address,))
+    ingest = add("ingest", commands.ingest, "put files and folders into a collection; safe to repeat")
+    ingest.add_argument("--collection", required=True, metavar="NAME")
+    ingest.add_argument("--user", metavar="NAME", help="whose collection; the only user if there is one")
+    ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    models = add("models", commands.models, "list the models, or fetch what the settings need")
+    models.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
+    models.add_argument("names", nargs="*", metavar="MODEL", help="with fetch: these, instead of what the settings need")
+    user = add("user", commands.user, "list or change users")
+    user.add_argument("action", choices=("list", "add", "password", "disable", "enable", "premium", "standard", "admin"))
+    user.add_argument("name", nargs="?", metavar="NAME")
+    user.add_argument("--admin", action="store_true", help="with add: an admin")
+    user.add_argument("--premium", action="store_true", help="with add: their requests go first")
+    user.add_argument("--no-password", action="store_true", help="with add: API keys only")
+    token = add("token", commands.token, "make an API key; it is shown once")
+    token.add_argument("--user", required=True, metavar="NAME")
+    token.add_argument("--name", default="", help="what the key is for")
+    settings = add("settings", commands.show_settings, "show every setting, its value and where it comes from")
+    settings.add_argument("--markdown", action="store_true", help="as docs/settings.md has them")
+    add("doctor", commands.doctor, "check everything Hearth needs, for real, and say what to do", parents=(address,))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,360 @@
+"""What each command does. Output is for people; progress is shown wherever somebody waits."""
+
+import argparse
+import asyncio
+import getpass
+import importlib.util
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from core.app import App, Health, LocalInference, only_one, open_app, prepare_home
+from core.errors import BadInput, HearthError, NotFound, SettingsError
+from core.rag.model import IngestJob, IngestStage
+from core.settings import PREFIX, Settings, shown, sources
+from core.users.model import Role, User
+
+out = Console(highlight=False)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules", ".venv"})
+
+
+async def up(settings: Settings, _args: argparse.Namespace) -> None:
+    """Starts the web process and, unless every model is remote, the inference process."""
+    from ui.server import serve
+
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_one(settings.home))
+        listening = bind(settings.host, settings.port)
+        stack.callback(listening.close)
+        local = await stack.enter_async_context(local_inference(settings))
+        app = await stack.enter_async_context(open_app(settings, local=local, serving=True))
+        url = address_of(settings.host, listening.getsockname()[1])
+        setup = await app.users.prepare_setup()
+
+        async def announce() -> None:
+            out.print(f"\n[bold]Hearth is at {url}[/]")
+            if setup:
+                out.print(f"Nobody has an account yet. This link makes the first one, once:\n  {url}/setup?token={setup}", soft_wrap=True)
+            if settings.host not in LOOPBACK:
+                out.print("It can be reached from other machines. Put TLS in front of it and set HEARTH_SESSION_COOKIE_SECURE=true.")
+            out.print("Ctrl+C stops it; everything is kept.\n")
+            sys.stdout.flush()
+
+        await serve(app, [listening], announce)
+
+
+@asynccontextmanager
+async def local_inference(settings: Settings) -> AsyncIterator[LocalInference | None]:
+    """The supervised inference process; None where every model is remote."""
+    if not settings.local_services():
+        yield None
+        return
+    from inference.supervisor import Supervisor
+
+    for missing in missing_models(settings):
+        out.print(f"[yellow]The model {missing} is not here yet.[/] `hearth models fetch` gets it; answers that need it will say so.")
+    async with Supervisor(settings) as supervisor:
+        yield LocalInference(supervisor.url, supervisor.token)
+
+
+def missing_models(settings: Settings) -> list[str]:
+    """The local models that the settings name and that are not on the disk."""
+    from inference.catalog import state
+
+    wanted = {getattr(settings, f"{service}_model") for service in settings.local_services()}
+    return sorted(name for name in wanted if state(name, settings.models_folder) == "missing")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises: SettingsError if the port is taken or the address isn't ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise SettingsError(
+            f"Port {port} on {host} can't be used: {error.strerror}.", hint="Choose another with --port or HEARTH_PORT, or stop what uses it."
+        ) from error
+    listening.setblocking(False)
+    return listening
+
+
+def address_of(host: str, port: int) -> str:
+    """The URL to open in a browser on this machine."""
+    name = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104  compared, not bound
+    return f"http://{name}:{port}"
+
+
+def inference(settings: Settings, _args: argparse.Namespace) -> None:
+    """The model server alone; the token is HEARTH_INFERENCE_TOKEN, and it is required off loopback."""
+    from inference.server import serve
+
+    token = os.environ.get("HEARTH_INFERENCE_TOKEN", "")
+    if settings.inference_host not in LOOPBACK and len(token) < 32:
+        raise SettingsError("A model server that others can reach needs a token.", hint="Set HEARTH_INFERENCE_TOKEN to at least 32 random characters.")
+    listening = bind(settings.inference_host, settings.inference_port)
+    out.print(f"The model server is at {address_of(settings.inference_host, listening.getsockname()[1])}/v1")
+    serve(settings, token, listening)
+
+
+async def ingest(settings: Settings, args: argparse.Namespace) -> None:
+    """Uploads, then waits until every document is ready. What is there already is not taken in twice, so a broken run is simply repeated."""
+    files = list(found_files(args.paths))
+    if not files:
+        raise BadInput("There is no file in those paths.", hint="Name files, or folders that hold some.")
+    async with AsyncExitStack() as stack:
+        prepare_home(settings.home)
+        alone = True
+        try:
+            await stack.enter_async_context(only_one(settings.home))
+        except SettingsError:
+            alone = False  # the running Hearth takes them in
+        local = await stack.enter_async_context(local_inference(settings)) if alone else None
+        app = await stack.enter_async_context(open_app(settings, local=local, serving=alone))
+        user = await whose(app, args.user)
+        failed = await _ingest_with_progress(app, user, args.collection, files)
+    if failed:
+        for job in failed:
+            out.print(f"[red]✗[/] {job.title}: {job.error}")
+        raise BadInput(f"{len(failed)} of {len(files)} files could not be taken in.", hint="The others are ready. Mend these and run the same command again.")
+    out.print(f"[green]✓[/] {len(files)} files are ready in {args.collection!r}.")
+
+
+async def _ingest_with_progress(app: App, user: User, collection: str, files: Sequence[Path]) -> list[IngestJob]:
+    with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), console=out) as progress:
+        sending = progress.add_task("uploading", total=len(files))
+        jobs: dict[str, IngestJob] = {}
+        failed: list[IngestJob] = []
+        for path in files:
+            try:
+                _, job = await app.library.upload(user, collection, path.name, path, source_url=path.resolve().as_uri())
+                jobs[job.id] = job
+            except BadInput as error:
+                failed.append(IngestJob("", "", user.id, collection, path.name, IngestStage.FAILED, 0, str(error)))
+            progress.advance(sending)
+        working = progress.add_task("reading", total=100 * max(1, len(jobs)))
+        while True:
+            for job_id in [i for i, j in jobs.items() if not j.done]:
+                jobs[job_id] = await app.library.job(user, job_id)
+            progress.update(working, completed=sum(100 if j.done else j.percent for j in jobs.values()))
+            if all(j.done for j in jobs.values()):
+                return [*failed, *(j for j in jobs.values() if j.stage is IngestStage.FAILED)]
+            await asyncio.sleep(0.25)
+
+
+def found_files(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and those in the folders named; hidden ones and tools' own folders are left out."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = (p for p in sorted(path.rglob("*")) if p.is_file() and not p.is_symlink())
+            files += [p for p in inside if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in p.relative_to(path).parts)]
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise NotFound(f"{path} is not there.", hint="Check the path.")
+    return files
+
+
+async def whose(app: App, name: str | None) -> User:
+    """The named user; without a name the only one. Raises: NotFound, BadInput."""
+    if name:
+        return await app.users.named(name)
+    page = await app.users.everyone(2)
+    if not page.items:
+        raise NotFound("Nobody has an account yet.", hint="Make one with `hearth user add NAME --admin`.")
+    if len(page.items) > 1:
+        raise BadInput("There are several users.", hint="Say whose it is with --user NAME.")
+    return page.items[0]
+
+
+def models(settings: Settings, args: argparse.Namespace) -> None:
+    """The catalogue with what is on the disk, or fetches models with progress."""
+    from inference.catalog import load, state
+
+    if args.action == "fetch":
+        return fetch_models(settings, args.names)
+    table = Table("model", "service", "size", "licence", "state", "used", box=None, pad_edge=False)
+    used = {getattr(settings, f"{service}_model") for service in settings.local_services()}
+    for entry in load().values():
+        size = f"{entry.download_bytes / 1e6:.0f} MB" if entry.download_bytes else ""
+        table.add_row(entry.name, entry.service, size, entry.licence, state(entry.name, settings.models_folder), "yes" if entry.name in used else "")
+    out.print(table)
+    return None
+
+
+def fetch_models(settings: Settings, names: Sequence[str]) -> None:
+    """Fetches what is missing; what is there stays as it is."""
+    from inference.catalog import state
+    from inference.fetch import fetch
+
+    wanted = list(names) or missing_models(settings)
+    if not wanted:
+        out.print("Every model that the settings need is here.")
+    prepare_home(settings.home)
+    for name in wanted:
+        if state(name, settings.models_folder) != "missing":
+            out.print(f"[green]✓[/] {name} is here.")
+            continue
+        with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=out) as progress:
+            task = progress.add_task(name, total=None)
+            fetch(name, settings.models_folder, partial(_show, progress, task, name))
+        out.print(f"[green]✓[/] {name} is ready.")
+
+
+def _show(progress: Progress, task: TaskID, name: str, done: int, total: int | None, what: str) -> None:
+    progress.update(task, completed=done, total=total, description=f"{name}: {what}")
+
+
+async def user(settings: Settings, args: argparse.Namespace) -> None:
+    """Lists users or changes one."""
+    async with open_app(settings) as app:
+        if args.action == "list":
+            return await _list_users(app)
+        if not args.name:
+            raise BadInput("Say which user.", hint=f"hearth user {args.action} NAME")
+        if args.action == "add":
+            made = await app.users.add(args.name, None if args.no_password else ask_password(), admin=args.admin, premium=args.premium)
+            out.print(f"[green]✓[/] {made.username} can sign in." if not args.no_password else f"[green]✓[/] {made.username} can use API keys.")
+            return None
+        if args.action == "password":
+            await app.users.set_password(args.name, ask_password())
+            out.print(f"[green]✓[/] {args.name} has a new password.")
+            return None
+        changes = {
+            "disable": {"disabled": True},
+            "enable": {"disabled": False},
+            "premium": {"premium": True},
+            "standard": {"premium": False},
+            "admin": {"role": Role.ADMIN},
+        }
+        await app.users.save(replace(await app.users.named(args.name), **changes[args.action]))  # type: ignore[arg-type]
+        out.print(f"[green]✓[/] {args.name}: {args.action}.")
+        return None
+
+
+async def _list_users(app: App) -> None:
+    table = Table("name", "role", "lane", "state", "since", box=None, pad_edge=False)
+    cursor = ""
+    while True:
+        page = await app.users.everyone(100, cursor)
+        for u in page.items:
+            table.add_row(u.username, u.role.value, "premium" if u.premium else "standard", "disabled" if u.disabled else "", f"{u.created_at:%Y-%m-%d}")
+        if not (cursor := page.next_cursor):
+            break
+    out.print(table if table.row_count else "Nobody has an account yet. `hearth up` prints a link that makes the first one.")
+
+
+def ask_password() -> str:
+    """A password typed twice, or one line of a pipe. Raises: BadInput if the two differ."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != first:
+        raise BadInput("The two passwords differ.", hint="Type the same one twice.")
+    return first
+
+
+async def token(settings: Settings, args: argparse.Namespace) -> None:
+    """Prints a new API key: alone on standard output, so that a script can take it."""
+    async with open_app(settings) as app:
+        key, secret = await app.users.make_key(await app.users.named(args.user), args.name)
+    sys.stdout.write(secret + "\n")
+    sys.stderr.write(f"This key is shown once. Hearth keeps only its hash; you will know it by {key.prefix}…\n")
+
+
+def show_settings(settings: Settings, args: argparse.Namespace) -> None:
+    """Every setting with its value, where that comes from, and what it means."""
+    if args.markdown:
+        sys.stdout.write(settings_page())
+        return
+    where = sources(os.environ, {"home": args.home})
+    table = Table("setting", "value", "from", "meaning", box=None, pad_edge=False)
+    for name, field in type(settings).model_fields.items():
+        table.add_row(PREFIX + name.upper(), shown(getattr(settings, name)), where[name], field.description or "")
+    out.print(table)
+
+
+def settings_page() -> str:
+    """docs/settings.md, made from the settings themselves."""
+    lines = [
+        "# Settings",
+        "",
+        "Each is an environment variable. No URL means embedded: nothing to install or start. `hearth settings` shows the present values.",
+        "",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "~/.hearth" if name == "home" else shown(field.get_default(call_default_factory=False))
+        lines += [f"## {PREFIX}{name.upper()}", "", field.description or "", "", f"Default: `{default}`" if default else "Default: empty", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+async def doctor(settings: Settings, _args: argparse.Namespace) -> None:
+    """Checks everything for real. Raises: SettingsError if something is red, so that scripts notice."""
+    checks = [_python(), _home(settings), _port(settings), *_local_models(settings)]
+    try:
+        async with AsyncExitStack() as stack:
+            running = await _is_running(settings.home)
+            local = None if running else await stack.enter_async_context(local_inference(settings))
+            app = await stack.enter_async_context(open_app(settings, local=local))
+            checks += [h for h in await app.check() if not (running and h.part in settings.local_services())]
+    except HearthError as error:
+        checks.append(Health("stores", False, str(error)))
+    for check in checks:
+        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {check.detail}" if check.detail else ""))
+    if bad := [c for c in checks if not c.ready]:
+        raise SettingsError(f"{len(bad)} of {len(checks)} checks failed.", hint="Each line above says what to do.")
+
+
+def _python() -> Health:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Health("python", sys.version_info >= (3, 11), version)
+
+
+def _home(settings: Settings) -> Health:
+    try:
+        prepare_home(settings.home)
+        with tempfile.TemporaryFile(dir=settings.home):
+            return Health("home", True, str(settings.home))
+    except (HearthError, OSError) as error:
+        return Health("home", False, str(error))
+
+
+async def _is_running(home: Path) -> bool:
+    try:
+        async with only_one(home):
+            return False
+    except SettingsError:
+        return True
+
+
+def _port(settings: Settings) -> Health:
+    try:
+        bind(settings.host, settings.port).close()
+    except SettingsError as error:
+        return Health("port", False, str(error))
+    return Health("port", True, f"{settings.port} is free")
+
+
+def _local_models(settings: Settings) -> list[Health]:
+    if not settings.local_services():
+        return []
+    torch = importlib.util.find_spec("torch") is not None
+    checks = [Health("torch", torch, "" if torch else "The local models need it: `pip install 'hearth[local]'`, or point the model URLs at a server.")]
+    missing = missing_models(settings)
+    return [*checks, Health("models", not missing, f"Not fetched: {', '.join(missing)}. `hearth models fetch` gets them." if missing else "fetched")]

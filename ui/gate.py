@@ -1,0 +1,122 @@
+"""The gate in front of everything: who may pass, and the headers every answer carries.
+
+Pure ASGI, for http and websocket alike. Deny by default: what is not listed needs a live session. The API checks its callers itself (keys or the
+session), so the gate lets it pass, and adds nothing to it but headers. Decides on `scope["path"]`, never on a URL put together from headers.
+"""
+
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote, urlsplit
+
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.app import App
+from core.errors import HearthError, NotSignedIn
+from ui.errors import response
+
+COOKIE = "hearth_session"
+PUBLIC = ("/login", "/setup", "/healthz", "/readyz")
+PUBLIC_FOLDERS = ("/static/",)
+OWN_CHECK = ("/v1/", "/files/")
+OWN_CHECK_PATHS = ("/metrics",)
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NEEDS_INLINE = ("/chat", "/docs")
+"""Gradio's and Swagger's pages carry inline scripts that differ per answer (docs/adr/0011)."""
+
+_STRICT = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'; connect-src 'self'"
+_INLINE = (
+    f"{_STRICT}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:;"
+    " worker-src 'self' blob:; media-src 'self' blob: data:"
+)
+
+
+def _headers(policy: str) -> list[tuple[bytes, bytes]]:
+    fixed = {"content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "same-origin", "x-frame-options": "SAMEORIGIN"}
+    return [(name.encode(), value.encode()) for name, value in fixed.items()]
+
+
+STRICT_HEADERS, INLINE_HEADERS = _headers(_STRICT), _headers(_INLINE)
+
+
+class Gate:
+    """Wraps the whole application."""
+
+    def __init__(self, inner: ASGIApp, app: App) -> None:
+        self._inner, self._app = inner, app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on, or answers for it."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._inner(scope, receive, send)
+            return
+        path: str = scope["path"]
+        headers = dict(scope["headers"])
+        guarded = _with_headers(send, INLINE_HEADERS if path.startswith(NEEDS_INLINE) else STRICT_HEADERS)
+        if _foreign(scope, headers):
+            await self._refuse(scope, receive, guarded, 403)
+        elif path in PUBLIC or path in OWN_CHECK_PATHS or path.startswith(PUBLIC_FOLDERS + OWN_CHECK):
+            await self._inner(scope, receive, guarded)
+        else:
+            try:
+                await self._app.users.by_session(session_cookie(headers))
+            except NotSignedIn:
+                await self._refuse(scope, receive, guarded, 401)
+                return
+            except HearthError as error:
+                await response(error)(scope, receive, guarded)
+                return
+            await self._inner(scope, receive, guarded)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int) -> None:
+        """A page's visitor is sent to sign in; a program is told; a socket is closed."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4401 if status == 401 else 4403})
+            return
+        accepts = dict(scope["headers"]).get(b"accept", b"")
+        if status == 401 and scope["method"] in SAFE_METHODS and b"text/html" in accepts:
+            target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+            start = "/setup" if scope["path"] == "/" and await self._app.users.setup_open() else f"/login?next={quote(target, safe='')}"
+            await RedirectResponse(start, 303)(scope, receive, send)
+            return
+        message, code = ("Sign in first.", "authentication_error") if status == 401 else ("This comes from another site and was refused.", "permission_error")
+        await JSONResponse({"error": {"message": message, "type": code, "code": code}}, status)(scope, receive, send)
+
+
+def session_cookie(headers: dict[bytes, bytes]) -> str:
+    """The session token in a request's cookies, or ""."""
+    raw = headers.get(b"cookie", b"").decode("latin-1")
+    if COOKIE not in raw:
+        return ""
+    try:
+        morsel = SimpleCookie(raw).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def _foreign(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """Whether a request that can change something, and carries the cookie, comes from another site's page."""
+    if b"cookie" not in headers or (scope["type"] == "http" and scope["method"] in SAFE_METHODS):
+        return False
+    site = headers.get(b"sec-fetch-site")
+    if site is not None and site not in (b"same-origin", b"none"):
+        return True
+    origin = headers.get(b"origin")
+    if origin is None:
+        return False
+    return urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode("latin-1")
+
+
+def _with_headers(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
+    """Adds the headers that an answer doesn't set itself; bodies pass untouched."""
+
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = list(message.get("headers", ()))
+            named = {name.lower() for name, _ in own}
+            message["headers"] = [*own, *(pair for pair in extra if pair[0] not in named)]
+        await send(message)
+
+    return wrapped

@@ -1,0 +1,158 @@
+"""The small pages around the chat: landing, sign-in, first set-up. Plain HTML and plain forms; no script is needed."""
+
+from functools import partial
+from html import escape
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from core.app import App
+from core.errors import BadInput, HearthError
+from core.users.model import SESSION_LIFETIME
+from ui.errors import kind, sentence
+from ui.gate import COOKIE
+
+STATIC = Path(__file__).parent / "static"
+MAX_FORM_BYTES = 16 * 1024
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · Hearth</title><link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/pages.css"></head>
+<body>{body}</body></html>"""
+BRAND = '<p class="brand"><img src="/static/hearth.svg" alt="" width="34" height="34">Hearth</p>'
+
+
+def page(title: str, body: str, status: int = 200) -> HTMLResponse:
+    """A whole page. `body` is HTML: whatever a person typed has been escaped by then."""
+    return HTMLResponse(PAGE.format(title=escape(title), body=body), status)
+
+
+def routes(app: App) -> list[Route | Mount]:
+    """The pages' routes over an opened house."""
+    return [
+        Route("/", partial(landing, app)),
+        Route("/login", partial(login, app), methods=["GET", "POST"]),
+        Route("/setup", partial(setup, app), methods=["GET", "POST"]),
+        Route("/logout", partial(logout, app), methods=["POST"]),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+
+
+async def landing(app: App, request: Request) -> Response:
+    """The way to the rooms, and what is not there yet."""
+    who = await app.users.by_session(request.cookies.get(COOKIE, ""))
+    name = escape(who.user.username)
+    return page(
+        "Welcome",
+        f"""<header class="top">{BRAND}<form method="post" action="/logout"><span>{name}</span><button class="quiet">Sign out</button></form></header>
+<main class="wide"><h1>Good to see you, {name}.</h1><p class="lead">Your documents, your models, your machine.</p>
+<div class="rooms">
+<a class="room" href="/chat"><span class="sign">💬</span><h2>Chat</h2>
+<p>Ask your documents a question and read an answer that shows where it comes from.</p><span class="go">Open the chat →</span></a>
+<div class="room later"><span class="sign">🎙️</span><h2>Voice</h2><p>Talk to Hearth in the browser.</p><span class="badge">Not here yet</span></div>
+<div class="room later"><span class="sign">🗂️</span><h2>Admin</h2>
+<p>Collections, models, users and retention in one console.</p><span class="badge">Not here yet</span></div>
+</div><p class="foot">Programs use the same house: <a href="/docs">the API and its documentation</a>.</p></main>""",
+    )
+
+
+async def login(app: App, request: Request) -> Response:
+    """Signs in, and goes on to where the visitor wanted to go."""
+    if request.method == "GET":
+        if await app.users.setup_open():
+            return page("Set up", _card("<h1>Almost there</h1><p>Nobody has an account yet. Open the one-time link that Hearth printed when it started.</p>"))
+        return _login_form(request.query_params.get("next", ""))
+    form = await _form(request)
+    try:
+        _, token = await app.users.sign_in(form.get("username", ""), form.get("password", ""), _address(request))
+    except HearthError as error:
+        return _login_form(form.get("next", ""), form.get("username", ""), sentence(error), kind(error)[0])
+    return _signed_in(app, token, _own_path(form.get("next", "")))
+
+
+async def setup(app: App, request: Request) -> Response:
+    """The one-time link: makes the first admin and signs them in."""
+    if not await app.users.setup_open():
+        return page("Set up", _card('<h1>Hearth is set up</h1><p>This link has done its work.</p><a class="button" href="/login">Sign in</a>'), 410)
+    if request.method == "GET":
+        token = request.query_params.get("token", "")
+        if not token:
+            return page("Set up", _card("<h1>Almost there</h1><p>Open the one-time link that Hearth printed when it started: it carries a token.</p>"))
+        return _setup_form(token)
+    form = await _form(request)
+    try:
+        if form.get("password") != form.get("again"):
+            raise BadInput("The two passwords differ.", hint="Type the same one twice.")
+        _, token = await app.users.set_up(form.get("token", ""), form.get("username", ""), form.get("password", ""), _address(request))
+    except HearthError as error:
+        return _setup_form(form.get("token", ""), form.get("username", ""), sentence(error), kind(error)[0])
+    return _signed_in(app, token, "/chat")
+
+
+async def logout(app: App, request: Request) -> Response:
+    """Ends the session on the server and forgets the cookie."""
+    await app.users.sign_out(request.cookies.get(COOKIE, ""))
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE, path="/")
+    return answer
+
+
+def _signed_in(app: App, token: str, target: str) -> Response:
+    answer = RedirectResponse(target, 303)
+    answer.set_cookie(
+        COOKIE, token, max_age=int(SESSION_LIFETIME.total_seconds()), path="/", httponly=True, samesite="lax", secure=app.settings.session_cookie_secure
+    )
+    return answer
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """A small form's fields. Raises: BadInput for one that is too large."""
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_FORM_BYTES:
+            raise BadInput("That is too long for a form.")
+    return {name: values[0] for name, values in parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True).items()}
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _own_path(target: str) -> str:
+    """Where to go after signing in: a path of ours, never another site."""
+    return target if target.startswith("/") and not target.startswith(("//", "/\\")) and "\n" not in target else "/chat"
+
+
+def _card(inner: str) -> str:
+    return f'<main class="card">{BRAND}{inner}</main>'
+
+
+def _error(text: str) -> str:
+    return f'<p class="error" role="alert">{escape(text)}</p>' if text else ""
+
+
+def _login_form(target: str, username: str = "", error: str = "", status: int = 200) -> HTMLResponse:
+    return page(
+        "Sign in",
+        _card(f"""<h1>Sign in</h1>{_error(error)}<form method="post" action="/login"><input type="hidden" name="next" value="{escape(target)}">
+<label>Name<input name="username" value="{escape(username)}" autocomplete="username" required autofocus></label>
+<label>Password<input name="password" type="password" autocomplete="current-password" required></label><button>Sign in</button></form>"""),
+        status,
+    )
+
+
+def _setup_form(token: str, username: str = "", error: str = "", status: int = 200) -> HTMLResponse:
+    return page(
+        "Set up",
+        _card(f"""<h1>Welcome to Hearth</h1><p>Make the first account. It is the admin's; nothing leaves this machine.</p>{_error(error)}
+<form method="post" action="/setup"><input type="hidden" name="token" value="{escape(token)}">
+<label>Name<input name="username" value="{escape(username)}" autocomplete="username" required autofocus></label>
+<label>Password<input name="password" type="password" autocomplete="new-password" minlength="10" required><small>At least 10 characters.</small></label>
+<label>Password again<input name="again" type="password" autocomplete="new-password" minlength="10" required></label><button>Begin</button></form>"""),
+        status,
+    )

@@ -1,0 +1,186 @@
+"""The web process: one ASGI server with the API, the pages and the health routes, behind one gate.
+
+`/healthz` answers as soon as the house is open. Gradio takes seconds to import, so its page is built meanwhile in a thread and joins when it is ready.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from core.app import App, Health
+from core.errors import HearthError
+from ui import errors, pages
+from ui.api import chat as chat_api
+from ui.api import library as library_api
+from ui.api.auth import caller
+from ui.gate import Gate
+
+log = logging.getLogger(__name__)
+
+STARTING = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="1">
+<title>Hearth is starting</title><link rel="stylesheet" href="/static/pages.css">
+<main class="card"><h1>Hearth is starting</h1><p>The page opens by itself in a moment.</p></main></html>"""
+
+
+class LatePage:
+    """A mounted page that takes long to build: says so until it is there."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.failed = ""
+        self._page: ASGIApp | None = None
+        self._stack = AsyncExitStack()
+
+    async def load(self, build: Callable[[], FastAPI]) -> None:
+        """Builds the page in a thread, then starts what it needs in this loop."""
+        try:
+            page = await anyio.to_thread.run_sync(build)
+            await self._stack.enter_async_context(page.router.lifespan_context(page))
+            self._page, self.ready = page, True
+        except Exception as error:  # the API and the other pages work without it  # noqa: BLE001
+            self.failed = errors.sentence(error)
+
+    async def close(self) -> None:
+        """Ends what `load` started."""
+        await self._stack.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The page, or a 503 that reloads itself."""
+        if self._page is not None:
+            await self._page(scope, receive, send)
+        elif scope["type"] == "http":
+            await HTMLResponse(STARTING, 503, {"Retry-After": "1"})(scope, receive, send)
+
+
+class Metrics:
+    """What /metrics says; the figures are read when it is asked."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._writes = Counter("hearth_sql_writes", "Statements that wrote to the records", registry=self._registry)
+        self._commits = Counter("hearth_sql_commits", "Transactions that wrote to the records", registry=self._registry)
+        self._open = Gauge("hearth_open_answers", "Answers being written now", registry=self._registry)
+        self._seen = (0, 0)
+
+    def text(self) -> bytes:
+        """The figures in Prometheus's text format."""
+        counters = self._app.counters()
+        self._writes.inc(counters.sql_writes - self._seen[0])
+        self._commits.inc(counters.sql_commits - self._seen[1])
+        self._seen = (counters.sql_writes, counters.sql_commits)
+        self._open.set(counters.open_answers)
+        return generate_latest(self._registry)
+
+
+def web(app: App, chat_page: LatePage) -> ASGIApp:
+    """The whole web application over an opened house."""
+    api: FastAPI = FastAPIOffline(
+        title="Hearth", version="0.1.0", description="Ask your own documents and get cited answers.", docs_url="/docs", redoc_url=None
+    )
+    api.state.hearth = app
+    for router in (chat_api.router, library_api.router, library_api.files):
+        api.include_router(router)
+    for kind in (HearthError, Exception):
+        api.add_exception_handler(kind, errors.handle)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(HTTPException, _plain)
+    metrics = Metrics(app)
+
+    @api.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @api.get("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:
+        parts = [*(await app.check()), Health("pages", chat_page.ready, chat_page.failed or ("" if chat_page.ready else "still starting"))]
+        ready = all(p.ready for p in parts if p.part in ("records", "pages"))
+        return JSONResponse({"ready": ready, "parts": {p.part: {"ready": p.ready, "detail": p.detail} for p in parts}}, 200 if ready else 503)
+
+    @api.get("/metrics", include_in_schema=False)
+    async def show_metrics(request: Request) -> Response:
+        await caller(request)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    api.router.routes.extend(pages.routes(app))
+    api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
+    return Gate(api, app)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = dict(error.errors()[0]) if error.errors() else {}
+    where = ".".join(str(p) for p in first.get("loc", ()) if p != "body")
+    body = {
+        "message": f"{where or 'The body'}: {first.get('msg', 'is not valid')}.",
+        "type": "invalid_request_error",
+        "code": "invalid_request_error",
+        "param": where or None,
+    }
+    return JSONResponse({"error": body}, 422)
+
+
+async def _plain(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
+    return JSONResponse({"error": {"message": str(error.detail), "type": kind, "code": kind, "param": None}}, error.status_code)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, then sets `listening`."""
+        await super().startup(sockets=sockets)
+        self.listening.set()
+
+
+async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
+    """Serves until SIGINT or SIGTERM; open answers are then kept as they are."""
+    chat_page = LatePage()
+
+    def build_chat() -> FastAPI:
+        from ui.chat.page import mounted  # gradio's import takes seconds
+
+        page: FastAPI = mounted(app)
+        return page
+
+    config = uvicorn.Config(
+        web(app, chat_page), lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=5, server_header=False, backlog=2048
+    )
+    server = _Server(config)
+    started = time.monotonic()
+
+    async def announce() -> None:
+        await server.listening.wait()
+        await on_ready()
+        await chat_page.load(build_chat)
+        log.info("the chat page was ready after %.1f s", time.monotonic() - started)
+
+    announcing = asyncio.create_task(announce())
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        announcing.cancel()
+        await asyncio.gather(announcing, return_exceptions=True)
+        await chat_page.close()
