@@ -24,8 +24,9 @@ NEEDS_INLINE = ("/chat", "/docs")
 """Gradio's and Swagger's pages carry inline scripts that differ per answer (docs/adr/0011)."""
 
 _STRICT = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'; connect-src 'self'"
-_INLINE = (
-    f"{_STRICT}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:;"
+# Gradio names its own folder as the base of its addresses.
+_INLINE = _STRICT.replace("base-uri 'none'", "base-uri 'self'") + (
+    "; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:;"
     " worker-src 'self' blob:; media-src 'self' blob: data:"
 )
 

@@ -1,0 +1,126 @@
+"""Markdown to HTML that may be shown: raw HTML is text, outside pictures are not loaded, and the outcome is sanitised last.
+
+Citations like [1] become buttons where the source exists; inside code they stay what they are.
+"""
+
+import re
+from collections.abc import Collection, MutableMapping
+from html import escape
+from typing import Any
+from urllib.parse import urlsplit
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+MAX_HIGHLIGHT_CHARS = 20_000
+_CITATION = re.compile(r"\[(\d{1,2})\]")
+_FORMATTER = HtmlFormatter(nowrap=True)
+_TAGS = set("p br hr em strong s del code pre span div a button blockquote ul ol li table thead tbody tr th td h1 h2 h3 h4 h5 h6 sub sup".split())
+_ATTRIBUTES = {
+    "*": {"class"},
+    "a": {"href", "target", "title"},
+    "button": {"type", "data-cite", "data-copy", "aria-label"},
+    "ol": {"start"},
+    "th": {"style"},
+    "td": {"style"},
+}
+
+
+def render(text: str, message_id: str = "", sources: Collection[int] = ()) -> str:
+    """Safe HTML. message_id and sources: which [n] become buttons, and whose sources they open."""
+    html: str = _MARKDOWN.render(text, {"message_id": message_id, "sources": frozenset(sources)})
+    return nh3.clean(html, tags=_TAGS, attributes=_ATTRIBUTES, url_schemes={"http", "https", "mailto"}, link_rel="noopener noreferrer")
+
+
+def _cite(state: StateCore) -> None:
+    """Splits citations out of plain text; code is another kind of token and is left alone."""
+    known = state.env.get("sources", ())
+    if not known:
+        return
+    for block in state.tokens:
+        if block.type != "inline" or not block.children:
+            continue
+        children: list[Token] = []
+        for token in block.children:
+            children += _split(token, known) if token.type == "text" and "[" in token.content else [token]
+        block.children = children
+
+
+def _split(token: Token, known: Collection[int]) -> list[Token]:
+    parts: list[Token] = []
+    done = 0
+    for match in _CITATION.finditer(token.content):
+        if int(match[1]) in known:
+            parts += [_text(token.content[done : match.start()]), Token("citation", "", 0, content=match[1])]
+            done = match.end()
+    return [*parts, _text(token.content[done:])]
+
+
+def _text(content: str) -> Token:
+    return Token("text", "", 0, content=content)
+
+
+def _citation(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, env: MutableMapping[str, Any]) -> str:
+    number = tokens[n].content
+    return f'<button type="button" class="cite" data-cite="{escape(str(env["message_id"]))}-{number}" aria-label="Source {number}">{number}</button>'
+
+
+def _fence(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, _env: MutableMapping[str, Any]) -> str:
+    language = (tokens[n].info.split() or [""])[0]
+    code = tokens[n].content
+    body = escape(code)
+    if language and len(code) <= MAX_HIGHLIGHT_CHARS:
+        try:
+            body = highlight(code, get_lexer_by_name(language), _FORMATTER)
+        except ClassNotFound:
+            pass
+    bar = f'<div class="codebar"><span>{escape(language)}</span><button type="button" data-copy="code" aria-label="Copy this code">Copy</button></div>'
+    return f'<div class="codeblock">{bar}<pre class="highlight"><code>{body}</code></pre></div>'
+
+
+def _image(self: RendererHTML, tokens: list[Token], n: int, options: Any, env: MutableMapping[str, Any]) -> str:
+    """A link with the host's name: loading a picture would tell its host that somebody reads this."""
+    source = str(tokens[n].attrs.get("src", ""))
+    alt = self.renderInlineAsText(tokens[n].children or [], options, env) or "picture"
+    host = urlsplit(source).hostname or "unknown place"
+    return f'<a class="outside" href="{escape(source)}">🖼 {escape(alt)} ({escape(host)})</a>'
+
+
+def _link(self: RendererHTML, tokens: list[Token], n: int, options: Any, env: MutableMapping[str, Any]) -> str:
+    tokens[n].attrSet("target", "_blank")
+    return self.renderToken(tokens, n, options, env)
+
+
+def _table_open(_self: RendererHTML, _tokens: list[Token], _n: int, _options: Any, _env: MutableMapping[str, Any]) -> str:
+    return '<div class="table"><table>'
+
+
+def _table_close(_self: RendererHTML, _tokens: list[Token], _n: int, _options: Any, _env: MutableMapping[str, Any]) -> str:
+    return "</table></div>"
+
+
+def _parser() -> MarkdownIt:
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+    markdown.core.ruler.push("cite", _cite)
+    rules = {
+        "citation": _citation,
+        "fence": _fence,
+        "code_block": _fence,
+        "image": _image,
+        "link_open": _link,
+        "table_open": _table_open,
+        "table_close": _table_close,
+    }
+    for name, rule in rules.items():
+        markdown.add_render_rule(name, rule)
+    return markdown
+
+
+_MARKDOWN = _parser()

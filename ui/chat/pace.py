@@ -1,0 +1,72 @@
+"""How often a growing answer is drawn: at once for its first words, then at a pace that the number of open streams allows.
+
+Gradio's event queue costs most of a streamed page's time; drawing every token would saturate it at ten chats (docs/benchmarks.md).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+from core.chat.turn import Finished, SourcesFound, Stage, Turn
+from core.inference import TextDelta
+from core.rag.model import Source
+
+MIN_S, PER_STREAM_S, MAX_S = 0.08, 0.004, 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An answer as far as it has come."""
+
+    text: str = ""
+    stage: str = "queued"
+    sources: tuple[Source, ...] = ()
+    finished: bool = False
+
+
+@dataclass(slots=True)
+class Pace:
+    """Counts the open streams of this process."""
+
+    streams: int = field(default=0)
+
+    @property
+    def interval_s(self) -> float:
+        """The least time between two drawings of one answer."""
+        return min(MAX_S, max(MIN_S, PER_STREAM_S * self.streams))
+
+
+async def paced(turn: Turn, pace: Pace) -> AsyncIterator[View]:
+    """Views of a turn from now to its end. The last one is finished and has everything; leaving early ends nothing but the watching."""
+    view, changed = View(), asyncio.Event()
+
+    async def read() -> None:
+        nonlocal view
+        try:
+            async for update in turn.follow():
+                if isinstance(update, TextDelta):
+                    view = replace(view, text=view.text + update.text)
+                elif isinstance(update, SourcesFound):
+                    view = replace(view, sources=update.sources)
+                elif isinstance(update, Stage):
+                    view = replace(view, stage=update.name)
+                elif isinstance(update, Finished):
+                    view = replace(view, text=update.message.content, finished=True)
+                changed.set()
+        finally:
+            changed.set()
+
+    reading = asyncio.create_task(read())
+    pace.streams += 1
+    try:
+        yield view
+        while not view.finished and not (reading.done() and not changed.is_set()):
+            await changed.wait()
+            changed.clear()
+            yield view
+            if not view.finished:
+                await asyncio.sleep(pace.interval_s)
+    finally:
+        pace.streams -= 1
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

@@ -1,0 +1,230 @@
+"""What the chat page shows, as HTML. Pure functions; everything a person or a document wrote is escaped here, or sanitised by `markdown`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from core.chat.model import ChatMessage, Conversation, MessageStatus
+from core.rag.model import Collection, IngestJob, IngestStage, Source
+from core.records import DeleteReceipt
+from ui.chat.markdown import render
+
+STAGES = {"queued": "Waiting for its turn", "retrieval": "Reading your documents", "model": "Thinking"}
+BROKEN = {
+    MessageStatus.INTERRUPTED: "This answer was broken off.",
+    MessageStatus.STOPPED: "You stopped this answer.",
+    MessageStatus.FAILED: "There is no answer.",
+}
+JOB_STAGES = {
+    IngestStage.QUEUED: "waiting",
+    IngestStage.PARSING: "reading",
+    IngestStage.EMBEDDING: "understanding",
+    IngestStage.STORING: "storing",
+    IngestStage.READY: "ready",
+    IngestStage.FAILED: "failed",
+}
+EXAMPLES = ("What are the main points of my documents?", "Which deadlines are mentioned?", "Explain how a hash table works, with a short example in Python.")
+
+
+def transcript(messages: Sequence[ChatMessage], *, older: bool = False) -> str:
+    """A conversation's messages. older: there are more before these."""
+    if not messages:
+        return EMPTY
+    more = '<button type="button" class="quiet" data-act="older">Show earlier messages</button>' if older else ""
+    return more + "".join(message(m) for m in messages)
+
+
+def message(m: ChatMessage) -> str:
+    """One message; an answer with its sources, what it cost, and whether it was broken off."""
+    if m.role == "user":
+        return question(m.content)
+    return answer(m)
+
+
+def question(text: str) -> str:
+    """What the user said, as they typed it."""
+    return f'<article class="message mine" aria-label="You"><div class="said">{escape(text)}</div></article>'
+
+
+def answer(m: ChatMessage) -> str:
+    """A finished answer."""
+    body = render(m.content, m.id, [s.number for s in m.metadata.sources])
+    return f'<article class="message theirs" aria-label="Hearth"><div class="text">{body}</div>{_trouble(m)}{sources(m)}{_figures(m)}</article>'
+
+
+def growing(text: str, stage: str, message_id: str, known: Sequence[Source]) -> str:
+    """An answer while it is written."""
+    body = render(text, message_id, [s.number for s in known])
+    waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{STAGES.get(stage, "Thinking")}…</p>' if not text else ""
+    return f'<article class="message theirs growing" aria-busy="true" aria-label="Hearth"><div class="text">{body}</div>{waiting}</article>'
+
+
+def _trouble(m: ChatMessage) -> str:
+    if m.status not in BROKEN:
+        return ""
+    error = f" {escape(m.metadata.error)}" if m.metadata.error else ""
+    act = "Try again" if m.status is MessageStatus.FAILED else "Continue"
+    button = f'<button type="button" class="quiet" data-act="continue" data-id="{escape(m.id)}">{act}</button>'
+    return f'<div class="trouble" role="status"><span>{BROKEN[m.status]}{error}</span>{button}</div>'
+
+
+def sources(m: ChatMessage) -> str:
+    """The sources as chips, and for each a hidden panel that a click shows."""
+    if not m.metadata.sources:
+        return ""
+    chips = "".join(
+        f'<button type="button" class="chip" data-cite="{escape(m.id)}-{s.number}"><b>{s.number}</b><span>{escape(s.title)}'
+        f"{f', page {s.page}' if s.page else ''}</span></button>"
+        for s in m.metadata.sources
+    )
+    panels = "".join(panel(m, s) for s in m.metadata.sources)
+    return f'<div class="chips" aria-label="Sources">{chips}</div>{panels}'
+
+
+def panel(m: ChatMessage, s: Source) -> str:
+    """What the side panel shows for one source: where it stands, the passage with the quote marked, and how it was found."""
+    page = f"#page={s.page}" if s.page else ""
+    where = " · ".join(part for part in (f"page {s.page}" if s.page else "", escape(s.heading)) if part)
+    unverified = "" if s.verified else '<p class="unverified">The quoted words do not stand in this passage.</p>'
+    original = f'<a class="original" href="/files/{escape(s.document_id)}{page}" target="_blank" rel="noopener">Open the original ↗</a>'
+    return (
+        f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">Source {s.number}</p><h3>{escape(s.title)}</h3>'
+        f'<p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>{_scores(m, s)}{original}{_searched(m.metadata.retrieval)}</div>'
+    )
+
+
+def marked(passage: str, quote: str) -> str:
+    """The passage with the quote highlighted, however its lines are broken."""
+    words = quote.split()
+    match = re.search(r"\s+".join(re.escape(word) for word in words), passage) if words else None
+    if match is None:
+        return escape(passage)
+    return f"{escape(passage[: match.start()])}<mark>{escape(match.group())}</mark>{escape(passage[match.end() :])}"
+
+
+def _scores(m: ChatMessage, s: Source) -> str:
+    candidates = (m.metadata.retrieval or {}).get("candidates")
+    found = next((c for c in candidates if c["chunk_id"] == s.chunk_id), None) if isinstance(candidates, list | tuple) else None
+    if found is None:
+        return ""
+    rows = [("by meaning", found["dense_rank"], found["dense_score"]), ("by words", found["lexical_rank"], found["lexical_score"])]
+    rows += [("fused", found["fused_rank"], found["fused_score"]), ("reranked", found["rerank_rank"], found["rerank_score"])]
+    cells = "".join(
+        f"<tr><th>{name}</th><td>{f'#{rank}' if rank else '–'}</td><td>{'' if score is None else f'{score:.3f}'}</td></tr>" for name, rank, score in rows
+    )
+    return f'<table class="scores"><caption>How it was found</caption>{cells}</table>'
+
+
+def _searched(retrieval: Mapping[str, object] | None) -> str:
+    if not retrieval or "considered" not in retrieval:
+        return ""
+    names = retrieval.get("collections")
+    count = len(names) if isinstance(names, list | tuple) else 1
+    ms = retrieval.get("ms")
+    took = f" · {ms['total']:.0f} ms" if isinstance(ms, dict) and "total" in ms else ""
+    degraded = f'<p class="unverified">{escape(str(retrieval["degraded"]))}</p>' if retrieval.get("degraded") else ""
+    where = f"{count} collection{'' if count == 1 else 's'}"
+    return f'<p class="searched">{retrieval["returned"]} of {retrieval["considered"]:,} passages from {where}{took}</p>{degraded}'
+
+
+def _figures(m: ChatMessage) -> str:
+    """Time to first token, speed, tokens and model, and the copy button."""
+    timing, tokens = m.metadata.timing, m.metadata.tokens_used
+    parts = []
+    if timing.first_token_ms is not None:
+        parts.append(f"first words after {_seconds(timing.first_token_ms)}")
+    if tokens and timing.total_ms and timing.first_token_ms is not None and tokens > 1 and timing.total_ms > timing.first_token_ms:
+        parts.append(f"{(tokens - 1) / (timing.total_ms - timing.first_token_ms) * 1000:.0f} tokens/s")
+    if tokens:
+        parts.append(f"{tokens} tokens{' (estimated)' if m.metadata.usage and m.metadata.usage.estimated else ''}")
+    if timing.queue_ms and timing.queue_ms >= 100:
+        parts.append(f"waited {_seconds(timing.queue_ms)}")
+    if m.metadata.model_used:
+        parts.append(escape(m.metadata.model_used))
+    copy = '<button type="button" class="icon" data-copy="message" aria-label="Copy this answer">⧉</button>' if m.content else ""
+    return f'<footer class="figures"><span>{" · ".join(parts)}</span>{copy}</footer>'
+
+
+def _seconds(ms: float) -> str:
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
+def conversations(items: Sequence[Conversation], current: str, search: str, *, more: bool = False, now: datetime | None = None) -> str:
+    """The list on the left, the open one marked."""
+    if not items:
+        return f'<p class="none">{"Nothing found." if search else "Your conversations will be listed here."}</p>'
+    moment = now or datetime.now(UTC)
+    rows = "".join(_row(c, c.id == current, moment) for c in items)
+    return f'<ul class="list">{rows}</ul>' + ('<button type="button" class="quiet" data-act="more">Show more</button>' if more else "")
+
+
+def _row(c: Conversation, current: bool, now: datetime) -> str:
+    mark = ' aria-current="true"' if current else ""
+    title, about = escape(c.title), f'data-id="{escape(c.id)}" data-title="{escape(c.title)}"'
+    when = f"<small>{ago(c.updated_at, now)}</small>"
+    return (
+        f'<li{mark}><button type="button" class="open" data-act="open" {about} title="{title}"><span>{title}</span>{when}</button>'
+        f'<button type="button" class="icon" data-act="rename" {about} aria-label="Rename {title}">✎</button>'
+        f'<button type="button" class="icon" data-act="delete" {about} aria-label="Delete {title}">🗑</button></li>'
+    )
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago, in words short enough for a list."""
+    seconds = (now - moment).total_seconds()
+    for size, name in ((86400 * 365, "y"), (86400 * 30, "mo"), (86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {name}"
+    return "now"
+
+
+def jobs(items: Sequence[IngestJob]) -> str:
+    """Documents on their way, and those that failed with the reason."""
+    return "".join(_job(j) for j in items)
+
+
+def _job(j: IngestJob) -> str:
+    failed, ready = j.stage is IngestStage.FAILED, j.stage is IngestStage.READY
+    percent = "" if ready or j.stage is IngestStage.QUEUED else f" · {j.percent:.0f} %"
+    detail = escape(j.error) if j.error else f"{JOB_STAGES[j.stage]}{percent}"
+    bar = "" if failed else f'<progress max="100" value="{j.percent:.0f}" aria-label="{escape(j.title)}"></progress>'
+    kind = " failed" if failed else " done" if ready else ""
+    return f'<div class="job{kind}"><b>{escape(j.title)}</b><span>{detail}</span>{bar}</div>'
+
+
+def recent(items: Sequence[IngestJob], now: datetime | None = None) -> list[IngestJob]:
+    """What is worth showing: everything on its way, and what ended in the last minute (failures: in the last ten)."""
+    moment = now or datetime.now(UTC)
+
+    def age_s(job: IngestJob) -> float:
+        return (moment - (job.heartbeat_at or job.created_at or moment)).total_seconds()
+
+    return [j for j in items if not j.done or age_s(j) < (600 if j.stage is IngestStage.FAILED else 60)]
+
+
+def account(username: str) -> str:
+    """Who is signed in, and the way out."""
+    name = escape(username)
+    return f'<form method="post" action="/logout"><span title="{name}">{name}</span><button class="quiet">Sign out</button></form>'
+
+
+def receipt(deleted: DeleteReceipt) -> str:
+    """What a delete removed, in a sentence."""
+    parts = [f"{count} {kind if count != 1 else kind.removesuffix('s')}" for kind, count in deleted.removed.items() if count]
+    left = "Nothing of it is left." if deleted.complete else f"Still there: {dict(deleted.left)}."
+    return f"{', '.join(parts) or 'Nothing'} removed. {left}"
+
+
+def collection_choices(items: Sequence[tuple[Collection, Mapping[str, int]]]) -> list[tuple[str, str]]:
+    """The collections as (label, name)."""
+    return [(f"{c.name} ({counts['ready']})", c.name) for c, counts in items]
+
+
+EMPTY = (
+    '<section class="empty"><img src="/static/hearth.svg" alt="" width="56" height="56"><h2>Ask your own documents</h2>'
+    "<p>Drop a PDF, Word file, Markdown, web page or source code anywhere on this page. Then ask: the answer shows the passage it rests on.</p>"
+    '<div class="examples">'
+    + "".join(f'<button type="button" data-act="example" data-text="{escape(e)}">{escape(e)}</button>' for e in EXAMPLES)
+    + "</div></section>"
+)
