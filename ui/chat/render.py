@@ -142,7 +142,7 @@ def _figures(m: ChatMessage) -> str:
         parts.append(f"waited {_seconds(timing.queue_ms)}")
     if m.metadata.model_used:
         parts.append(escape(m.metadata.model_used))
-    copy = '<button type="button" class="icon" data-copy="message" aria-label="Copy this answer">⧉</button>' if m.content else ""
+    copy = '<button type="button" class="icon" data-copy="message" aria-label="Copy this answer">Copy</button>' if m.content else ""
     return f'<footer class="figures"><span>{" · ".join(parts)}</span>{copy}</footer>'
 
 

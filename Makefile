@@ -1,0 +1,32 @@
+# Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+BIN := .venv/bin
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: ## Install what is missing, fetch the models, start Hearth (HEARTH_HOST, HEARTH_PORT, HEARTH_HOME are respected)
+	@scripts/setup run
+	@$(BIN)/hearth models fetch
+	@exec $(BIN)/hearth up
+
+test: ## Everything that must hold: lint, types, stairs, tests, and a real browser
+	@scripts/setup test
+	@$(BIN)/hearth models fetch --home .test-home
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: ## The part without tests: format, lint, types, stairs
+	$(BIN)/ruff format --check core inference ui tests
+	$(BIN)/ruff check core inference ui tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: ## Measure, and write docs/benchmarks.md
+	@scripts/setup test
+	@$(BIN)/hearth models fetch --home .test-home
+	$(BIN)/python tests/bench/report.py
+
+clean: ## Remove what the commands above made here (never the home folder)
+	rm -rf .venv .test-home dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
