@@ -1,8 +1,15 @@
-"""What every test may ask for."""
+"""What every test may ask for: an inference process without weights, an opened house over it, and the fetched models."""
 
+import os
 from pathlib import Path
 
 import pytest
+from echo_house import Served, echo_settings
+
+from core.app import LocalInference, open_app
+from inference.server import application
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -13,7 +20,51 @@ def anyio_backend():
 @pytest.fixture(scope="session")
 def models_folder():
     """The fetched embedded models; `make test` fetches them."""
-    folder = Path(__file__).parent.parent / ".test-home" / "models"
-    if not folder.is_dir():
+    folder = ROOT / ".test-home" / "models"
+    if not (folder / "smollm2-135m" / "complete.json").is_file():
         pytest.skip("the embedded models are not fetched: run `make test`, or `hearth models fetch --home .test-home`")
     return folder
+
+
+@pytest.fixture(scope="session")
+def echo_server(tmp_path_factory):
+    served = Served(application(echo_settings(tmp_path_factory.mktemp("echo")), ""))
+    yield LocalInference(f"{served.url}/v1", "")
+    served.stop()
+
+
+@pytest.fixture(scope="session")
+def extractive_server(tmp_path_factory):
+    served = Served(application(echo_settings(tmp_path_factory.mktemp("echo"), llm_model="echo-extractive"), ""))
+    yield LocalInference(f"{served.url}/v1", "")
+    served.stop()
+
+
+@pytest.fixture
+async def app(tmp_path, echo_server):
+    async with open_app(echo_settings(tmp_path), local=echo_server, serving=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ada(app):
+    user = await app.users.add("ada", "correct horse battery", admin=True)
+    return (await app.users.sign_in("ada", "correct horse battery", "test"))[0] if user else None
+
+
+@pytest.fixture
+async def bob(app):
+    await app.users.add("bob", "another long password")
+    return (await app.users.sign_in("bob", "another long password", "test"))[0]
+
+
+def pytest_sessionfinish(session):
+    """Fails the run when an expected leg did not pass a single test."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    passed = [report.nodeid for report in reporter.stats.get("passed", [])]
+    missing = [leg for leg in os.environ.get("HEARTH_EXPECTED_LEGS", "").split() if not any(leg in nodeid for nodeid in passed)]
+    if missing:
+        reporter.write_line(f"expected legs did not run: {', '.join(missing)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

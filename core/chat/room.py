@@ -6,7 +6,7 @@ clients follow it, come and go, and find it again by its id. Text is checkpointe
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,7 +45,9 @@ class ChatRoom:
         self._conversations, self._answering, self._clock = conversations, answering, clock
         self._open_answers = open_answers
         self._turns: dict[str, Turn] = {}
+        self._writing: dict[str, asyncio.Task[ChatMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        """What makes each answer final. Only the writing is ever cancelled, so that an answer stopped before its first step is still concluded."""
         self._stopping: set[str] = set()
         self._due = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
@@ -57,10 +59,9 @@ class ChatRoom:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Interrupts what is open, text kept."""
-        tasks = [*self._tasks.values(), *self._background]
-        for task in tasks:
+        for task in (*self._writing.values(), *self._background):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *self._background, return_exceptions=True)
 
     @property
     def open_answers(self) -> int:
@@ -104,7 +105,7 @@ class ChatRoom:
             await self._conversations.message_for(user.id, answer_id)
             return
         self._stopping.add(answer_id)
-        self._tasks[answer_id].cancel()
+        self._writing[answer_id].cancel()
 
     async def open_turn(self, user: User, answer_id: str) -> Turn | None:
         """The turn of an answer that is still being written here, to follow it again."""
@@ -150,7 +151,7 @@ class ChatRoom:
                 asyncio.get_running_loop().call_later(ABANDONED_AFTER_S, self._stop_if_abandoned, turn)
 
     def _stop_if_abandoned(self, turn: Turn) -> None:
-        task = self._tasks.get(turn.answer_id)
+        task = self._writing.get(turn.answer_id)
         if task is not None and not turn.followers and not turn.finished:
             self._stopping.add(turn.answer_id)
             task.cancel()
@@ -177,13 +178,15 @@ class ChatRoom:
         turn.lease_until = now + LEASE
         self._turns[answer_id] = turn
         history = [Message(r, t) for r, t in request.history] if request.history is not None else self._answering.history(accepted.history)
-        self._tasks[answer_id] = asyncio.create_task(self._write(turn, user, request, history), name=f"answer {answer_id}")
+        writing = asyncio.create_task(self._answering.write(turn, user, request, history, self._due.set), name=f"answer {answer_id}")
+        self._writing[answer_id] = writing
+        self._tasks[answer_id] = asyncio.create_task(self._conclude(turn, writing))
         return turn
 
-    async def _write(self, turn: Turn, user: User, request: SendMessage, history: Sequence[Message]) -> None:
-        """Writes one answer and makes it final, whatever happens on the way."""
+    async def _conclude(self, turn: Turn, writing: asyncio.Task[ChatMessage]) -> None:
+        """Makes one answer final, however its writing ends."""
         try:
-            answer = await self._answering.write(turn, user, request, history, self._due.set)
+            answer = await writing
         except asyncio.CancelledError:
             if turn.answer_id in self._stopping:
                 answer = replace(turn.interrupted(""), status=MessageStatus.STOPPED)
@@ -196,9 +199,10 @@ class ChatRoom:
             log.exception("answer %s failed (%s)", turn.answer_id, reference)
             answer = turn.interrupted(f"Something went wrong inside Hearth. Its log names the cause under {reference}.")
         try:
-            await asyncio.shield(asyncio.ensure_future(self._finish(turn, answer)))
+            await self._finish(turn, answer)
         finally:
             self._turns.pop(turn.answer_id, None)
+            self._writing.pop(turn.answer_id, None)
             self._tasks.pop(turn.answer_id, None)
             self._stopping.discard(turn.answer_id)
 

@@ -90,7 +90,8 @@ def panel(m: ChatMessage, s: Source) -> str:
     original = f'<a class="original" href="/files/{escape(s.document_id)}{page}" target="_blank" rel="noopener">Open the original ↗</a>'
     return (
         f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">Source {s.number}</p><h3>{escape(s.title)}</h3>'
-        f'<p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>{_scores(m, s)}{original}{_searched(m.metadata.retrieval)}</div>'
+        f'<p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>'
+        f"{_scores(m, s)}{original}{_searched(m.metadata.retrieval)}</div>"
     )
 
 

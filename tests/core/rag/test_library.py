@@ -1,0 +1,177 @@
+"""Taking documents in: every kind of file, every kind of bad file, and what deleting leaves."""
+
+import asyncio
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from docx import Document as WordDocument
+from echo_house import taken_in
+from reportlab.pdfgen.canvas import Canvas
+
+from core.errors import BadInput, NotFound, TooLong, WrongShape
+from core.inference import Embedded
+from core.rag.model import IngestStage, RAGQuery
+
+pytestmark = pytest.mark.anyio
+
+
+def a_pdf(*pages, password=None):
+    out = io.BytesIO()
+    canvas = Canvas(out, encrypt=password)
+    for text in pages:
+        canvas.drawString(72, 720, text)
+        canvas.showPage()
+    canvas.save()
+    return out.getvalue()
+
+
+def a_docx():
+    document = WordDocument()
+    document.add_heading("Rules", 1)
+    document.add_paragraph("The badge opens the north door.")
+    table = document.add_table(1, 2)
+    table.rows[0].cells[0].text, table.rows[0].cells[1].text = "Door", "Code 4711"
+    out = io.BytesIO()
+    document.save(out)
+    return out.getvalue()
+
+
+def a_bomb():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("word/document.xml", b"0" * 200_000_000)
+    return out.getvalue()
+
+
+GOOD = {
+    "manual.pdf": (a_pdf("The lamp is green.", "The port is 8445."), "Which port?", 2, "8445"),
+    "rules.docx": (a_docx(), "north door badge", None, "north door"),
+    "page.html": (b"<html><title>T</title><nav>skip me</nav><h1>Food</h1><p>Lunch is at noon.</p><script>alert(1)</script>", "When is lunch?", None, "noon"),
+    "notes.md": (b"# Top\n\n## Sub\n\nThe cat is called Miso.\n", "What is the cat called?", None, "Miso"),
+    "plain.txt": ("Die Tür heißt Ölberg.".encode("latin-1"), "Ölberg", None, "Ölberg"),
+    "code.py": (b"import os\n\n\ndef reindex_everything():\n    return 42\n", "reindex_everything", None, "42"),
+    "lying.txt": (a_pdf("A PDF whose name lies."), "name lies", 1, "lies"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_every_kind_of_document_is_found_by_its_words(app, ada, name):
+    content, question, page, expected = GOOD[name]
+    _, job = await taken_in(app, ada, name, content)
+    assert job.stage is IngestStage.READY, job.error
+    result = await app.retrieval.search(ada.user, RAGQuery(question, "lab"))
+    assert expected in result.chunks[0].chunk.content
+    assert result.chunks[0].chunk.metadata.page == page
+    assert "alert" not in result.chunks[0].chunk.content
+    assert "skip me" not in result.chunks[0].chunk.content
+
+
+BAD = {
+    "encrypted.pdf": (a_pdf("secret", password="x"), "encrypted"),
+    "truncated.pdf": (a_pdf("hello")[:300], "damaged"),
+    "picture.txt": (b"\x89PNG\r\n\x1a\n" + b"x" * 99, "a PNG picture"),
+    "wrong.pdf": (b"this is no pdf at all", "is not a PDF"),
+    "broken.docx": (a_docx()[:900], "breaks off"),
+    "bomb.docx": (a_bomb(), "would grow"),
+    "blank.pdf": (a_pdf(""), "no text"),
+    "binary.bin": (bytes(range(256)) * 40, "not text"),
+    "spaces.txt": (b"   \n\t ", "empty"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_file_fails_with_a_sentence_and_nothing_of_it_is_searched(app, ada, name):
+    content, sentence = BAD[name]
+    document, job = await taken_in(app, ada, name, content)
+    assert job.stage is IngestStage.FAILED
+    assert sentence in job.error
+    assert (await app.library.document(ada.user, document.id)).status == "failed"
+    assert (await app.retrieval.search(ada.user, RAGQuery("hello secret", "lab"))).chunks == ()
+
+
+async def test_empty_and_oversized_files_are_refused_before_anything_is_stored(app, ada, tmp_path):
+    empty, large = tmp_path / "empty", tmp_path / "large"
+    empty.write_bytes(b"")
+    with large.open("wb") as out:
+        out.truncate(200_000_000)
+    with pytest.raises(BadInput, match="is empty"):
+        await app.library.upload(ada.user, "lab", "empty.txt", empty)
+    with pytest.raises(TooLong, match="200 MB; at most 100 MB"):
+        await app.library.upload(ada.user, "lab", "large.txt", large)
+    assert (await app.library.collections(ada.user)).items == []
+
+
+async def test_the_same_file_twice_is_one_document(app, ada):
+    first, _ = await taken_in(app, ada, "a.txt", "Same words.")
+    second, _ = await taken_in(app, ada, "b.txt", "Same words.")
+    assert first.id == second.id
+    objects = [p for p in (app.settings.home / "objects").rglob("*") if p.is_file()]
+    assert len(objects) == 1
+
+
+async def test_deleting_a_collection_leaves_no_row_no_vector_and_no_object(app, ada):
+    for n in range(3):
+        await taken_in(app, ada, f"{n}.txt", f"Document number {n} about tea.")
+    receipt = await app.library.delete_collection(ada.user, "lab")
+    assert receipt.complete
+    assert receipt.removed["documents"] == receipt.removed["objects"] == receipt.removed["vectors"] == 3
+    assert not [p for p in (app.settings.home / "objects").rglob("*") if p.is_file()]
+    with pytest.raises(NotFound):
+        await app.library.collection(ada.user, "lab")
+
+
+async def test_nobody_finds_or_opens_another_users_documents(app, ada, bob):
+    document, _ = await taken_in(app, ada, "secret.txt", "The vault code is 991.")
+    for attempt in (app.library.document, app.library.original, app.library.delete_document):
+        with pytest.raises(NotFound):
+            await attempt(bob.user, document.id)
+    with pytest.raises(NotFound):
+        await app.retrieval.search(bob.user, RAGQuery("vault code", "lab"))
+
+
+async def test_another_embedding_model_is_refused_with_what_to_do(app, ada, monkeypatch):
+    await taken_in(app, ada, "a.txt", "Some words.")
+
+    class Other:
+        async def embed(self, texts, kind, *, caller):
+            return Embedded(np.ones((len(texts), 16), np.float32) / 4, "other")
+
+    monkeypatch.setattr(app.retrieval, "_embedder", Other())
+    with pytest.raises(WrongShape, match=r"384 dimensions.*HEARTH_EMBEDDINGS_URL"):
+        await app.retrieval.search(ada.user, RAGQuery("words", "lab"))
+
+
+async def test_without_the_embedder_words_still_find_and_the_answer_says_so(app, ada, monkeypatch):
+    from core.errors import ServiceUnavailable
+
+    await taken_in(app, ada, "a.txt", "The quiet harbour.")
+
+    class Away:
+        async def embed(self, texts, kind, *, caller):
+            raise ServiceUnavailable("The embeddings server can't be reached.")
+
+    monkeypatch.setattr(app.retrieval, "_embedder", Away())
+    result = await app.retrieval.search(ada.user, RAGQuery("harbour", "lab"))
+    assert "harbour" in result.chunks[0].chunk.content
+    assert "Only words were searched" in result.trace.degraded
+
+
+async def test_defaults_are_five_reranked_to_three(app, ada):
+    for n in range(8):
+        await taken_in(app, ada, f"{n}.txt", f"The lamp number {n} is on the {n} floor.")
+    query = RAGQuery("lamp floor", "lab")
+    assert (query.top_k, query.rerank, query.rerank_top_k) == (5, True, 3)
+    result = await app.retrieval.search(ada.user, query)
+    assert (len(result.chunks), result.reranked) == (3, True)
+    plain = await app.retrieval.search(ada.user, RAGQuery("lamp floor", "lab", rerank=False))
+    assert (len(plain.chunks), plain.reranked) == (5, False)
+
+
+async def test_a_parser_that_hangs_is_killed_and_only_its_document_fails(app, ada, monkeypatch):
+    monkeypatch.setattr(app.library._parser, "_timeout_s", 0.05)
+    _, job = await taken_in(app, ada, "slow.txt", "x")
+    assert job.stage is IngestStage.FAILED
+    assert "given up" in job.error
+    await asyncio.sleep(0)

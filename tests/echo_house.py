@@ -1,0 +1,57 @@
+"""A house over models without weights, and what tests do in it."""
+
+import asyncio
+import socket
+import threading
+import time
+
+import uvicorn
+
+from core.chat.model import MessageContent, SendMessage
+from core.ids import new_id
+from core.settings import Settings
+
+
+def echo_settings(home, **given):
+    return Settings(home=home, llm_model=given.pop("llm_model", "echo"), embeddings_model="echo-embed", reranker_model="echo-rerank", **given)
+
+
+class Served:
+    """An ASGI application on a loopback port, in a thread."""
+
+    def __init__(self, app):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1))
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve(sockets=[self.socket])), daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+
+    def stop(self):
+        self.server.should_exit = True
+        self.thread.join(5)
+        self.socket.close()
+
+
+def ask(text, conversation_id=None, message_id=None, **given):
+    return SendMessage(conversation_id or new_id(), message_id or new_id(), MessageContent(text), **given)
+
+
+async def finished(turn):
+    async for _ in turn.follow():
+        pass
+    return turn.answer
+
+
+async def taken_in(app, who, name, content, collection="lab"):
+    """Uploads and waits until the job has ended."""
+    path = app.settings.home / f"upload-{new_id()}"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    document, job = await app.library.upload(who.user, collection, name, path)
+    for _ in range(600):
+        job = await app.library.job(who.user, job.id)
+        if job.done:
+            break
+        await asyncio.sleep(0.05)
+    return document, job
