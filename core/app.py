@@ -201,8 +201,9 @@ async def open_app(
             workers=settings.ingest_workers if serving else 0,
         )
         if serving:
-            # Whoever wrote them is gone: this process alone serves this home.
+            # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
+            await documents.release_jobs()
             await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
             await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
             await stack.enter_async_context(library)

@@ -194,6 +194,9 @@ class Documents(Protocol):
     async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
         """Takes the oldest job that is queued or whose lease is over; None if there is nothing to do."""
 
+    async def release_jobs(self) -> int:
+        """Ends the lease of every job, so that what a process that is gone had begun is taken up at once; says how many."""
+
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
         """Keeps stage, percent and heartbeat. False if the document has been deleted in the meantime: stop working on it."""
 

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """The address to listen on. Anything but loopback makes Hearth reachable from other machines."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
+    chat_page: bool = True
+    """Serve the chat page. Off: the API and the sign-in alone, which start sooner and take less memory."""
     log_level: str = "warning"
     """How much the log says: debug, info, warning or error."""
 

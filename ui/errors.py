@@ -64,6 +64,14 @@ def sentence(error: BaseException) -> str:
     return f"Something went wrong inside Hearth. Nothing you had stored is lost; the log names the cause under {reference}."
 
 
+def not_stored(error: OSError) -> NoSpace:
+    """What an upload meets when its bytes can't be put down."""
+    reason = error.strerror or "the system refused it"
+    return NoSpace(
+        f"The upload can't be stored: {reason}.", hint="Free some space on the disks of the home folder and of temporary files, then upload it again."
+    )
+
+
 def problem(error: BaseException) -> dict[str, Any]:
     """The body of an error in OpenAI's shape."""
     code = kind(error)[1] if isinstance(error, HearthError) else "server_error"

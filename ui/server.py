@@ -5,10 +5,11 @@
 
 import asyncio
 import logging
+import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import anyio
@@ -28,6 +29,7 @@ from ui.api import chat as chat_api
 from ui.api import library as library_api
 from ui.api.auth import caller
 from ui.gate import Gate
+from ui.limits import BodyLimit
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,18 @@ STARTING = """<!doctype html>
 <main class="card"><h1>Hearth is starting</h1><p>The page opens by itself in a moment.</p></main></html>"""
 
 
+NO_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>No chat page</title><link rel="stylesheet" href="/static/pages.css">
+<main class="card"><h1>No chat page here</h1><p>This Hearth serves the API alone (HEARTH_CHAT_PAGE is off).</p></main></html>"""
+
+
 class LatePage:
     """A mounted page that takes long to build: says so until it is there."""
 
-    def __init__(self) -> None:
-        self.ready = False
+    def __init__(self, *, wanted: bool = True) -> None:
+        """wanted: false for a page that is switched off."""
+        self.ready, self._wanted = not wanted, wanted
         self.failed = ""
         self._page: ASGIApp | None = None
         self._stack = AsyncExitStack()
@@ -63,6 +72,8 @@ class LatePage:
         """The page, or a 503 that reloads itself."""
         if self._page is not None:
             await self._page(scope, receive, send)
+        elif scope["type"] == "http" and not self._wanted:
+            await HTMLResponse(NO_PAGE, 404)(scope, receive, send)
         elif scope["type"] == "http":
             await HTMLResponse(STARTING, 503, {"Retry-After": "1"})(scope, receive, send)
 
@@ -120,7 +131,7 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
 
     api.router.routes.extend(pages.routes(app))
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
-    return Gate(api, app)
+    return Gate(BodyLimit(api, upload_bytes=app.settings.upload_max_mb * 1_000_000), app)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -138,15 +149,19 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _plain(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    cause = error.__cause__  # what broke off a body while it was read
+    if isinstance(cause, HearthError | OSError):
+        return errors.response(errors.not_stored(cause) if isinstance(cause, OSError) else cause)
     kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
     return JSONResponse({"error": {"message": str(error.detail), "type": kind, "code": kind, "param": None}}, error.status_code)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying when it answers."""
+    """uvicorn, saying when it answers, and ending open answers with a word before it closes their connections."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
+        self._app = app
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -154,10 +169,27 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, after the open answers have been interrupted."""
+        await self._app.chat.interrupt()
+        await super().shutdown(sockets=sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Being asked to stop is no failure: uvicorn's own way raises the signal again at the end, and the exit code would say that we were killed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
 
 async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
     """Serves until SIGINT or SIGTERM; open answers are then kept as they are."""
-    chat_page = LatePage()
+    chat_page = LatePage(wanted=app.settings.chat_page)
 
     def build_chat() -> FastAPI:
         from ui.chat.page import mounted  # gradio's import takes seconds
@@ -168,12 +200,14 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
     config = uvicorn.Config(
         web(app, chat_page), lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=5, server_header=False, backlog=2048
     )
-    server = _Server(config)
+    server = _Server(config, app)
     started = time.monotonic()
 
     async def announce() -> None:
         await server.listening.wait()
         await on_ready()
+        if not app.settings.chat_page:
+            return
         await chat_page.load(build_chat)
         log.info("the chat page was ready after %.1f s", time.monotonic() - started)
 

@@ -243,6 +243,11 @@ class SqlDocuments:
 
         return await self._database.write(work)
 
+    async def release_jobs(self) -> int:
+        """As the port says."""
+        change = update(ingest_jobs).where(ingest_jobs.c.lease_until.is_not(None)).values(lease_until=None)
+        return await self._database.write(lambda c: c.execute(change).rowcount)
+
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
         """As the port says."""
         values = {name: getattr(job, name) for name in ("percent", "error", "attempts", "heartbeat_at")}

@@ -45,9 +45,7 @@ class ChildParser:
             async with asyncio.timeout(self._timeout_s):
                 out, _ = await child.communicate()
         except TimeoutError as error:
-            raise Unreadable(
-                f"Reading {filename} took longer than {self._timeout_s:.0f} s and was given up.", hint="Split it, or save it in a simpler form."
-            ) from error
+            raise self._too_slow(filename) from error
         finally:
             if child.returncode is None:
                 with suppress(ProcessLookupError):
@@ -55,9 +53,7 @@ class ChildParser:
                 await child.wait()
         if child.returncode:
             if child.returncode == -signal.SIGXCPU:
-                raise Unreadable(
-                    f"Reading {filename} took longer than {self._timeout_s:.0f} s and was given up.", hint="Split it, or save it in a simpler form."
-                )
+                raise self._too_slow(filename)
             raise Unreadable(f"{filename} broke the reader.", hint="It may be damaged; save it again or in another form.")
         answer = msgspec.json.decode(out, type=_Answer)
         if answer.document is None:

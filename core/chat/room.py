@@ -18,7 +18,7 @@ from core.chat.grounding import title_of
 from core.chat.model import ChatMessage, Checkpoint, Conversation, MessageContent, MessageStatus, NewTurn, SendMessage, Timing
 from core.chat.turn import Turn
 from core.crash import crash
-from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy
+from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Message
@@ -49,6 +49,7 @@ class ChatRoom:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """What makes each answer final. Only the writing is ever cancelled, so that an answer stopped before its first step is still concluded."""
         self._stopping: set[str] = set()
+        self._closing = False
         self._due = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
 
@@ -59,9 +60,17 @@ class ChatRoom:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Interrupts what is open, text kept."""
-        for task in (*self._writing.values(), *self._background):
+        await self.interrupt()
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), *self._background, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def interrupt(self) -> None:
+        """Ends every open answer, text kept, and takes no more messages: whoever follows one is told so before the house closes."""
+        self._closing = True
+        for task in self._writing.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     @property
     def open_answers(self) -> int:
@@ -157,6 +166,8 @@ class ChatRoom:
             task.cancel()
 
     async def _begin(self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, detached: bool) -> Turn:
+        if self._closing:
+            raise ServiceUnavailable("Hearth is stopping.", service="chat", hint="Send it again in a moment.")
         if len(self._turns) >= self._open_answers:
             raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
         user = who.user

@@ -252,6 +252,7 @@ class Library:
         titled = replace(document, title=parsed.title or document.title, content=content, media_type=parsed.media_type, chunks=len(chunks))
         await self._store(job, titled, collection, chunks)
         await self._report(job, IngestStage.STORING, 98)
+        crash("before_publish")
         await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
 
     async def _store(self, job: IngestJob, document: Document, collection: Collection, chunks: Sequence[Chunk]) -> None:

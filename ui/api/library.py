@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, Response
 
 from ui.api.auth import Hearth, Who
 from ui.api.shapes import CollectionIn, CollectionOut, DocumentOut, JobOut, PageOut, QueryIn, ReceiptOut, result_out
+from ui.errors import not_stored
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 files = APIRouter(include_in_schema=False)
@@ -55,11 +56,14 @@ async def documents(name: str, who: Who, app: Hearth, limit: int = Query(50, ge=
 @router.post("/collections/{name}/documents", status_code=202, summary="Upload a document")
 async def upload(name: str, file: Annotated[UploadFile, File()], who: Who, app: Hearth) -> JobOut:
     """Accepted when this answers: the original is stored, the job goes on by itself. The same bytes again give the same document."""
-    with tempfile.TemporaryDirectory(prefix="hearth-upload-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hearth-upload-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "upload"
-        async with await anyio.open_file(path, "wb") as out:
-            while piece := await file.read(COPY_BYTES):
-                await out.write(piece)
+        try:
+            async with await anyio.open_file(path, "wb") as out:
+                while piece := await file.read(COPY_BYTES):
+                    await out.write(piece)
+        except OSError as error:
+            raise not_stored(error) from error
         _, job = await app.library.upload(who.user, name, file.filename or "document", path)
     return JobOut.of(job)
 
