@@ -179,7 +179,7 @@ async def chat(house: ModelHouse, request: Request) -> Response:
     wanted = ChatRequest(
         [Message(m.get("role", "user"), _text(m.get("content"))) for m in body.messages],
         body.max_completion_tokens or body.max_tokens or house.settings.llm_max_tokens,
-        0.7 if body.temperature is None else body.temperature,
+        resident.entry.temperature if body.temperature is None else body.temperature,
     )
     answer = _answer(house, resident, wanted, _ticket(request))
     # The first piece decides whether this is an answer or an error with a status of its own.

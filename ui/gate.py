@@ -15,7 +15,7 @@ from core.errors import HearthError, NotSignedIn
 from ui.errors import response
 
 COOKIE = "hearth_session"
-PUBLIC = ("/login", "/setup", "/healthz", "/readyz")
+PUBLIC = ("/login", "/setup", "/healthz", "/readyz", "/favicon.ico")
 PUBLIC_FOLDERS = ("/static/",)
 OWN_CHECK = ("/v1/", "/files/")
 OWN_CHECK_PATHS = ("/metrics",)

@@ -38,8 +38,14 @@ def routes(app: App) -> list[Route | Mount]:
         Route("/login", partial(login, app), methods=["GET", "POST"]),
         Route("/setup", partial(setup, app), methods=["GET", "POST"]),
         Route("/logout", partial(logout, app), methods=["POST"]),
+        Route("/favicon.ico", icon),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
+
+
+async def icon(_request: Request) -> Response:
+    """For whoever asks for it without having read a page."""
+    return RedirectResponse("/static/hearth.svg", 301)
 
 
 async def landing(app: App, request: Request) -> Response:

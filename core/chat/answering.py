@@ -26,6 +26,7 @@ from core.users.model import User
 CHECKPOINT_CHARS = 4096
 PIECE_CHARS = 24
 """Quoted answers are streamed in pieces of about this length, so that they read like any other."""
+CAUTION = "Written from memory by a very small model, without your documents: don't rely on its facts."
 QUOTED = "quoted from your documents"
 """What is named as the model of an answer that no model wrote."""
 
@@ -112,7 +113,9 @@ class Answering:
         turn.add(Stage("model"))
         model = request.model if request.model not in ("", "default") else (user.preferences.model_preference or "default")
         self._tell(turn, EventType.INFERENCE_REQUESTED, {"service": "llm", "model": model, "grounding": info.grounding.value})
-        self._keep(turn, model_used=info.id if model == "default" else model)
+        named = info.id if model in ("default", info.id) else model
+        small = info.grounding is Grounding.EXTRACTIVE and named == info.id
+        self._keep(turn, model_used=named, caution=CAUTION if small else "")
         checked = CitationFilter(len(turn.answer.metadata.sources))
         done: Done | None = None
         begun, since_due = False, 0

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from core.chat.model import ChatMessage, MessageStatus
-from core.inference import Message, Model
+from core.inference import Grounding, Message, Model
 from core.rag.model import FoundChunk, RAGContext, RetrievalTrace, Source
 from core.rag.quoting import Quote, best_sentence, is_quoted_from
 
@@ -17,6 +17,8 @@ MARGIN_TOKENS = 64
 _CITATION = re.compile(r"(?<![\w)\]])\[(\d{1,2})\]")
 
 SYSTEM = "You are Hearth, a private assistant. Answer in the language of the question, clearly and briefly. Say so when you don't know."
+SMALL_SYSTEM = "You are a helpful AI assistant."
+"""For a model that is too small to follow rules: any further word makes its answers worse (tried with SmolLM2-135M)."""
 GROUNDED = (
     "You are Hearth, a private assistant that answers from the user's documents. Use only the numbered passages in the last message. "
     "After every statement cite the passage it rests on as [1], [2]. If the passages don't contain the answer, say that they don't. "
@@ -89,7 +91,8 @@ def prompt(
     """
     room = min(model.context_tokens or 8192, model.useful_context_tokens or 1 << 30) - max_tokens - MARGIN_TOKENS
     room_chars = max(room, 256) * CHARS_PER_TOKEN
-    system, last = (UNGROUNDED if searched else SYSTEM), question
+    plain = SMALL_SYSTEM if model.grounding is Grounding.EXTRACTIVE else SYSTEM
+    system, last = (UNGROUNDED if searched else plain), question
     if context is not None and context.chunks:
         system, last = GROUNDED, _with_passages(question, context, room_chars - len(question) - len(GROUNDED))
     own_system = [m.content for m in history if m.role == "system"]
@@ -172,7 +175,7 @@ class CitationFilter:
 
 def title_of(text: str, limit: int = 60) -> str:
     """A conversation's title from its first message: its first line, without Markdown's signs, cut at a word."""
-    line = next((stripped for raw in text.splitlines() if (stripped := raw.strip().strip("#>*`_- "))), "New conversation")
+    line = next((stripped for raw in text.splitlines() if (stripped := raw.strip().strip("#>*`_- ")) and not raw.startswith("```")), "New conversation")
     line = " ".join(line.split())
     if len(line) <= limit:
         return line

@@ -80,6 +80,8 @@ class MessageMetadata:
     timing: Timing = field(default_factory=Timing)
     usage: Usage | None = None
     error: str = ""
+    caution: str = ""
+    """Why the answer should not be relied on, where Hearth knows a reason."""
     continues: str = ""
     """The id of the interrupted answer that this one goes on from."""
 

@@ -18,6 +18,7 @@ from core.ids import new_id
 from core.inference import Done, TextDelta, Usage
 from inference.device import best_device
 from inference.engine import ChatRequest, EngineSettings
+from inference.repetition import CHECKED_EVERY, goes_in_circles
 
 PAGE_TOKENS = 256
 BLOCKS = 32
@@ -70,15 +71,16 @@ class TransformersChat:
             if added is None:
                 self._restart()
                 raise ModelError("The model's engine had stopped; it has been started again.", hint="Ask again.")
-            sent, count = 0, 0
-            while not finished:
+            sent, count, circling = 0, 0, False
+            while not finished and not circling:
                 out = await self._next_event(events)
                 finished = bool(out.is_finished())
+                circling = len(out.generated_tokens) % CHECKED_EVERY == 0 and goes_in_circles(out.generated_tokens)
                 if out.error:
                     raise ModelError(f"The model stopped: {str(out.error).splitlines()[0][:200]}", hint="Ask again.")
                 count = len(out.generated_tokens)
                 text = self._tokenizer.decode(out.generated_tokens, skip_special_tokens=True)
-                if (finished or not text.endswith(UNFINISHED)) and len(text) > sent:
+                if (finished or circling or not text.endswith(UNFINISHED)) and len(text) > sent:
                     yield TextDelta(text[sent:])
                     sent = len(text)
             yield Done(Usage(len(ids), count), "length" if count >= min(request.max_tokens, room) else "stop")

@@ -209,6 +209,7 @@ def message_out(message: ChatMessage) -> dict[str, Any]:
             "retrieval": meta.retrieval,
             "timing": meta.timing,
             "error": meta.error,
+            "caution": meta.caution,
             "continues": meta.continues or None,
         },
     }

@@ -67,7 +67,7 @@ def build(app: App) -> gr.Blocks:
                         send = gr.Button("Send", elem_id="send", variant="primary", min_width=0, scale=0)
                         stop = gr.Button("Stop", elem_id="stop", visible=False, min_width=0, scale=0)
                     with gr.Row(elem_id="options"):
-                        gr.HTML(_ATTACH, elem_id="attach", min_width=0)
+                        gr.HTML(_ATTACH.format(max_mb=app.settings.upload_max_mb), elem_id="attach", min_width=0)
                         use_documents = gr.Checkbox(label="Use my documents", value=True, container=False, elem_id="use", min_width=0, scale=0)
                         collections = gr.Dropdown(
                             multiselect=True, choices=[], value=[], show_label=False, container=False, elem_id="collections", min_width=0, interactive=True
@@ -105,7 +105,8 @@ _TOP_BAR = (
     '<button type="button" class="icon" data-theme aria-label="Light or dark">◐</button>'
 )
 _ATTACH = (
-    '<button type="button" id="pick" aria-label="Add documents">📎 <span>Add documents</span></button><input type="file" id="files" multiple hidden '
+    '<button type="button" id="pick" aria-label="Add documents">📎 <span>Add documents</span></button>'
+    '<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" '
     'accept=".pdf,.docx,.md,.markdown,.txt,.html,.htm,.py,.js,.ts,.java,.go,.rs,.c,.h,.cpp,.css,.json,.yaml,.yml,.toml,.sql,.sh,text/*,application/pdf">'
 )
 
@@ -223,7 +224,7 @@ class _Page:
         """The page while an answer grows: the transcript once, then only the tail."""
         first = True
         async for view in paced(turn, self._pace):
-            tail = render.growing(view.text, view.stage, turn.answer_id, view.sources)
+            tail = render.growing(view.text, view.stage, turn.answer_id, view.sources, turn.conversation_id)
             yield (
                 before if first else gr.skip(),
                 tail,

@@ -50,14 +50,15 @@ def question(text: str) -> str:
 def answer(m: ChatMessage) -> str:
     """A finished answer."""
     body = render(m.content, m.id, [s.number for s in m.metadata.sources])
-    return f'<article class="message theirs" aria-label="Hearth"><div class="text">{body}</div>{_trouble(m)}{sources(m)}{_figures(m)}</article>'
+    return f'<article class="message theirs" aria-label="Hearth"><div class="text">{body}</div>{_trouble(m)}{sources(m)}{_caution(m)}{_figures(m)}</article>'
 
 
-def growing(text: str, stage: str, message_id: str, known: Sequence[Source]) -> str:
-    """An answer while it is written."""
+def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str) -> str:
+    """An answer while it is written; the page takes its own address from the conversation's id."""
     body = render(text, message_id, [s.number for s in known])
     waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{STAGES.get(stage, "Thinking")}…</p>' if not text else ""
-    return f'<article class="message theirs growing" aria-busy="true" aria-label="Hearth"><div class="text">{body}</div>{waiting}</article>'
+    about = f'aria-busy="true" aria-label="Hearth" data-conversation="{escape(conversation_id)}"'
+    return f'<article class="message theirs growing" {about}><div class="text">{body}</div>{waiting}</article>'
 
 
 def _trouble(m: ChatMessage) -> str:
@@ -67,6 +68,10 @@ def _trouble(m: ChatMessage) -> str:
     act = "Try again" if m.status is MessageStatus.FAILED else "Continue"
     button = f'<button type="button" class="quiet" data-act="continue" data-id="{escape(m.id)}">{act}</button>'
     return f'<div class="trouble" role="status"><span>{BROKEN[m.status]}{error}</span>{button}</div>'
+
+
+def _caution(m: ChatMessage) -> str:
+    return f'<p class="caution">{escape(m.metadata.caution)}</p>' if m.metadata.caution and m.content else ""
 
 
 def sources(m: ChatMessage) -> str:

@@ -20,7 +20,18 @@
     const box = scroller();
     if (event.target === box) pinned = box.scrollHeight - box.scrollTop - box.clientHeight < 80;
   }, true);
-  new MutationObserver(toEnd).observe(document, { childList: true, subtree: true, characterData: true });
+  // A new conversation gets its address with its first words, so that a reload in mid-answer finds it.
+  function address(id) {
+    const url = new URL(location.href);
+    if (id) url.searchParams.set("c", id); else url.searchParams.delete("c");
+    if (url.href !== location.href) history.replaceState(null, "", url);
+  }
+  const changed = () => {
+    const growing = $("#tail [data-conversation]");
+    if (growing) address(growing.dataset.conversation);
+    toEnd();
+  };
+  new MutationObserver(changed).observe(document, { childList: true, subtree: true, characterData: true });
 
   function showSource(id) {
     const found = document.getElementById("source-" + id);
@@ -57,6 +68,11 @@
   }
 
   function upload(file) {
+    const most = Number($("#files")?.dataset.maxMb || Infinity);
+    if (file.size > most * 1e6) {
+      uploading(file.name, 0, "It has " + Math.round(file.size / 1e6) + " MB; at most " + most + " MB are taken. Split it.");
+      return Promise.resolve(false);
+    }
     return new Promise((done) => {
       const request = new XMLHttpRequest();
       const body = new FormData();
@@ -100,9 +116,7 @@
       trigger("click", { act, id, text });
     },
     opened(id) {
-      const url = new URL(location.href);
-      if (id) url.searchParams.set("c", id); else url.searchParams.delete("c");
-      history.replaceState(null, "", url);
+      address(id);
       pinned = true;
       toEnd();
     },

@@ -1,0 +1,82 @@
+"""A real Chromium, and what it saw: no request may leave the house, and nothing may go wrong without being noticed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+from running_house import PASSWORD, RunningHouse
+
+SHOTS = Path(__file__).parent.parent.parent / ".test-home" / "screenshots"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session", params=["chromium"], ids=["leg=chromium"])
+def browser(request):
+    names = (os.environ.get("HEARTH_TEST_CHROMIUM", ""), "chromium", "google-chrome", "chromium-browser")
+    path = next((found for name in names if name and (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail("no Chromium: run `make test`, which installs it")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Visitor:
+    """One browser window that keeps account of what it saw."""
+
+    def __init__(self, browser, url, **given):
+        self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 820}} | given))
+        self.context.set_default_timeout(20_000)
+        self.page = self.context.new_page()
+        self.foreign, self.problems = [], []
+        self.page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else self.foreign.append(r.url))
+        self.page.on("pageerror", lambda e: self.problems.append(str(e)))
+        self.page.on("console", lambda m: self.problems.append(f"{m.text} {m.location['url']}") if m.type == "error" else None)
+        self.page.on("response", lambda r: self.problems.append(f"{r.status} {r.url}") if r.status >= 400 and r.status not in (401, 429) else None)
+
+    def shoot(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_timeout(400)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+    def sign_in(self, url, name="ada", password=PASSWORD):
+        self.page.goto(f"{url}/login?next=/chat")
+        self.page.fill("[name=username]", name)
+        self.page.fill("[name=password]", password)
+        self.page.click("button")
+        self.page.wait_for_selector("#hearth #account form")
+
+    def ask(self, text):
+        before = self.page.locator(".message.theirs:not(.growing)").count()
+        self.page.fill("#text textarea", text)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_function(f"document.querySelectorAll('.message.theirs:not(.growing)').length > {before}", timeout=60_000)
+
+    def upload(self, *paths):
+        self.page.set_input_files("#files", [str(p) for p in paths])
+
+
+@pytest.fixture
+def visit(browser):
+    opened = []
+
+    def make(url, **given):
+        visitor = Visitor(browser, url, **given)
+        opened.append(visitor)
+        return visitor
+
+    yield make
+    for visitor in opened:
+        visitor.context.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """Echo models behind the real page; one house for the module, because its start costs seconds."""
+    with RunningHouse(tmp_path_factory.mktemp("browser") / "home", HEARTH_CHAT_PAGE="true", HEARTH_UPLOAD_MAX_MB="5") as running:
+        running.make_user()
+        running.wait_for_pages()
+        yield running
