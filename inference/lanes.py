@@ -33,7 +33,7 @@ class _Waiting:
     ticket: Ticket
     since: float
     turn: int
-    """How many requests of the same user wait before this one: a user's second comes after everybody's first."""
+    """The round in which it is served: a user's second request is in the round after their first, and nobody's is in a round that is over."""
     number: int
     admitted: asyncio.Future[None] = field(repr=False)
 
@@ -55,6 +55,8 @@ class Lanes:
         self._places, self._queue, self._age_s, self._clock = places, queue, age_s, clock
         self._waiting: list[_Waiting] = []
         self._serving: dict[str, int] = {"premium": 0, "standard": 0}
+        self._round: dict[Priority, int] = {Priority.PREMIUM: 0, Priority.STANDARD: 0}
+        self._last_turn: dict[tuple[Priority, str], int] = {}
         self._number = 0
         self._took_s: deque[float] = deque(maxlen=REMEMBERED)
 
@@ -96,8 +98,7 @@ class Lanes:
                 f"{len(self._waiting)} requests are waiting already.", service="inference", hint=f"Try again in about {wait_s:.0f} s.", retry_after_s=wait_s
             )
         self._number += 1
-        before = sum(w.ticket.user_key == ticket.user_key and w.ticket.priority is ticket.priority for w in self._waiting)
-        waiting = _Waiting(ticket, self._clock(), before, self._number, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(ticket, self._clock(), self._turn_of(ticket), self._number, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._next()
         try:
@@ -109,6 +110,15 @@ class Lanes:
                 self._leave(waiting)
             self._next()
             raise
+
+    def _turn_of(self, ticket: Ticket) -> int:
+        """The user's next round. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996, with every request of the same length."""
+        if not self._waiting:
+            self._last_turn.clear()
+        user = (ticket.priority, ticket.user_key)
+        turn = max(self._round[ticket.priority], self._last_turn.get(user, -1) + 1)
+        self._last_turn[user] = turn
+        return turn
 
     def _free_for(self, priority: Priority) -> bool:
         used = sum(self._serving.values())
@@ -131,12 +141,15 @@ class Lanes:
         return sorted(self._waiting, key=key)
 
     def _leave(self, waiting: _Waiting) -> None:
-        """Out of the queue; the same user's later requests move up."""
+        """Out of the queue without having been served; the same user's later requests move up."""
         self._waiting.remove(waiting)
+        ticket = waiting.ticket
         for later in self._waiting:
-            same = later.ticket.user_key == waiting.ticket.user_key and later.ticket.priority is waiting.ticket.priority
-            if same and later.turn > waiting.turn:
+            if later.ticket.user_key == ticket.user_key and later.ticket.priority is ticket.priority and later.turn > waiting.turn:
                 later.turn -= 1
+        user = (ticket.priority, ticket.user_key)
+        if user in self._last_turn:
+            self._last_turn[user] -= 1
 
     def _next(self) -> None:
         """Admits whoever is next, as long as there are places."""
@@ -144,6 +157,8 @@ class Lanes:
             if sum(self._serving.values()) >= self._places:
                 return
             if self._lane(waiting) == 0 or self._free_for(waiting.ticket.priority):
-                self._leave(waiting)
+                self._waiting.remove(waiting)
+                lane = waiting.ticket.priority
+                self._round[lane] = max(self._round[lane], waiting.turn)
                 self._serving[waiting.ticket.priority.value] += 1
                 waiting.admitted.set_result(None)

@@ -125,7 +125,7 @@ def test_an_expired_sign_in_keeps_what_was_typed(ada):
     ada.context.clear_cookies()
     ada.page.fill("#text textarea", "typed with care")
     ada.page.keyboard.press("Enter")
-    ada.page.wait_for_timeout(1500)
+    ada.page.wait_for_selector("#notice >> text=Your sign-in has expired")
     assert ada.page.input_value("#text textarea") == "typed with care"
     ada.shoot("chat-expired")
 

@@ -75,12 +75,13 @@ def _caution(m: ChatMessage) -> str:
 
 
 def sources(m: ChatMessage) -> str:
-    """The sources as chips, and for each a hidden panel that a click shows."""
+    """The sources as chips, those that were read and not cited more quietly; and for each a hidden panel that a click shows."""
     if not m.metadata.sources:
         return ""
+    cited = {int(n) for n in re.findall(r"\[(\d{1,2})\]", m.content)}
     chips = "".join(
-        f'<button type="button" class="chip" data-cite="{escape(m.id)}-{s.number}"><b>{s.number}</b><span>{escape(s.title)}'
-        f"{f', page {s.page}' if s.page else ''}</span></button>"
+        f'<button type="button" class="chip{"" if s.number in cited else " read"}" data-cite="{escape(m.id)}-{s.number}">'
+        f"<b>{s.number}</b><span>{escape(s.title)}{f', page {s.page}' if s.page else ''}</span></button>"
         for s in m.metadata.sources
     )
     panels = "".join(panel(m, s) for s in m.metadata.sources)

@@ -95,6 +95,21 @@
     for (const file of files) if (await upload(file)) tell("#jobs", { act: "uploaded" });
   }
 
+  // A sign-in that has expired is said where it is noticed; what was typed stays where it is.
+  const plainFetch = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await plainFetch(...given);
+    if (answer.status === 401 && new URL(answer.url).origin === location.origin) signInAgain();
+    return answer;
+  };
+  function signInAgain() {
+    if ($("#notice")) return;
+    const notice = document.body.appendChild(Object.assign(document.createElement("div"), { id: "notice", role: "alert" }));
+    const link = Object.assign(document.createElement("a"), { href: "/login?next=%2F", target: "_blank", textContent: "Sign in again" });
+    notice.append("Your sign-in has expired. ", link, " in a new tab, then send once more; what you typed is kept.");
+    addEventListener("focus", () => notice.remove(), { once: true });
+  }
+
   // An event of a Gradio component that no click in it caused.
   function tell(selector, detail) {
     const part = $(selector);
