@@ -177,13 +177,13 @@ class ModelServer:
                 if response.status == 200:
                     return response
                 if response.status not in RETRIED or attempt == RETRIES:
-                    raise await self._refused(response)
+                    raise await self._refused(response, path)
                 wait_s = _retry_after(response, wait_s)
                 response.release()
             await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> HearthError:
+    async def _refused(self, response: aiohttp.ClientResponse, path: str) -> HearthError:
         """The error of an answer that is not 200, with the server's own sentence."""
         try:
             text, code = _sentence_of(await response.read())
@@ -200,6 +200,8 @@ class ModelServer:
                 f"The prompt is longer than {self.model} can take{said}.",
                 hint="Shorten the message, begin a new conversation, or use a model with a larger context.",
             )
+        if status == 404 and path == "models":
+            return ServiceError(f"The {self.service} server can't say which models it has.", service=self.service, hint=self._where())
         if status == 404 or code in ("model_not_found", "model_missing"):
             return ModelMissing(f"The {self.service} server doesn't have the model {self.model}{said}.", model=self.model, hint=await self._offered())
         if status == 429:

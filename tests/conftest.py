@@ -17,7 +17,7 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["real-models"], ids=["leg=real-models"])
 def models_folder():
     """The fetched embedded models; `make test` fetches them."""
     folder = ROOT / ".test-home" / "models"
