@@ -58,6 +58,12 @@ async def bob(app):
     return (await app.users.sign_in("bob", "another long password", "test"))[0]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """The browser's tests come last: its driver keeps an event loop running in this thread, beside which no async test can start."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 def pytest_sessionfinish(session):
     """Fails the run when an expected leg did not pass a single test."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
