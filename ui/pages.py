@@ -15,6 +15,7 @@ from core.errors import BadInput, HearthError
 from core.users.model import SESSION_LIFETIME
 from ui.errors import kind, sentence
 from ui.gate import COOKIE
+from ui.icons import icon
 
 STATIC = Path(__file__).parent / "static"
 MAX_FORM_BYTES = 16 * 1024
@@ -57,10 +58,10 @@ async def landing(app: App, request: Request) -> Response:
         f"""<header class="top">{BRAND}<form method="post" action="/logout"><span>{name}</span><button class="quiet">Sign out</button></form></header>
 <main class="wide"><h1>Good to see you, {name}.</h1><p class="lead">Your documents, your models, your machine.</p>
 <div class="rooms">
-<a class="room" href="/chat"><span class="sign">💬</span><h2>Chat</h2>
+<a class="room" href="/chat"><span class="sign">{icon("chat")}</span><h2>Chat</h2>
 <p>Ask your documents a question and read an answer that shows where it comes from.</p><span class="go">Open the chat →</span></a>
-<div class="room later"><span class="sign">🎙️</span><h2>Voice</h2><p>Talk to Hearth in the browser.</p><span class="badge">Not here yet</span></div>
-<div class="room later"><span class="sign">🗂️</span><h2>Admin</h2>
+<div class="room later"><span class="sign">{icon("voice")}</span><h2>Voice</h2><p>Talk to Hearth in the browser.</p><span class="badge">Not here yet</span></div>
+<div class="room later"><span class="sign">{icon("console")}</span><h2>Admin</h2>
 <p>Collections, models, users and retention in one console.</p><span class="badge">Not here yet</span></div>
 </div><p class="foot">Programs use the same house: <a href="/docs">the API and its documentation</a>.</p></main>""",
     )

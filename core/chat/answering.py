@@ -93,12 +93,12 @@ class Answering:
     async def _quote(self, turn: Turn, user: User, question: str, result: RAGResult | None, unavailable: str) -> ChatMessage:
         """The embedded model's answer: words that stand in the documents, or the sentence that there are none."""
         self._tell(turn, EventType.INFERENCE_REQUESTED, {"service": "reranker", "grounding": Grounding.EXTRACTIVE.value})
-        text = unavailable
+        text, written_by = unavailable, ""
         if result is not None:
             quoted = await best_quotes(question, result.chunks, self._reranker, user.caller, self._quote_threshold)
             if quoted.quotes:
                 self._sources_found(turn, numbered(RAGContext(result.chunks, result.scores, question), quoted.quotes), result)
-                text = quoted_answer(quoted.quotes)
+                text, written_by = quoted_answer(quoted.quotes), QUOTED
             elif quoted.best_score is not None:
                 text = nothing_relevant(result.trace, quoted.best_score, self._quote_threshold)
             else:
@@ -106,7 +106,7 @@ class Answering:
         self._first_token(turn)
         for piece in _pieces(text):
             turn.add(TextDelta(piece))
-        return self._complete(turn, replace(turn.answer.metadata, model_used=QUOTED))
+        return self._complete(turn, replace(turn.answer.metadata, model_used=written_by))
 
     async def _ask(self, turn: Turn, user: User, request: SendMessage, info: Model, messages: Sequence[Message], due: Callable[[], None]) -> ChatMessage:
         """A model's answer, streamed into the turn; its citations are held to the sources."""

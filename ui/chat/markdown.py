@@ -90,7 +90,7 @@ def _image(self: RendererHTML, tokens: list[Token], n: int, options: Any, env: M
     source = str(tokens[n].attrs.get("src", ""))
     alt = self.renderInlineAsText(tokens[n].children or [], options, env) or "picture"
     host = urlsplit(source).hostname or "unknown place"
-    return f'<a class="outside" href="{escape(source)}">🖼 {escape(alt)} ({escape(host)})</a>'
+    return f'<a class="outside" href="{escape(source)}">Picture: {escape(alt)} ({escape(host)})</a>'
 
 
 def _link(self: RendererHTML, tokens: list[Token], n: int, options: Any, env: MutableMapping[str, Any]) -> str:

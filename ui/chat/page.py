@@ -18,6 +18,7 @@ from ui.chat import render
 from ui.chat.pace import Pace, paced
 from ui.errors import sentence
 from ui.gate import COOKIE
+from ui.icons import icon
 
 LISTED = 40
 SHOWN_MESSAGES = 100
@@ -73,7 +74,7 @@ def build(app: App) -> gr.Blocks:
                             multiselect=True, choices=[], value=[], show_label=False, container=False, elem_id="collections", min_width=0, interactive=True
                         )
             with gr.Column(elem_id="panel", min_width=0):
-                gr.HTML('<button type="button" class="icon" data-close="panel" aria-label="Close the source">✕</button><div id="source"></div>')
+                gr.HTML(f'<button type="button" class="icon" data-close="panel" aria-label="Close the source">{icon("close")}</button><div id="source"></div>')
         ticking = gr.Timer(1.0, active=False)
 
         told = {"show_progress": "hidden", "api_visibility": "private"}
@@ -101,11 +102,11 @@ def build(app: App) -> gr.Blocks:
 
 
 _TOP_BAR = (
-    '<button type="button" class="icon" data-toggle="side" aria-label="Conversations">☰</button><span class="title"></span>'
-    '<button type="button" class="icon" data-theme aria-label="Light or dark">◐</button>'
+    f'<button type="button" class="icon" data-toggle="side" aria-label="Conversations">{icon("menu")}</button><span class="title"></span>'
+    f'<button type="button" class="icon" data-theme aria-label="Light or dark">{icon("theme")}</button>'
 )
 _ATTACH = (
-    '<button type="button" id="pick" aria-label="Add documents">📎 <span>Add documents</span></button>'
+    f'<button type="button" id="pick" aria-label="Add documents">{icon("attach")} <span>Add documents</span></button>'
     '<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" '
     'accept=".pdf,.docx,.md,.markdown,.txt,.html,.htm,.py,.js,.ts,.java,.go,.rs,.c,.h,.cpp,.css,.json,.yaml,.yml,.toml,.sql,.sh,text/*,application/pdf">'
 )

@@ -9,6 +9,7 @@ from core.chat.model import ChatMessage, Conversation, MessageStatus
 from core.rag.model import Collection, IngestJob, IngestStage, Source
 from core.records import DeleteReceipt
 from ui.chat.markdown import render
+from ui.icons import icon
 
 STAGES = {"queued": "Waiting for its turn", "retrieval": "Reading your documents", "model": "Thinking"}
 BROKEN = {
@@ -24,6 +25,8 @@ JOB_STAGES = {
     IngestStage.READY: "ready",
     IngestStage.FAILED: "failed",
 }
+MEASURABLE_MS = 100
+"""An answer that was written faster has no speed worth telling."""
 EXAMPLES = ("What are the main points of my documents?", "Which deadlines are mentioned?", "Explain how a hash table works, with a short example in Python.")
 
 
@@ -141,8 +144,9 @@ def _figures(m: ChatMessage) -> str:
     parts = []
     if timing.first_token_ms is not None:
         parts.append(f"first words after {_seconds(timing.first_token_ms)}")
-    if tokens and timing.total_ms and timing.first_token_ms is not None and tokens > 1 and timing.total_ms > timing.first_token_ms:
-        parts.append(f"{(tokens - 1) / (timing.total_ms - timing.first_token_ms) * 1000:.0f} tokens/s")
+    writing_ms = (timing.total_ms or 0) - (timing.first_token_ms or 0)
+    if tokens > 1 and timing.first_token_ms is not None and writing_ms >= MEASURABLE_MS:
+        parts.append(f"{(tokens - 1) / writing_ms * 1000:.0f} tokens/s")
     if tokens:
         parts.append(f"{tokens} tokens{' (estimated)' if m.metadata.usage and m.metadata.usage.estimated else ''}")
     if timing.queue_ms and timing.queue_ms >= 100:
@@ -172,8 +176,8 @@ def _row(c: Conversation, current: bool, now: datetime) -> str:
     when = f"<small>{ago(c.updated_at, now)}</small>"
     return (
         f'<li{mark}><button type="button" class="open" data-act="open" {about} title="{title}"><span>{title}</span>{when}</button>'
-        f'<button type="button" class="icon" data-act="rename" {about} aria-label="Rename {title}">✎</button>'
-        f'<button type="button" class="icon" data-act="delete" {about} aria-label="Delete {title}">🗑</button></li>'
+        f'<button type="button" class="icon" data-act="rename" {about} aria-label="Rename {title}">{icon("rename")}</button>'
+        f'<button type="button" class="icon" data-act="delete" {about} aria-label="Delete {title}">{icon("delete")}</button></li>'
     )
 
 
