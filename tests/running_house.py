@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 # The API alone: the chat page takes seconds of processor time to import, and only the browser's tests need it.
 ECHO = {"HEARTH_CHAT_PAGE": "false", "HEARTH_LLM_MODEL": "echo", "HEARTH_EMBEDDINGS_MODEL": "echo-embed", "HEARTH_RERANKER_MODEL": "echo-rerank"}
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -152,8 +154,7 @@ class RunningHouse:
             connection.close()
 
     def inference_pid(self):
-        children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False).stdout
-        return next(int(line.split()[0]) for line in children.splitlines() if "inference.server" in line)
+        return next(child.pid for child in psutil.Process(self.process.pid).children() if "inference.server" in child.cmdline())
 
     def kill(self):
         """As if the power had gone: the whole group, at once."""

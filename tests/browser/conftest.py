@@ -9,13 +9,19 @@ from playwright.sync_api import sync_playwright
 from running_house import PASSWORD, RunningHouse
 
 SHOTS = Path(__file__).parent.parent.parent / ".test-home" / "screenshots"
+BROWSERS = (
+    "chromium",
+    "google-chrome",
+    "chromium-browser",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="session", params=["chromium"], ids=["leg=chromium"])
 def browser(request):
-    names = (os.environ.get("HEARTH_TEST_CHROMIUM", ""), "chromium", "google-chrome", "chromium-browser")
-    path = next((found for name in names if name and (found := shutil.which(name))), None)
+    path = next((found for name in (os.environ.get("HEARTH_TEST_CHROMIUM", ""), *BROWSERS) if name and (found := shutil.which(name))), None)
     if path is None:
         pytest.fail("no Chromium: run `make test`, which installs it")
     with sync_playwright() as playwright:

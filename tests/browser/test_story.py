@@ -64,6 +64,16 @@ def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there
 
         visitor.ask("Who painted the Mona Lisa?")
         assert "Nothing relevant found" in page.locator(".message.theirs").last.inner_text()
+
+        page.click("#use input")
+        page.fill("#text textarea", "Explain how a hash table works, in detail.")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".growing .text >> text=/\\w+ \\w+ \\w+/", timeout=60_000)
+        page.click("#stop")
+        page.wait_for_selector(".trouble >> text=You stopped this answer")
+        stopped = page.locator(".message.theirs").last.locator(".text").inner_text()
+        assert stopped
+        page.click("#use input")
         address = page.url
 
         port = int(house.url.rsplit(":", 1)[1])
@@ -73,7 +83,8 @@ def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there
         visitor.problems.clear()  # the connection was lost on purpose
         page.goto(address)
         page.wait_for_selector(".message.theirs .cite")
-        assert page.locator(".message.theirs").count() == 2
+        assert page.locator(".message.theirs").count() == 3
+        assert page.locator(".message.theirs").last.locator(".text").inner_text() == stopped
         assert page.locator("#listing .list li").count() == 1
         page.locator(".cite").first.click()
         page.wait_for_selector("#source mark")

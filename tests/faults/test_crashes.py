@@ -173,6 +173,7 @@ def test_ctrl_c_keeps_the_half_written_answer_and_ends_with_0(house):
     assert len(answer["content"].split()) >= 30
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process")
 def test_a_full_disk_refuses_the_new_and_keeps_the_old(house):
     """A limit on the size of files stands in for a full disk: the system refuses the write in the same place, with an error of its own."""
     assert house.ask("before the disk was full")[0] == 200
