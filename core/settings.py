@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core.errors import SettingsError
 
 PREFIX = "HEARTH_"
-INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON", "HEARTH_BENCH_REFERENCE"})
+INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON"})
 """Names with the prefix that are not settings: the parent process, the tests and the Makefile use them."""
 
 
@@ -137,7 +137,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
     fields = Settings.model_fields
     values: dict[str, Any] = {}
     for key, value in environ.items():
-        if not key.startswith(PREFIX) or key in INTERNAL or key.startswith(("HEARTH_TEST_", "HEARTH_TORCH_")):
+        if not key.startswith(PREFIX) or key in INTERNAL or key.startswith("HEARTH_TEST_"):
             continue
         name = key.removeprefix(PREFIX).lower()
         if name not in fields:

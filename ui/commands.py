@@ -26,6 +26,12 @@ from core.users.model import Role, User
 
 out = Console(highlight=False)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BESIDE_SETTINGS = {
+    "HEARTH_INFERENCE_TOKEN": "what `hearth inference` demands of its callers as their API key; needed where others can reach it, at least 32 characters.",
+    "HEARTH_PYTHON": "the Python that `make` builds the environment with; otherwise one that is found, 3.11 or newer.",
+    "HEARTH_TEST_CHROMIUM": "the browser that the tests of the pages start; otherwise the system's Chromium or Chrome.",
+}
+"""What a person may set that only one command or the Makefile reads."""
 SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules", ".venv"})
 
 
@@ -301,6 +307,7 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = "~/.hearth" if name == "home" else shown(field.get_default(call_default_factory=False))
         lines += [f"## {PREFIX}{name.upper()}", "", field.description or "", "", f"Default: `{default}`" if default else "Default: empty", ""]
+    lines += ["## Variables that are no settings", "", *(f"- `{name}`: {meaning}" for name, meaning in BESIDE_SETTINGS.items())]
     return "\n".join(lines).rstrip() + "\n"
 
 

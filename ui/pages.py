@@ -39,12 +39,12 @@ def routes(app: App) -> list[Route | Mount]:
         Route("/login", partial(login, app), methods=["GET", "POST"]),
         Route("/setup", partial(setup, app), methods=["GET", "POST"]),
         Route("/logout", partial(logout, app), methods=["POST"]),
-        Route("/favicon.ico", icon),
+        Route("/favicon.ico", favicon),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
 
 
-async def icon(_request: Request) -> Response:
+async def favicon(_request: Request) -> Response:
     """For whoever asks for it without having read a page."""
     return RedirectResponse("/static/hearth.svg", 301)
 
@@ -60,7 +60,8 @@ async def landing(app: App, request: Request) -> Response:
 <div class="rooms">
 <a class="room" href="/chat"><span class="sign">{icon("chat")}</span><h2>Chat</h2>
 <p>Ask your documents a question and read an answer that shows where it comes from.</p><span class="go">Open the chat →</span></a>
-<div class="room later"><span class="sign">{icon("voice")}</span><h2>Voice</h2><p>Talk to Hearth in the browser.</p><span class="badge">Not here yet</span></div>
+<div class="room later"><span class="sign">{icon("voice")}</span><h2>Voice</h2>
+<p>Talk to Hearth in the browser.</p><span class="badge">Not here yet</span></div>
 <div class="room later"><span class="sign">{icon("console")}</span><h2>Admin</h2>
 <p>Collections, models, users and retention in one console.</p><span class="badge">Not here yet</span></div>
 </div><p class="foot">Programs use the same house: <a href="/docs">the API and its documentation</a>.</p></main>""",
@@ -78,6 +79,7 @@ async def login(app: App, request: Request) -> Response:
         _, token = await app.users.sign_in(form.get("username", ""), form.get("password", ""), _address(request))
     except HearthError as error:
         return _login_form(form.get("next", ""), form.get("username", ""), sentence(error), kind(error)[0])
+    await app.users.sign_out(request.cookies.get(COOKIE, ""))  # whoever knew the old session doesn't know the new one
     return _signed_in(app, token, _own_path(form.get("next", "")))
 
 

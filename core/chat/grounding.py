@@ -125,8 +125,15 @@ def _fitting(history: Sequence[Message], room_chars: int) -> list[Message]:
 
 
 def as_history(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Stored messages as a prompt's history: finished ones and what was kept of broken ones, without empty answers."""
-    return [Message(m.role, m.content) for m in messages if m.content and m.status is not MessageStatus.GENERATING]
+    """Stored messages as a prompt's history: finished ones and what was kept of broken ones, without empty answers.
+
+    Citations and quote signs are left out: the numbers belong to other passages, and a small model would go on in that form, as if it were quoting.
+    """
+    return [Message(m.role, _plain(m) if m.metadata.sources else m.content) for m in messages if m.content and m.status is not MessageStatus.GENERATING]
+
+
+def _plain(answer: ChatMessage) -> str:
+    return _CITATION.sub("", re.sub(r"^> ?", "", answer.content, flags=re.MULTILINE)).strip()
 
 
 class CitationFilter:

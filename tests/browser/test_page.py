@@ -98,6 +98,7 @@ def test_an_example_is_asked_with_a_click(ada):
 def test_light_and_dark_follow_the_button_and_are_remembered(ada, visit, house):
     phone = visit(house.url, viewport={"width": 390, "height": 844})
     phone.sign_in(house.url)
+    phone.page.click("[data-toggle=side]")
     phone.page.click("[data-theme]")
     assert phone.page.evaluate("document.body.classList.contains('dark')")
     phone.page.reload()

@@ -49,7 +49,7 @@ def build(app: App) -> gr.Blocks:
         conversation, answer_id, listed = gr.State(""), gr.State(""), gr.State(LISTED)
         with gr.Row(elem_id="hearth"):
             with gr.Column(elem_id="side", min_width=0):
-                gr.HTML('<a class="brand" href="/" title="To the start page"><img src="/static/hearth.svg" alt="" width="28" height="28">Hearth</a>')
+                gr.HTML(_BRAND, elem_id="brand")
                 new = gr.Button("+ New chat", elem_id="new")
                 search = gr.Textbox(placeholder="Search your conversations", show_label=False, container=False, elem_id="search", max_lines=1)
                 listing = gr.HTML(elem_id="listing", js_on_load=ACT)
@@ -101,10 +101,11 @@ def build(app: App) -> gr.Blocks:
     return blocks
 
 
-_TOP_BAR = (
-    f'<button type="button" class="icon" data-toggle="side" aria-label="Conversations">{icon("menu")}</button><span class="title"></span>'
+_BRAND = (
+    '<a class="brand" href="/" title="To the start page"><img src="/static/hearth.svg" alt="" width="28" height="28">Hearth</a>'
     f'<button type="button" class="icon" data-theme aria-label="Light or dark">{icon("theme")}</button>'
 )
+_TOP_BAR = f'<button type="button" class="icon" data-toggle="side" aria-label="Conversations">{icon("menu")}</button>'
 _ATTACH = (
     f'<button type="button" id="pick" aria-label="Add documents">{icon("attach")} <span>Add documents</span></button>'
     '<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" '

@@ -15,7 +15,7 @@
   // Near the end the page stays at the end; whoever scrolls up to read is left alone.
   let pinned = true;
   const scroller = () => $("#scroll");
-  const toEnd = () => { const box = scroller(); if (box && pinned) box.scrollTop = box.scrollHeight; };
+  const toEnd = () => { const box = scroller(); if (box && pinned && $(".message")) box.scrollTop = box.scrollHeight; };
   document.addEventListener("scroll", (event) => {
     const box = scroller();
     if (event.target === box) pinned = box.scrollHeight - box.scrollTop - box.clientHeight < 80;

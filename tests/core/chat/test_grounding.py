@@ -1,12 +1,15 @@
 import itertools
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.chat.grounding import CitationFilter, prompt, title_of
+from core.chat.grounding import CitationFilter, as_history, numbered, prompt, title_of
+from core.chat.model import ChatMessage, MessageMetadata, MessageStatus
 from core.inference import Message, Model, Service
 from core.rag.model import Chunk, ChunkMetadata, FoundChunk, RAGContext
 
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
 MODEL = Model("m", Service.LLM, context_tokens=2000)
 
 
@@ -58,3 +61,14 @@ def test_a_title_is_the_first_line_without_signs_and_cut_at_a_word():
     assert title_of("word " * 40).endswith("word…")
     assert len(title_of("x" * 500)) <= 61
     assert title_of("***") == "New conversation"
+
+
+def test_history_is_plain_text_without_the_numbers_of_other_passages():
+    read = MessageMetadata(sources=numbered(RAGContext((found("The lamp is green."),), (0.9,), "lamp")))
+    said = [
+        ChatMessage("1", "c", "s", "u", "user", "> quoted by me [1]", NOW),
+        ChatMessage("2", "c", "s", "u", "assistant", "> The lamp is green. [1]\n>\n> So is the door. [2]", NOW, read),
+        ChatMessage("3", "c", "s", "u", "assistant", "half", NOW, status=MessageStatus.GENERATING),
+        ChatMessage("4", "c", "s", "u", "assistant", "", NOW, status=MessageStatus.FAILED),
+    ]
+    assert [m.content for m in as_history(said)] == ["> quoted by me [1]", "The lamp is green. \n\nSo is the door."]

@@ -1,0 +1,163 @@
+"""The database's form: what the migrations make is what the code expects, whatever happens on the way."""
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from core.adapters.database_sql import SqliteDatabase
+from core.adapters.migrations import run
+from core.adapters.tables_sql import metadata
+from core.errors import ServiceUnavailable
+
+FULL_TEXT = ("chunk_text", "chunk_words")
+"""SQLite's own tables for the full text, which no metadata can describe."""
+
+# Migrates as Hearth does, and dies as if the power had gone just before the n-th statement or commit. Forked, and alembic imported before: each of the
+# seventy lives then takes milliseconds.
+DIES = """
+import asyncio, os, signal, sys
+from pathlib import Path
+
+import alembic.command, alembic.config
+from sqlalchemy import Engine, event
+
+from core.adapters.database_sql import SqliteDatabase
+
+
+async def migrate(home):
+    async with SqliteDatabase("", home=home) as database:
+        await database.migrate()
+
+
+def one_life(home, n):
+    seen = 0
+
+    @event.listens_for(Engine, "commit")
+    @event.listens_for(Engine, "before_cursor_execute")
+    def count(*_event):
+        nonlocal seen
+        seen += 1
+        if seen == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(migrate(home))
+
+
+for n in range(1, 1000):
+    home = Path(sys.argv[1]) / str(n)
+    home.mkdir()
+    if not (child := os.fork()):
+        one_life(home, n)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(n, os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status))
+    if not os.WIFSIGNALED(status):
+        break
+"""
+
+
+def migrated(home):
+    async def open_once():
+        async with SqliteDatabase("", home=home) as database:
+            await database.migrate()
+            await database.check()
+
+    asyncio.run(open_once())
+    return home / "hearth.db"
+
+
+def form_of(path):
+    """Everything SQLite knows of the file's form: tables, indexes and triggers, with the text that made each."""
+    with sqlite3.connect(path) as connection:
+        found = dict(connection.execute("SELECT name, sql FROM sqlite_master").fetchall())
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchall() if "alembic_version" in found else []
+    connection.close()
+    return found, [row[0] for row in version]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A database just migrated; tests read it and write to copies."""
+    return migrated(tmp_path_factory.mktemp("fresh"))
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(fresh):
+    def ours(name, kind, _parent):
+        return kind != "table" or not name.startswith(FULL_TEXT)
+
+    engine = create_engine(f"sqlite:///{fresh}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": ours, "compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_the_comparison_would_see_a_column_that_is_missing(fresh, tmp_path):
+    changed = tmp_path / "changed.db"
+    changed.write_bytes(fresh.read_bytes())
+    engine = create_engine(f"sqlite:///{changed}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE messages ADD COLUMN nobody_knows_me TEXT")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": lambda name, kind, _: kind != "table" or not name.startswith(FULL_TEXT)})
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+    assert [difference[0] for difference in differences] == ["remove_column"]
+
+
+def test_migrating_again_changes_nothing(fresh):
+    before = form_of(fresh)
+    migrated(fresh.parent)
+    assert form_of(fresh) == before
+
+
+def test_the_head_that_the_program_names_is_the_last_revision_and_every_revision_is_reached(fresh):
+    config = Config()
+    config.set_main_option("script_location", run.__file__.rpartition("/")[0])
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_heads() == [run.HEAD]
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert revisions == sorted(revisions, reverse=True), "a newer Hearth's revision must sort after an older one's"
+    assert form_of(fresh)[1] == [run.HEAD]
+
+
+@pytest.mark.parametrize("revision", ["0099", "9999"])
+def test_a_database_of_a_newer_hearth_is_refused_with_a_sentence_and_left_alone(fresh, tmp_path, revision):
+    path = tmp_path / "hearth.db"
+    path.write_bytes(fresh.read_bytes())
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    connection.close()
+    before = form_of(path)
+    with pytest.raises(ServiceUnavailable) as refused:
+        migrated(tmp_path)
+    assert refused.value.message.endswith(".")
+    assert revision in refused.value.message
+    assert "Update Hearth" in refused.value.hint
+    assert form_of(path) == before
+
+
+def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fresh, tmp_path):
+    done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    *killed, last = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(killed) > 20, "it died at too few places to show anything"
+    assert {number for _, number in killed} == {signal.SIGKILL}
+    assert last[1] == 0
+    whole = form_of(fresh)
+    for n, _ in killed:
+        form, version = form_of(tmp_path / str(n) / "hearth.db")
+        # alembic's own empty table may be there already: it says "no revision", as its absence does.
+        old = version == [] and {name for name in form if not name.startswith("sqlite_")} <= {"alembic_version"}
+        assert old or (form, version) == whole, f"half a form after a crash before statement {n}"
+    for n in (killed[0][0], killed[len(killed) // 2][0], killed[-1][0]):
+        assert form_of(migrated(tmp_path / str(n))) == whole, f"after a crash before statement {n} the next start did not finish the work"
