@@ -14,12 +14,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from core.app import App, Health, LocalInference, only_one, open_app, prepare_home
 from core.errors import BadInput, HearthError, NotFound, SettingsError
+from core.inference import Service
 from core.rag.model import IngestJob, IngestStage
 from core.settings import PREFIX, Settings, shown, sources
 from core.users.model import Role, User
@@ -32,6 +34,7 @@ BESIDE_SETTINGS = {
     "HEARTH_TEST_CHROMIUM": "the browser that the tests of the pages start; otherwise the system's Chromium or Chrome.",
 }
 """What a person may set that only one command or the Makefile reads."""
+INFERENCE_ADDRESS = "inference.json"
 SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules", ".venv"})
 
 
@@ -72,15 +75,32 @@ async def local_inference(settings: Settings) -> AsyncIterator[LocalInference | 
     for missing in missing_models(settings):
         out.print(f"[yellow]The model {missing} is not here yet.[/] `hearth models fetch` gets it; answers that need it will say so.")
     async with Supervisor(settings) as supervisor:
-        yield LocalInference(supervisor.url, supervisor.token)
+        local = LocalInference(supervisor.url, supervisor.token)
+        # Where the house's other commands find it; the folder is its owner's alone.
+        address = settings.home / INFERENCE_ADDRESS
+        with os.fdopen(os.open(address, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out_file:
+            out_file.write(msgspec.json.encode(local))
+        try:
+            yield local
+        finally:
+            address.unlink(missing_ok=True)
+
+
+def running_inference(settings: Settings) -> LocalInference | None:
+    """The inference process of the Hearth that runs on this home; None where it has none."""
+    try:
+        return msgspec.json.decode((settings.home / INFERENCE_ADDRESS).read_bytes(), type=LocalInference)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
 
 
 def missing_models(settings: Settings) -> list[str]:
-    """The local models that the settings name and that are not on the disk."""
-    from inference.catalog import state
+    """The local models whose weights the settings need and that are not on the disk."""
+    from inference.catalog import entry, state
 
-    wanted = {getattr(settings, f"{service}_model") for service in settings.local_services()}
-    return sorted(name for name in wanted if state(name, settings.models_folder) == "missing")
+    wanted = {getattr(settings, f"{service}_model"): Service(service) for service in settings.local_services()}
+    weights = {entry(name, service).weights or name: service for name, service in wanted.items()}
+    return sorted(name for name, service in weights.items() if state(name, settings.models_folder, service) == "missing")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -130,7 +150,7 @@ async def ingest(settings: Settings, args: argparse.Namespace) -> None:
             await stack.enter_async_context(only_one(settings.home))
         except SettingsError:
             alone = False  # the running Hearth takes them in
-        local = await stack.enter_async_context(local_inference(settings)) if alone else None
+        local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
         app = await stack.enter_async_context(open_app(settings, local=local, serving=alone))
         user = await whose(app, args.user)
         failed = await _ingest_with_progress(app, user, args.collection, files)
@@ -313,13 +333,14 @@ def settings_page() -> str:
 
 async def doctor(settings: Settings, _args: argparse.Namespace) -> None:
     """Checks everything for real. Raises: SettingsError if something is red, so that scripts notice."""
-    checks = [_python(), _home(settings), _port(settings), *_local_models(settings)]
+    checks = [_python(), _home(settings)]
     try:
         async with AsyncExitStack() as stack:
             running = await _is_running(settings.home)
-            local = None if running else await stack.enter_async_context(local_inference(settings))
+            checks += [Health("port", True, "Hearth is running on this home") if running else _port(settings), *_local_models(settings)]
+            local = running_inference(settings) if running else await stack.enter_async_context(local_inference(settings))
             app = await stack.enter_async_context(open_app(settings, local=local))
-            checks += [h for h in await app.check() if not (running and h.part in settings.local_services())]
+            checks += await app.check()
     except HearthError as error:
         checks.append(Health("stores", False, str(error)))
     for check in checks:
