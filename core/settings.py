@@ -4,10 +4,10 @@ The docstring under a field is its description: `hearth settings` and docs/setti
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -17,6 +17,7 @@ from core.errors import SettingsError
 PREFIX = "HEARTH_"
 INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON"})
 """Names with the prefix that are not settings: the parent process, the tests and the Makefile use them."""
+_PASSWORD = re.compile(r"(://[^/?#@:]*:)[^/?#]*@")
 
 
 def default_home() -> Path:
@@ -37,7 +38,7 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
     chat_page: bool = True
     """Serve the chat page. Off: the API and the sign-in alone, which start sooner and take less memory."""
-    log_level: str = "warning"
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """How much the log says: debug, info, warning or error."""
 
     records_url: str = ""
@@ -166,8 +167,4 @@ def shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "********" if value.get_secret_value() else ""
     text = "" if value is None else str(value)
-    if "://" in text:
-        parts = urlsplit(text)
-        if parts.password:
-            return urlunsplit(parts._replace(netloc=f"{parts.username}:********@{parts.hostname}" + (f":{parts.port}" if parts.port else "")))
-    return text
+    return _PASSWORD.sub(r"\1********@", text)  # not taken apart as an address: one that is wrong is shown too

@@ -21,6 +21,7 @@ import numpy as np
 from core.errors import HearthError, ModelMissing, ServiceBusy, ServiceError, ServiceTimeout, ServiceUnavailable, SettingsError, TooLong, WrongShape
 from core.ids import new_id
 from core.inference import Caller, Done, Embedded, Grounding, Message, Model, Priority, Service, TextDelta, Usage
+from core.settings import shown
 from inference.lanes import Lanes, Ticket
 from inference.sse import EventReader
 
@@ -71,11 +72,15 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 def parse_model_url(url: str, setting: str) -> tuple[str, str]:
     """(base URL with its version prefix, model name) of `http://host:port/v1#model`. Raises: SettingsError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{setting} is {url[:120]!r}, which is no model URL.", hint="Write it like http://host:11434/v1#qwen3:8b.")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that don't close, a port that is no number
+        usable = False
+    if not usable:
+        raise SettingsError(f"{setting} is {shown(url)[:120]!r}, which is no model URL.", hint="Write it like http://host:11434/v1#qwen3:8b.")
     if not parts.fragment:
-        raise SettingsError(f"{setting} names no model.", hint=f"Add it after a #, like {url[:120]}#qwen3:8b.")
+        raise SettingsError(f"{setting} names no model.", hint=f"Add it after a #, like {shown(url)[:120]}#qwen3:8b.")
     return parts._replace(fragment="").geturl().rstrip("/"), parts.fragment
 
 

@@ -25,7 +25,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        upload = scope["path"].startswith("/v1/collections/")
+        upload = scope["path"].startswith("/v1/collections/") and scope["path"].endswith("/documents")
         most = self._upload_bytes + FRAME_BYTES if upload else MAX_BODY_BYTES
         error = TooLong(f"That is larger than the {most // 1_000_000} MB which are taken here.", hint=_HINTS[upload])
         announced = dict(scope["headers"]).get(b"content-length", b"0")

@@ -20,6 +20,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.app import App, Health
@@ -28,7 +29,7 @@ from ui import errors, pages
 from ui.api import chat as chat_api
 from ui.api import library as library_api
 from ui.api.auth import caller
-from ui.gate import Gate
+from ui.gate import OWN_CHECK, Gate
 from ui.limits import BodyLimit
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     api.router.routes.extend(pages.routes(app))
+    for folder in OWN_CHECK:
+        api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
     return Gate(BodyLimit(api, upload_bytes=app.settings.upload_max_mb * 1_000_000), app)
 

@@ -12,7 +12,7 @@ from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import conversations, messages, outbox
 from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, MessageMetadata, MessageStatus, NewTurn
-from core.errors import AlreadyThere, NotFound
+from core.errors import AlreadyThere, BadInput, NotFound
 from core.events import Event
 from core.records import DeleteReceipt, Page
 
@@ -124,6 +124,15 @@ def _like(word: str) -> str:
     return f"%{escaped}%"
 
 
+def _place(cursor: str) -> tuple[datetime, str]:
+    """Where a page of conversations begins. Raises: BadInput for a cursor that no page gave."""
+    moment, _, last = cursor.partition("/")
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC), last
+    except (ValueError, OverflowError) as error:
+        raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.") from error
+
+
 class SqlConversations:
     """Conversations over a SQL database."""
 
@@ -181,8 +190,7 @@ class SqlConversations:
         found = query.subquery()
         page = select(found).order_by(found.c.updated_at.desc(), found.c.id.desc()).limit(limit + 1)
         if cursor:
-            moment, _, last = cursor.partition("/")
-            at = datetime.fromisoformat(moment)
+            at, last = _place(cursor)
             page = page.where(or_(found.c.updated_at < at, and_(found.c.updated_at == at, found.c.id < last)))
         rows = await self._database.read(lambda c: c.execute(page).all())
         items = [_conversation(row) for row in rows[:limit]]

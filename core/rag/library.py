@@ -18,7 +18,7 @@ from typing import Self
 import anyio
 
 from core.crash import crash
-from core.errors import BadInput, HearthError, ModelError, NotFound, ServiceError, TooLong
+from core.errors import AlreadyThere, BadInput, HearthError, ModelError, NotFound, ServiceError, TooLong
 from core.ids import new_id
 from core.inference import Caller
 from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Parser
@@ -73,7 +73,7 @@ class Library:
 
     async def create(self, user: User, name: str) -> Collection:
         """A new collection, pinned to the present embedding model. Raises: AlreadyThere, BadInput, ServiceError."""
-        name = " ".join(name.split())
+        name = _plain(name)
         if not name or len(name) > MAX_NAME_CHARS or "/" in name or not name.isprintable():
             raise BadInput(f"A collection's name has 1 to {MAX_NAME_CHARS} characters and no slash.", hint="Choose another name.")
         model = await self._embedder.info()
@@ -104,10 +104,7 @@ class Library:
             raise TooLong(
                 f"{name} has {size_bytes / 1e6:.0f} MB; at most {self._max_bytes / 1e6:.0f} MB are taken.", hint="Split it, or raise HEARTH_UPLOAD_MAX_MB."
             )
-        try:
-            home = await self._documents.collection_for(user.id, collection)
-        except NotFound:
-            home = await self.create(user, collection)
+        home = await self._home(user, collection)
         now, document_id = self._clock(), new_id()
         sha256 = await anyio.to_thread.run_sync(_sha256, content)
         uri = await self._objects.put(f"originals/{user.id}/{document_id}", content)
@@ -135,6 +132,15 @@ class Library:
             await self._objects.drop(uri)
         self._arrived.set()
         return document, job
+
+    async def _home(self, user: User, name: str) -> Collection:
+        """The collection of that name, made if it isn't there; several uploads may find it missing at the same time."""
+        name = _plain(name)
+        with suppress(NotFound):
+            return await self._documents.collection_for(user.id, name)
+        with suppress(AlreadyThere):
+            return await self.create(user, name)
+        return await self._documents.collection_for(user.id, name)
 
     async def documents(self, user: User, collection: str, *, limit: int = 50, cursor: str = "") -> Page[Document]:
         """A collection's documents, newest first. Raises: NotFound."""
@@ -283,6 +289,11 @@ class Library:
 
 def _bounded(limit: int) -> int:
     return max(1, min(limit, 500))
+
+
+def _plain(name: str) -> str:
+    """A collection's name as it is kept: spaces around it and doubled ones don't make another collection."""
+    return " ".join(name.split())
 
 
 def _safe_name(filename: str) -> str:

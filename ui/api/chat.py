@@ -14,10 +14,10 @@ from core.chat.turn import Finished, Turn
 from core.errors import BadInput
 from core.ids import new_id
 from core.inference import TextDelta
-from ui.api.auth import Hearth, Who
+from ui.api.auth import Hearth, KnownFirst, Who
 from ui.api.shapes import ChatIn, ConversationOut, PageOut, ReceiptOut, message_out, retrieval_out, source_out
 
-router = APIRouter(prefix="/v1", tags=["chat"])
+router = APIRouter(prefix="/v1", tags=["chat"], route_class=KnownFirst)
 _encode = msgspec.json.Encoder().encode
 FINISH = {MessageStatus.COMPLETE: "stop", MessageStatus.STOPPED: "stop"}
 

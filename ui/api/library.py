@@ -10,12 +10,12 @@ import msgspec
 from fastapi import APIRouter, File, Query, UploadFile
 from starlette.responses import FileResponse, Response
 
-from ui.api.auth import Hearth, Who
+from ui.api.auth import Hearth, KnownFirst, Who
 from ui.api.shapes import CollectionIn, CollectionOut, DocumentOut, JobOut, PageOut, QueryIn, ReceiptOut, result_out
 from ui.errors import not_stored
 
-router = APIRouter(prefix="/v1", tags=["documents"])
-files = APIRouter(include_in_schema=False)
+router = APIRouter(prefix="/v1", tags=["documents"], route_class=KnownFirst)
+files = APIRouter(include_in_schema=False, route_class=KnownFirst)
 COPY_BYTES = 1 << 20
 SHOWN = {"application/pdf", "text/plain"}
 """What a browser may show by itself; everything else is downloaded, because it could carry a script."""

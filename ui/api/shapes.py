@@ -1,25 +1,43 @@
 """The bodies of the API, in and out. What is not named here is ignored on the way in, as OpenAI's clients expect."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.chat.model import ChatMessage, Conversation
 from core.rag.model import MAX_TOP_K, Collection, Document, IngestJob, RAGQuery, RAGResult, Source
 from core.records import DeleteReceipt
 
 
+def _whole(text: str) -> str:
+    """JSON can name half a character (a lone surrogate), which no store and no model takes. Raises: ValueError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half a character (a lone surrogate) can't be stored") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+
+
+class PartIn(BaseModel):
+    """One part of a message; only text is taken."""
+
+    text: Text = ""
+
+
 class ChatMessageIn(BaseModel):
     """One message of a prompt; content is text, or OpenAI's list of parts (their text is taken)."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, Any]]
+    content: Text | list[PartIn]
 
     @property
     def text(self) -> str:
         """The text of all parts."""
-        return self.content if isinstance(self.content, str) else "\n".join(str(p.get("text", "")) for p in self.content)
+        return self.content if isinstance(self.content, str) else "\n".join(p.text for p in self.content)
 
 
 class RagIn(BaseModel):
@@ -38,21 +56,21 @@ class ChatIn(BaseModel):
     """OpenAI's chat completion request, with Hearth's fields for documents and safe retries."""
 
     messages: list[ChatMessageIn] = Field(min_length=1, max_length=500)
-    model: str = "default"
+    model: Text = "default"
     stream: bool = False
     max_tokens: int | None = Field(None, ge=1, le=32_768)
     max_completion_tokens: int | None = Field(None, ge=1, le=32_768)
     temperature: float | None = Field(None, ge=0, le=2)
-    conversation_id: str | None = Field(None, description="A UUIDv7 of your making; left out, a new conversation begins.")
-    message_id: str | None = Field(None, description="A UUIDv7 of your making for the last message: sending it again gives the stored answer.")
-    collection: str | list[str] | None = Field(None, description="The collection(s) to answer from.")
+    conversation_id: Text | None = Field(None, description="A UUIDv7 of your making; left out, a new conversation begins.")
+    message_id: Text | None = Field(None, description="A UUIDv7 of your making for the last message: sending it again gives the stored answer.")
+    collection: Text | list[Text] | None = Field(None, description="The collection(s) to answer from.")
     rag: RagIn | None = None
 
 
 class CollectionIn(BaseModel):
     """A new collection."""
 
-    name: str
+    name: Text
 
 
 class CollectionOut(BaseModel):
@@ -123,7 +141,7 @@ class JobOut(BaseModel):
 class QueryIn(RagIn):
     """A RAGQuery; the collection is in the path."""
 
-    query: str = Field(min_length=1, max_length=20_000)
+    query: Text = Field(min_length=1, max_length=20_000)
 
     def query_of(self, collection: str) -> RAGQuery:
         """As the domain says it."""

@@ -20,7 +20,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 MAX_HIGHLIGHT_CHARS = 20_000
-_CITATION = re.compile(r"\[(\d{1,2})\]")
+_CITATION = re.compile(r"\[([1-9][0-9]?)\]")
 _FORMATTER = HtmlFormatter(nowrap=True)
 _TAGS = set("p br hr em strong s del code pre span div a button blockquote ul ol li table thead tbody tr th td h1 h2 h3 h4 h5 h6 sub sup".split())
 _ATTRIBUTES = {

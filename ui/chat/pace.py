@@ -59,12 +59,14 @@ async def paced(turn: Turn, pace: Pace) -> AsyncIterator[View]:
     reading = asyncio.create_task(read())
     pace.streams += 1
     try:
-        yield view
-        while not view.finished and not (reading.done() and not changed.is_set()):
+        shown = view
+        yield shown
+        while not shown.finished and not (reading.done() and view is shown):
             await changed.wait()
             changed.clear()
-            yield view
-            if not view.finished:
+            shown = view
+            yield shown
+            if not shown.finished:
                 await asyncio.sleep(pace.interval_s)
     finally:
         pace.streams -= 1
