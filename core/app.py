@@ -210,7 +210,7 @@ async def open_app(
             await stack.enter_async_context(chat)
 
         async def check() -> list[Health]:
-            return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.info) for part, port in models.parts())))
+            return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
 
         yield App(
             settings=settings,

@@ -27,6 +27,9 @@ class ChatModel(Protocol):
     async def info(self) -> Model:
         """What is known of the configured model. Raises: ServiceError, ModelError."""
 
+    async def check(self) -> Model:
+        """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
+
     def stream(
         self, messages: Sequence[Message], *, caller: Caller, model: str = "default", max_tokens: int | None = None, temperature: float | None = None
     ) -> AsyncIterator[TextDelta | Done]:
@@ -46,6 +49,9 @@ class Embedder(Protocol):
     async def info(self) -> Model:
         """The configured model, with its dimensions. Raises: ServiceError, ModelError."""
 
+    async def check(self) -> Model:
+        """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
+
     async def embed(self, texts: Sequence[str], kind: Literal["query", "document"], *, caller: Caller) -> Embedded:
         """Unit vectors, one per text, in order; [] gives (0, d). Raises: ServiceError, ModelError, WrongShape."""
 
@@ -55,6 +61,9 @@ class Reranker(Protocol):
 
     async def info(self) -> Model:
         """The configured model and its relevance threshold."""
+
+    async def check(self) -> Model:
+        """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
 
     async def rerank(self, query: str, documents: Sequence[str], *, caller: Caller) -> Sequence[float]:
         """A score per document, in the documents' order; higher is better, the scale is the model's own. Raises: ServiceError, ModelError."""
@@ -112,6 +121,9 @@ class Sessions(Protocol):
 
     async def close(self, token_hash: str) -> None:
         """Forgets a session; nothing happens if it is already gone."""
+
+    async def close_all(self, user_id: str) -> int:
+        """Forgets every session of a user; says how many."""
 
     async def drop_expired(self, now: datetime) -> int:
         """Removes what has expired and says how many."""

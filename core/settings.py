@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     """The chat model of the local inference process, as `hearth models list` names it."""
     llm_context_tokens: Annotated[int, Field(ge=256)] = 8192
     """How many tokens of prompt and answer a remote chat model takes; local models know it themselves."""
-    llm_priority: str = "none"
+    llm_priority: Literal["none", "vllm", "sglang"] = "none"
     """Whether the remote server takes a priority field: none, vllm or sglang."""
     embeddings_url: str = ""
     """The embedding model, in the same form as HEARTH_LLM_URL. Empty: the local inference process."""
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     """The key for the reranker's server; it is sent nowhere else."""
     reranker_model: str = "maxsim"
     """The reranker of the local inference process."""
-    reranker_dialect: str = "jina"
+    reranker_dialect: Literal["jina", "tei"] = "jina"
     """How the remote reranker speaks: jina (also vLLM, Infinity, llama.cpp) or tei."""
 
     inference_host: str = "127.0.0.1"

@@ -35,6 +35,7 @@ INFO_TIMEOUT_S = 15.0
 INFO_KEPT_S = 60.0
 RETRIES = 2
 RETRIED = frozenset({429, 502, 503, 504})
+REFUSED = frozenset({401, 403})
 MAX_WAIT_S = 5.0
 OPEN_AFTER = 5
 """Connections that fail in a row before a server is left alone for a while."""
@@ -162,6 +163,17 @@ class ModelServer:
         finally:
             response.release()
 
+    async def ping(self) -> None:
+        """Asks for the list of models, once. A server that answers, even that it has no such list, is there. Raises: ServiceError."""
+        timeout = aiohttp.ClientTimeout(total=INFO_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        try:
+            response = await self._open().request("GET", f"{self.base_url}/models", timeout=timeout, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._translated(error) from error
+        if response.status in REFUSED | RETRIED:
+            raise await self._refused(response, "models")
+        response.release()
+
     async def _answer(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """The first good answer of at most three tries."""
         url = path if path.startswith("http") else f"{self.base_url}/{path}"
@@ -213,7 +225,7 @@ class ModelServer:
             return ServiceBusy(
                 f"The {self.service} server is busy{said}.", service=self.service, hint="Try again in a moment.", retry_after_s=_retry_after(response, 1.0)
             )
-        if status in (401, 403):
+        if status in REFUSED:
             return ServiceError(
                 f"The {self.service} server refused the key (HTTP {status}).", service=self.service, hint=f"Check HEARTH_{self.service.upper()}_API_KEY."
             )
@@ -316,6 +328,11 @@ class RemoteChatModel:
             )
         )
 
+    async def check(self) -> Model:
+        """As the port says."""
+        await self._server.ping()
+        return await self.info()
+
     async def models(self) -> Sequence[Model]:
         """As the port says."""
         listed = (await self._server.get("models")).get("data", [])
@@ -403,6 +420,11 @@ class RemoteEmbedder:
             dimensions = (await self.embed(["dimensions"], "query", caller=Caller())).vectors.shape[1]
         return self._known.put(Model(server.model, Service.EMBEDDINGS, dimensions=dimensions, local=server.local))
 
+    async def check(self) -> Model:
+        """As the port says."""
+        await self._server.ping()
+        return await self.info()
+
     async def embed(self, texts: Sequence[str], kind: Literal["query", "document"], *, caller: Caller) -> Embedded:
         """As the port says; only our own server is told the kind."""
         if not texts:
@@ -438,6 +460,11 @@ class RemoteReranker:
             return known
         threshold = (await _entry(self._server)).get("relevance_threshold") if self._server.local else None
         return self._known.put(Model(self._server.model, Service.RERANKER, relevance_threshold=threshold, local=self._server.local))
+
+    async def check(self) -> Model:
+        """As the port says."""
+        await self._server.ping()
+        return await self.info()
 
     async def rerank(self, query: str, documents: Sequence[str], *, caller: Caller) -> Sequence[float]:
         """As the port says."""

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,9 @@ from inference.catalog import Entry, demand
 from inference.engine import ENGINES, EngineSettings
 
 log = logging.getLogger(__name__)
+
+_ONE_LOAD = threading.Lock()
+"""transformers changes torch's defaults for the whole process while it loads: two models loaded at once break each other."""
 
 
 class Resident:
@@ -57,8 +61,13 @@ class Resident:
         folder = demand(self.entry, self._models_folder) if self.entry.source or self.entry.weights else self._models_folder
         settings = EngineSettings(folder, self._threads, self.entry.max_tokens or self.entry.context_tokens or 4096)
         module, _, name = ENGINES[self.entry.engine].partition(":")
+
+        def make() -> Any:
+            with _ONE_LOAD:
+                return getattr(import_module(module), name)(settings)
+
         try:
-            return await anyio.to_thread.run_sync(lambda: getattr(import_module(module), name)(settings))
+            return await anyio.to_thread.run_sync(make)
         except ImportError as error:
             raise ModelMissing(
                 f"The model {self.entry.name} needs software that is not installed ({error.name}).",

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
@@ -11,6 +11,13 @@ from core.adapters.tables_sql import api_keys, users
 from core.errors import AlreadyThere, NotAllowed, NotFound
 from core.records import Page
 from core.users.model import ApiKey, Preferences, Role, User
+
+# Built once, because every request of a program begins with it.
+BY_KEY = (
+    select(users, api_keys.c.id.label("key_id"), api_keys.c.name, api_keys.c.prefix, api_keys.c.created_at.label("key_created_at"), api_keys.c.last_used_at)
+    .join(api_keys, api_keys.c.user_id == users.c.id)
+    .where(api_keys.c.key_hash == bindparam("hash"))
+)
 
 
 def _user(row: Row[Any]) -> User:
@@ -100,11 +107,7 @@ class SqlAccounts:
 
     async def by_key(self, key_hash: str) -> tuple[User, ApiKey]:
         """As the port says."""
-        query = select(
-            users, api_keys.c.id.label("key_id"), api_keys.c.name, api_keys.c.prefix, api_keys.c.created_at.label("key_created_at"), api_keys.c.last_used_at
-        )
-        query = query.join(api_keys, api_keys.c.user_id == users.c.id).where(api_keys.c.key_hash == key_hash)
-        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        row = await self._database.read(lambda c: c.execute(BY_KEY, {"hash": key_hash}).one_or_none())
         if row is None:
             raise NotFound("There is no such key.")
         return _user(row), ApiKey(row.key_id, row.id, row.name, row.prefix, row.key_created_at, row.last_used_at)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import anyio
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, case, func, select, text
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.documents_sql import scope_word
-from core.adapters.tables_sql import chunks, collections
+from core.adapters.documents_sql import READY, scope_word
+from core.adapters.tables_sql import chunks, collections, documents
 from core.errors import WrongShape
 from core.inference import Vector
 from core.rag.model import Hit
@@ -27,6 +27,9 @@ COMMON_SHARE = 0.2
 """A word that stands in more than this share of the chunks says nothing about which one is meant, and costs the most to rank."""
 COMMON_FROM = 200
 """Below so many chunks no word counts as common."""
+RECOUNT_SHARE = 0.1
+"""How much the number of chunks may change before words are counted again."""
+MAX_REMEMBERED = 20_000
 # bm25 is negative in FTS5, smaller is better; the scope's own weight is 0. The join comes after the cut, because every live chunk has its row.
 BEST = text("""
     SELECT chunks.id, cost FROM (
@@ -51,6 +54,7 @@ class SqliteChunkIndex:
         self._database = database
         self._matrices: dict[str, _Matrix] = {}
         self._refreshing = asyncio.Lock()
+        self._vocabulary = _Vocabulary()
 
     async def nearest(self, collection_ids: Sequence[str], query: Vector, top_k: int) -> list[Hit]:
         """As the port says."""
@@ -69,12 +73,11 @@ class SqliteChunkIndex:
         words = list(dict.fromkeys(content_words(question[:MAX_QUESTION_CHARS])))[:MAX_WORDS]
         if not words or not collection_ids:
             return []
-        return await self._database.read(lambda c: _matching(c, collection_ids, words, top_k))
+        return await self._database.read(lambda c: _matching(c, self._vocabulary, collection_ids, words, top_k))
 
     async def size(self, collection_ids: Sequence[str]) -> int:
         """As the port says."""
-        query = select(func.count()).where(chunks.c.collection_id.in_(list(collection_ids)), chunks.c.live > 0)
-        return await self._database.read(lambda c: c.execute(query).scalar_one())
+        return await self._database.read(lambda c: _searchable(c, collection_ids)[0])
 
     async def _refresh(self, collection_ids: Sequence[str]) -> None:
         """Brings the matrices of these collections to what the database holds now; forgets those of collections that are gone."""
@@ -120,25 +123,47 @@ def _nearest(matrices: Sequence[_Matrix], query: Vector, top_k: int) -> list[Hit
     return hits[:top_k]
 
 
-def _matching(connection: Connection, collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
-    scope = " OR ".join(f'"{scope_word(c)}"' for c in collection_ids)
-    wanted = " OR ".join(f'"{w}"' for w in _telling(connection, words))
-    match = f"scope : ({scope}) AND {{title heading content}} : ({wanted})"
+def _searchable(connection: Connection, collection_ids: Sequence[str]) -> tuple[int, int]:
+    """How many chunks can be found in these collections, and in all, by the documents' own counts: counting all the rows would cost more than the search."""
+    here = case((documents.c.collection_id.in_(list(collection_ids)), documents.c.chunks), else_=0)
+    query = select(func.coalesce(func.sum(here), 0), func.coalesce(func.sum(documents.c.chunks), 0)).where(documents.c.status == READY)
+    mine, total = connection.execute(query).one()
+    return int(mine), int(total)
+
+
+def _matching(connection: Connection, vocabulary: "_Vocabulary", collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
+    mine, total = _searchable(connection, collection_ids)
+    wanted = " OR ".join(f'"{w}"' for w in vocabulary.telling(connection, words, total))
+    match = f"{{title heading content}} : ({wanted})"
+    if mine < total:  # where the collections hold every chunk, keeping to them would only read another list of all rows
+        scope = " OR ".join(f'"{scope_word(c)}"' for c in collection_ids)
+        match = f"scope : ({scope}) AND {match}"
     rows = connection.execute(BEST, {"match": match, "top_k": top_k})
     return [Hit(row.id, -row.cost) for row in rows]
 
 
-def _telling(connection: Connection, words: Sequence[str]) -> Sequence[str]:
-    """The words that are not in almost every chunk; all of them if none is left. Rare words decide a BM25 ranking, common ones only slow it."""
-    total = connection.execute(text("SELECT count(*) FROM chunk_text_docsize")).scalar_one()
-    if total < COMMON_FROM:
-        return words
-    # The tokenizer's stems are the vocabulary's terms; asking it once for each word is cheaper than repeating the stemmer here.
-    rare = [w for w in words if _chunks_with(connection, w, int(total * COMMON_SHARE)) <= total * COMMON_SHARE]
-    return rare or words
+class _Vocabulary:
+    """Which words stand in so many chunks that they tell nothing. What was counted is remembered until the number of chunks has changed by a tenth."""
+
+    def __init__(self) -> None:
+        self._common: dict[str, bool] = {}
+        self._counted_at = 0
+
+    def telling(self, connection: Connection, words: Sequence[str], total: int) -> Sequence[str]:
+        """The words that are not in almost every chunk; all of them if none is left. Rare words decide a BM25 ranking, common ones only slow it."""
+        if total < COMMON_FROM:
+            return words
+        if abs(total - self._counted_at) > total * RECOUNT_SHARE or len(self._common) > MAX_REMEMBERED:
+            self._common, self._counted_at = {}, total
+        known = self._common  # another thread may begin a new one meanwhile
+        for word in words:
+            if word not in known:
+                most = int(total * COMMON_SHARE)
+                known[word] = _chunks_with(connection, word, most) > most
+        return [w for w in words if not known[w]] or words
 
 
 def _chunks_with(connection: Connection, word: str, enough: int) -> int:
-    """In how many chunks the word stands, counted to a little more than `enough`."""
+    """In how many chunks the word stands, counted to a little more than `enough`. The tokenizer's stems are the vocabulary's terms, so it is asked itself."""
     counted = "SELECT count(*) FROM (SELECT 1 FROM chunk_text WHERE chunk_text MATCH :word LIMIT :enough)"
     return int(connection.execute(text(counted), {"word": f'"{word}"', "enough": enough + 1}).scalar_one())

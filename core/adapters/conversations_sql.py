@@ -26,6 +26,12 @@ LAST_ACTIVITY = (
 
 # Built once: a statement's SQL is cached by what it is made of, and making it costs more than running it.
 INSERT_MESSAGE = insert(messages)
+INSERT_CONVERSATION = insert(conversations)
+MESSAGE = select(messages).where(messages.c.id == bindparam("id"))
+OWNER = select(conversations.c.user_id).where(conversations.c.id == bindparam("id"))
+LATEST = (
+    select(messages).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(bindparam("most"))
+)
 SAVE_TEXT = (
     update(messages)
     .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
@@ -85,21 +91,21 @@ def _demand(connection: Connection, user_id: str, conversation_id: str) -> Row[A
 
 
 def _accept(connection: Connection, turn: NewTurn) -> Accepted:
-    stored = connection.execute(select(messages).where(messages.c.id == turn.answer.id)).one_or_none()
+    stored = connection.execute(MESSAGE, {"id": turn.answer.id}).one_or_none()
     if stored is not None:
         return Accepted(_same_turn(connection, turn, stored))
-    if turn.question is not None and connection.execute(select(messages.c.id).where(messages.c.id == turn.question.id)).first():
+    if turn.question is not None and connection.execute(MESSAGE, {"id": turn.question.id}).first():
         raise AlreadyThere("That message id is taken.", hint="Make a new id for each message.")
-    owner = connection.execute(select(conversations.c.user_id).where(conversations.c.id == turn.conversation.id)).scalar()
+    owner = connection.execute(OWNER, {"id": turn.conversation.id}).scalar()
     if owner is None:
         c = turn.conversation
-        connection.execute(insert(conversations).values(id=c.id, user_id=c.user_id, title=c.title, created_at=c.created_at))
+        connection.execute(INSERT_CONVERSATION, {"id": c.id, "user_id": c.user_id, "title": c.title, "created_at": c.created_at})
     elif owner != turn.conversation.user_id:
         raise NotFound("There is no such conversation.", hint="It may have been deleted; start a new one.")
     history: tuple[ChatMessage, ...] = ()
     if owner is not None and turn.history:
-        query = select(messages).where(messages.c.conversation_id == turn.conversation.id).order_by(messages.c.created_at.desc(), messages.c.id.desc())
-        history = tuple(_message(row) for row in reversed(connection.execute(query.limit(turn.history)).all()))
+        rows_before = connection.execute(LATEST, {"id": turn.conversation.id, "most": turn.history}).all()
+        history = tuple(_message(row) for row in reversed(rows_before))
     rows = [_values(turn.answer, turn.lease_until)]
     if turn.question is not None:
         rows.insert(0, _values(turn.question, None))

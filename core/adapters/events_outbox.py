@@ -16,6 +16,8 @@ from core.adapters.tables_sql import outbox
 from core.events import Event, EventType, RecordedEvent
 
 Effect = Callable[[Connection, Event], None]
+# Built once, because every turn appends a few times.
+APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["event_id"])
 
 
 def append(connection: Connection, events: Sequence[Event], *, recorded: bool = True) -> None:
@@ -33,7 +35,7 @@ def append(connection: Connection, events: Sequence[Event], *, recorded: bool = 
             }
             for e in events
         ]
-        connection.execute(insert(outbox).on_conflict_do_nothing(index_elements=["event_id"]), rows)
+        connection.execute(APPEND, rows)
 
 
 class OutboxEventLog:

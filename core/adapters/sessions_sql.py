@@ -54,6 +54,10 @@ class SqlSessions:
         """As the port says."""
         await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.token_hash == token_hash)))
 
+    async def close_all(self, user_id: str) -> int:
+        """As the port says."""
+        return await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.user_id == user_id)).rowcount)
+
     async def drop_expired(self, now: datetime) -> int:
         """As the port says."""
         return await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.expires_at <= now)).rowcount)

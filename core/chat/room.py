@@ -6,6 +6,8 @@ clients follow it, come and go, and find it again by its id. Text is checkpointe
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -13,7 +15,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from core.chat.answering import Answering
+from core.chat.answering import CHECKPOINT_CHARS, Answering
 from core.chat.grounding import title_of
 from core.chat.model import ChatMessage, Checkpoint, Conversation, MessageContent, MessageStatus, NewTurn, SendMessage, Timing
 from core.chat.turn import Turn
@@ -29,7 +31,9 @@ from core.users.room import SignedIn
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_EVERY_S = 0.5
+CHECKPOINT_AFTER_S = 0.7
+"""How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
+CHECKPOINT_TICK_S = 0.2
 LEASE = timedelta(seconds=30)
 HISTORY_MESSAGES = 20
 ABANDONED_AFTER_S = 1.5
@@ -244,7 +248,7 @@ class ChatRoom:
     async def _keep_checkpoints(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), CHECKPOINT_EVERY_S)
+                await asyncio.wait_for(self._due.wait(), CHECKPOINT_TICK_S)
             self._due.clear()
             try:
                 await self._checkpoint()
@@ -252,15 +256,21 @@ class ChatRoom:
                 log.exception("a checkpoint could not be stored")
 
     async def _checkpoint(self) -> None:
-        now = self._clock()
-        grown = [t for t in self._turns.values() if not t.finished and (t.chars > t.saved_chars or t.lease_until - now < LEASE / 2)]
+        now, late = self._clock(), time.monotonic() - CHECKPOINT_AFTER_S
+        grown = [t for t in self._turns.values() if not t.finished and (t.unsaved(late, CHECKPOINT_CHARS) or t.lease_until - now < LEASE / 2)]
         if not grown:
             return
         checkpoints, taken = [], []
         for turn in grown:
             checkpoints.append(Checkpoint(turn.answer_id, turn.text, now + LEASE, tuple(turn.events)))
             taken.append((turn, turn.chars, len(turn.events)))
-        await self._conversations.checkpoint(checkpoints)
+            turn.unsaved_since = math.inf
+        try:
+            await self._conversations.checkpoint(checkpoints)
+        except BaseException:
+            for turn, _, _ in taken:
+                turn.unsaved_since = late  # still not stored: the next tick takes it again
+            raise
         crash("after_checkpoint")
         for turn, chars, events in taken:
             turn.saved_chars, turn.lease_until = chars, now + LEASE

@@ -4,6 +4,8 @@ Knows no model and no store; the room writes, pages and routes follow.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -49,6 +51,8 @@ class Turn:
         self.events: list[Event] = []
         """What has happened and is not yet stored."""
         self.saved_chars = 0
+        self.unsaved_since = math.inf
+        """When the oldest text that is not stored came, on the monotonic clock in seconds; infinite where there is none."""
         self.lease_until = started_at
         self.followers = 0
         self.chars = 0
@@ -66,6 +70,10 @@ class Turn:
             turn.add(TextDelta(answer.content))
         turn.add(Finished(answer))
         return turn
+
+    def unsaved(self, before: float, chars: int) -> bool:
+        """Whether it holds text from before that moment, or so many characters, that are not stored."""
+        return self.unsaved_since <= before or self.chars - self.saved_chars >= chars
 
     @property
     def answer_id(self) -> str:
@@ -95,6 +103,8 @@ class Turn:
         if type(update) is TextDelta:
             self._pieces.append(update.text)
             self.chars += len(update.text)
+            if self.unsaved_since == math.inf:
+                self.unsaved_since = time.monotonic()
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for future in waiting:

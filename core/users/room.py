@@ -159,10 +159,11 @@ class Users:
         return user
 
     async def set_password(self, username: str, password: str) -> None:
-        """Raises: NotFound, BadInput."""
+        """Also ends every session of the user: whoever knew the old password is out. Raises: NotFound, BadInput."""
         _check_password(password)
         user, _ = await self._accounts.named(username)
         await self._accounts.save(user, await self._passwords.hash(password))
+        await self._sessions.close_all(user.id)
 
     async def save(self, user: User) -> User:
         """Keeps changed properties of a user. Raises: NotFound, AlreadyThere."""

@@ -203,18 +203,31 @@ async def test_half_a_character_in_a_clients_history_is_refused_too(api):
     assert_error(await api.post(ASK, content=json.dumps({"messages": told}), headers=JSON), 422)
 
 
-async def test_a_missing_collection_is_said_in_a_sentence_and_the_question_is_kept(api):
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_collection_that_is_not_there_is_the_clients_mistake_and_nothing_is_stored(api, stream):
     conversation = new_id()
-    answer = await api.post(ASK, json=body("anything", collection="nowhere", conversation_id=conversation))
+    error = assert_error(await api.post(ASK, json=body("anything", collection="nowhere", conversation_id=conversation, stream=stream)), 404)
+    assert "nowhere" in error["message"]
+    assert (await api.get(f"/v1/conversations/{conversation}")).status_code == 404
+
+
+async def test_a_model_that_is_not_there_is_said_in_a_sentence_and_the_question_is_kept(api):
+    conversation = new_id()
+    answer = await api.post(ASK, json=body("anything", model="nobody", conversation_id=conversation))
     assert answer.status_code == 502
-    assert "nowhere" in answer.json()["error"]["message"]
+    assert "nobody" in answer.json()["error"]["message"]
     assert (await api.get(f"/v1/conversations/{conversation}")).json()["messages"][0]["content"] == "anything"
 
 
+async def test_an_answer_without_content_is_taken_as_openais_clients_send_it(api):
+    told = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None}, {"role": "user", "content": "and now?"}]
+    assert (await api.post(ASK, json={"messages": told})).status_code == 200
+
+
 async def test_a_stream_that_fails_ends_with_the_error_and_with_done(api):
-    last = chunks_of(await api.post(ASK, json=body("anything", collection="nowhere", stream=True)))[-1]
+    last = chunks_of(await api.post(ASK, json=body("anything", model="nobody", stream=True)))[-1]
     assert last["choices"][0]["finish_reason"] == "error"
-    assert "nowhere" in last["error"]["message"]
+    assert "nobody" in last["error"]["message"]
 
 
 async def test_a_house_that_is_busy_says_when_to_come_back(tmp_path, echo_server, open_client):

@@ -26,6 +26,8 @@ FINISH = {MessageStatus.COMPLETE: "stop", MessageStatus.STOPPED: "stop"}
 async def complete(body: ChatIn, who: Who, app: Hearth) -> Response:
     """Answers the last message. With `stream` the answer comes as server-sent events; the last chunk has `usage` and `hearth`."""
     request = _request(body)
+    for name in request.collections:
+        await app.library.collection(who.user, name)  # a name that isn't there is the client's mistake; nothing is stored for it
     turn = await app.chat.send(who, request)
     if body.stream:
         events = _stream(app, who, turn, request)

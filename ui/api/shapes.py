@@ -32,12 +32,12 @@ class ChatMessageIn(BaseModel):
     """One message of a prompt; content is text, or OpenAI's list of parts (their text is taken)."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[PartIn]
+    content: Text | list[PartIn] | None = None
 
     @property
     def text(self) -> str:
         """The text of all parts."""
-        return self.content if isinstance(self.content, str) else "\n".join(p.text for p in self.content)
+        return self.content if isinstance(self.content, str) else "\n".join(p.text for p in self.content or ())
 
 
 class RagIn(BaseModel):

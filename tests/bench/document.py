@@ -1,0 +1,167 @@
+"""docs/benchmarks.md: the measured lines as tables."""
+
+from bench.verdicts import cell, spread, values, verdicts
+
+PATHS = {"direct": "the stub itself", "floor": "floor", "api": "Hearth `/v1`, stored", "page": "Hearth's chat page"}
+HEAD = """# Benchmarks
+
+Written by `make bench`; do not edit. Every raw figure is in [benchmarks.jsonl](benchmarks.jsonl).
+
+{machine}
+
+| What | Target | Measured | Met | Open WebUI |
+|---|---|---|---|---|
+{rows}
+
+"Measured" is the median of the blocks, with the lowest and the highest block in brackets. The last column: Open WebUI 0.12.4 (SQLite, one worker) with the
+same stub and the same load, measured on another day on a machine with 2 cores; `*`: plain Gradio 6.31 with one update per token, same day. Absolute
+milliseconds move with the machine, so that column says how far apart things are and is no race.
+"""
+STREAMS = """
+## Streams
+
+A stub model answers each chat with 100 tokens at 50 a second, the first after 50 ms; the ideal time of a whole answer is 2.03 s. Stub, floor, Hearth and the
+client that measures are processes of this one machine and share its {cores} cores, so milliseconds are upper bounds. Each block runs every row
+once: direct, floor, API and page take turns. Every token carries the moment it left the stub; "late" is how old it was when the client had it, without the
+first token of each answer. A chat counts as failed unless every token came once and in order and the answer read back from the API is the same text.
+
+The **floor** is a Starlette relay that passes bytes through and neither knows users nor stores anything. **Hearth `/v1`** is the whole house as `hearth up`
+starts it, chat page included, with a user, a key and a new conversation for every chat. **The chat page** is driven through Gradio's queue as a browser does
+it, without a browser's drawing. CPU is that of the one process that serves, from the first chat to 0.7 s after the last.
+
+| Path | Chats | Turns | Failed | First token p50 / p95 ms | Late p50 / p95 / p99 ms | Whole p50 ms | CPU µs/token | Bytes/token | RSS MB | Load average |
+|---|---|---|---|---|---|---|---|---|---|---|
+{rows}
+
+Writes per answer, storage on:
+
+| Path | Chats | Statements that write | Transactions that write |
+|---|---|---|---|
+{writes}
+
+A statement is one INSERT, UPDATE or DELETE sent to SQLite, whichever table it is for: conversation, question and placeholder, events, checkpoints, the final
+text, events again (`hearth_sql_writes` in `/metrics`). A transaction is one commit and one wait for the disk (`hearth_sql_commits`). With one chat open each
+transaction writes the answer's row exactly once (placeholder, checkpoints, final text): that is the figure in the table above. With many chats open one
+transaction and one statement carry the checkpoints of all.
+
+{kill}
+"""
+START = """
+## Start
+
+`hearth up` on an empty home with the embedded models fetched; seconds since the process was started.
+
+| | First run | Started again |
+|---|---|---|
+| `/healthz` | {healthz_s} s | {again_healthz_s} s |
+| `/readyz`, pages there | {pages_s} s | {again_pages_s} s |
+| first word of the local model (set-up link opened, plain question) | {first_token_s} s | |
+| its whole answer | {first_answer_s} s | |
+| a document taken in and an answer that cites it | {first_cited_answer_s} s | |
+
+Resident memory of the web process: {rss_idle_mb} MB idle with the chat page loaded, {rss_after_answers_mb} MB after the answers above. The models live in a
+process of their own ({inference_rss_mb} MB). MB are 10^6 bytes.
+"""
+RETRIEVAL = """
+## Retrieval
+
+`core.rag.retrieval.Retrieval` on the embedded store: vectors by numpy, words by FTS5, side by side, then fusion; exact, not approximate. Passages
+of 100 words with Zipf's distribution over 30,000 words; a question is six words of one passage. The echo embedder runs in the same process; a real one
+adds its own time. One question at a time; the first one reads the vectors into memory.
+
+| Chunks | Questions | All p50 / p95 ms | Embed | Meaning | Words | Fuse | Load | First question ms |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+
+Stages are p50 in ms; meaning and words overlap.
+"""
+INGEST = """
+## Taking documents in
+
+{text_bytes:,} bytes of plain English with the real `minilm-l6` on the CPU, {chunks} chunks: {wall_s} s, of which {embedder_s} s were spent waiting for
+vectors ({embedder_share_percent} %). Everything else (reading in a child process, cutting, storing, indexing) takes {other_ms_per_chunk} ms per chunk.
+"""
+TAIL = """
+## Repeat it
+
+    make bench          # everything above, under 8 minutes; writes this file
+    make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
+
+Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:
+load averages are in the tables because CPU per token and tails move with them. Compare rows of one run only.
+"""
+
+
+def document(machine, lines):
+    """The whole page."""
+    rows = "\n".join(f"| {v.measure} | {v.target} | {v.measured} | {_met(v.met)} | {v.elsewhere} |" for v in verdicts(lines))
+    parts = [HEAD.format(machine=_about(machine), rows=rows), _streams(machine, lines)]
+    parts += [START.format(**line) for line in lines if line["figure"] == "start"]
+    parts += [_retrieval(lines)]
+    parts += [INGEST.format(**line) for line in lines if line["figure"] == "ingest"]
+    parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
+    return "".join([*parts, TAIL])
+
+
+def _missing(lines):
+    return any(line["figure"] == "missing" for line in lines)
+
+
+def _met(met):
+    return "–" if met is None else "yes" if met else "**no**"
+
+
+def _about(machine):
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['date']}, commit {machine['commit']}. {machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, {machine['system']}. "
+        f"{versions}.\n{machine['size']}"
+    )
+
+
+def _streams(machine, lines):
+    cells = sorted({(line["chats"], list(PATHS).index(line["path"])) for line in lines if line["figure"] == "streams"})
+    named = [(list(PATHS)[path], chats) for chats, path in cells]
+    rows = "\n".join(_stream_row(lines, path, chats) for path, chats in named)
+    writes = "\n".join(
+        f"| {PATHS[path]} | {chats} | {spread(values(lines, path, chats, 'sql_writes_per_answer'), '', 2)} "
+        f"| {spread(values(lines, path, chats, 'sql_commits_per_answer'), '', 2)} |"
+        for path, chats in named
+        if path in ("api", "page")
+    )
+    return STREAMS.format(cores=machine["cores"], rows=rows, writes=writes, kill=_kill(lines))
+
+
+def _stream_row(lines, path, chats):
+    def shown(*names, digits=0):
+        return " / ".join(spread(values(lines, path, chats, n), "", digits) for n in names)
+
+    blocks = cell(lines, path, chats).values()
+    turns, failed = sum(b["turns"] for b in blocks), sum(b["failed"] for b in blocks)
+    late = shown("token_latency_p50_ms", "token_latency_p95_ms", "token_latency_p99_ms", digits=1)
+    return (
+        f"| {PATHS[path]} | {chats} | {turns} | {failed} | {shown('ttft_p50_ms', 'ttft_p95_ms')} | {late} | {shown('total_p50_ms')} "
+        f"| {shown('cpu_us_per_token')} | {shown('bytes_per_token')} | {shown('rss_mb')} | {shown('load_average_1min', digits=1)} |"
+    )
+
+
+def _kill(lines):
+    kills = [line for line in lines if line["figure"] == "kill_9"]
+    if not kills:
+        return "kill -9 was not measured."
+    kept, streams = sum(k["answers_kept"] for k in kills), sum(k["streams"] for k in kills)
+    return (
+        f"**kill -9** {len(kills)} times in the middle of {kills[0]['streams']} answers: after the next start {kept} of {streams} answers are there, marked as "
+        f"interrupted, the worst {max(k['text_behind_max_s'] for k in kills):.2f} s of text behind what its client had read."
+    )
+
+
+def _retrieval(lines):
+    rows = [
+        f"| {line['chunks']:,} | {line['queries']} | {line['total_p50_ms']} / {line['total_p95_ms']} | "
+        + " | ".join(str(line[f"{stage}_p50_ms"]) for stage in ("embed", "dense", "lexical", "fuse", "load"))
+        + f" | {line['first_query_ms']} |"
+        for line in lines
+        if line["figure"] == "retrieval"
+    ]
+    return RETRIEVAL.format(rows="\n".join(rows)) if rows else ""

@@ -1,0 +1,134 @@
+"""The targets, and whether the measured lines meet them."""
+
+from dataclasses import dataclass
+from statistics import median
+
+ADDED_TTFT_MS = {1: 15, 10: 60, 50: 250}
+OPEN_WEBUI_ADDED_TTFT_MS = {1: 57, 10: 574, 50: 3934}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One row of the table. `met` is None where it was not measured."""
+
+    measure: str
+    target: str
+    measured: str
+    met: bool | None
+    elsewhere: str = ""
+
+
+def verdicts(lines):
+    """Every target in the order of the document."""
+    return [*_start(lines), *_api(lines), *_page(lines), *_documents(lines)]
+
+
+def cell(lines, path, chats):
+    """A path's lines at so many chats, by block."""
+    return {line["block"]: line for line in lines if line.get("figure") == "streams" and (line["path"], line["chats"]) == (path, chats)}
+
+
+def against(lines, path, other, chats, name, combine):
+    """`combine(path's figure, other's)` for every block that has both."""
+    mine, theirs = cell(lines, path, chats), cell(lines, other, chats)
+    return [combine(mine[b][name], theirs[b][name]) for b in mine if b in theirs]
+
+
+def values(lines, path, chats, name):
+    """A figure of every block."""
+    return [line[name] for line in cell(lines, path, chats).values() if line.get(name) is not None]
+
+
+def spread(found, unit="", digits=0):
+    """The median of the blocks, and from where to where they go."""
+    if not found:
+        return "not measured"
+    shown = f"{median(found):.{digits}f}"
+    around = f" ({min(found):.{digits}f}–{max(found):.{digits}f})" if len(found) > 1 else ""
+    return f"{shown}{around}{unit}"
+
+
+def _at_most(measure, limit, unit, found, elsewhere="", digits=0):
+    return Verdict(measure, f"≤ {limit}{unit}", spread(found, unit, digits), median(found) <= limit if found else None, elsewhere)
+
+
+def _one(lines, figure, name, **wanted):
+    return [line[name] for line in lines if line.get("figure") == figure and all(line.get(k) == v for k, v in wanted.items()) and line.get(name) is not None]
+
+
+def _start(lines):
+    torch = _one(lines, "start", "torch_in_web_process")
+    return [
+        _at_most("`/healthz` answers, first run", 3, " s", _one(lines, "start", "healthz_s"), "32–123 s", 1),
+        _at_most("the pages are ready, first run", 8, " s", _one(lines, "start", "pages_s"), digits=1),
+        _at_most("first whole answer of the local model, from the first run's start", 25, " s", _one(lines, "start", "first_answer_s"), digits=1),
+        _at_most("web process, idle, chat page loaded: resident memory", 300, " MB", _one(lines, "start", "rss_idle_mb"), "812–1135 MB"),
+        Verdict("torch in the web process", "no", "not measured" if not torch else "yes" if torch[0] else "no", not torch[0] if torch else None, "yes"),
+    ]
+
+
+def _api(lines):
+    added = [
+        _at_most(
+            f"`/v1`, stored, {chats} {'chat' if chats == 1 else 'chats'}: added time to the first token, p50",
+            limit,
+            " ms",
+            against(lines, "api", "direct", chats, "ttft_p50_ms", lambda a, b: a - b),
+            f"{OPEN_WEBUI_ADDED_TTFT_MS[chats]} ms",
+        )
+        for chats, limit in ADDED_TTFT_MS.items()
+    ]
+    ratio = against(lines, "api", "floor", 50, "cpu_us_per_token", lambda a, b: a / b)
+    behind = _one(lines, "kill_9", "text_behind_max_s")
+    return [
+        *added,
+        _at_most("`/v1`, stored, 50 chats: token latency, p95", 50, " ms", values(lines, "api", 50, "token_latency_p95_ms"), "152 ms", 1),
+        _at_most("`/v1`, stored, 50 chats: CPU per token", 150, " µs", values(lines, "api", 50, "cpu_us_per_token"), "1376 µs"),
+        _at_most("the same, against the floor of the same block", 2, "x", ratio, "14x", 2),
+        _failed(lines),
+        _at_most("writes of an answer's row, 100 tokens", 4, "", values(lines, "api", 1, "sql_commits_per_answer"), digits=1),
+        Verdict(
+            "text behind after kill -9, worst answer",
+            "≤ 1 s",
+            f"{max(behind):.2f} s" if behind else "not measured",
+            max(behind) <= 1 if behind else None,
+            "all of it lost",
+        ),
+    ]
+
+
+def _failed(lines):
+    api = [line for line in lines if line.get("figure") == "streams" and line["path"] == "api"]
+    failed, turns = sum(line["failed"] for line in api if line["chats"] == 50), sum(line["turns"] for line in api if line["chats"] == 50)
+    return Verdict(
+        "`/v1`, stored, 50 chats: failed, or stored otherwise than streamed",
+        "0 of 1,500",
+        f"{failed} of {turns:,}",
+        not failed if turns else None,
+        "up to 43 of 150",
+    )
+
+
+def _page(lines):
+    page = [
+        values(lines, "page", chats, name) for chats, name in ((10, "token_latency_p95_ms"), (10, "ttft_p95_ms"), (50, "ttft_p50_ms"), (50, "total_p50_ms"))
+    ]
+    return [
+        _at_most("chat page, 10 chats: token latency, p95", 200, " ms", page[0], "337 ms *"),
+        _at_most("chat page, 10 chats: time to the first token, p95", 400, " ms", page[1], "326 ms *"),
+        _at_most("chat page, 50 chats: time to the first token, p50", 1500, " ms", page[2], "3529 ms *"),
+        _at_most("chat page, 50 chats: whole answer, p50", 3000, " ms", page[3], "6940 ms *"),
+    ]
+
+
+def _documents(lines):
+    share = _one(lines, "ingest", "embedder_share_percent")
+    return [
+        _at_most("hybrid search in 100,000 chunks, p50", 25, " ms", _one(lines, "retrieval", "total_p50_ms", chunks=100_000), digits=1),
+        Verdict(
+            "taking text in: the embedder's share of the time",
+            "≥ 90 %",
+            f"{share[0]:.1f} %" if share else "not measured",
+            share[0] >= 90 if share else None,
+        ),
+    ]
