@@ -12,15 +12,15 @@ from core.users.room import SignedIn
 from ui.gate import COOKIE
 
 
-def the_app(request: Request) -> App:
-    """The opened app."""
+async def the_app(request: Request) -> App:
+    """The opened app. Async like every dependency here: FastAPI sends the others to a thread, which costs more than they do."""
     app: App = request.app.state.hearth
     return app
 
 
 async def caller(request: Request) -> SignedIn:
     """The signed-in caller. Raises: NotSignedIn. (That a cookie comes from our own page is the gate's to check.)"""
-    app = the_app(request)
+    app = await the_app(request)
     header = request.headers.get("authorization", "")
     if header:
         scheme, _, key = header.partition(" ")
@@ -46,7 +46,7 @@ class KnownFirst(APIRoute):
         return checked
 
 
-def known(request: Request) -> SignedIn:
+async def known(request: Request) -> SignedIn:
     """Whom `KnownFirst` found."""
     who: SignedIn = request.state.who
     return who
