@@ -12,6 +12,7 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, case, func, select, text
+from threadpoolctl import threadpool_limits
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.documents_sql import READY, scope_word
@@ -51,6 +52,8 @@ class SqliteChunkIndex:
     """The embedded chunk index."""
 
     def __init__(self, database: SqliteDatabase) -> None:
+        """Keeps numpy to one core from now on, in the whole process: a second one brings little to one product and takes it from the streams."""
+        threadpool_limits(limits=1, user_api="blas")
         self._database = database
         self._matrices: dict[str, _Matrix] = {}
         self._refreshing = asyncio.Lock()
