@@ -248,8 +248,16 @@ async def test_ids_inside_a_body_open_nothing_of_somebody_elses(app, ada, api, b
 # 7: somebody who may not come in any more
 
 
+async def test_a_new_password_ends_every_session_of_the_old_one(app, ada, api, browser):
+    assert (await browser.get("/")).status_code == 200
+    await app.users.set_password("ada", PASSWORD)
+    assert (await browser.get("/")).status_code == 401
+    assert (await api.get("/v1/models")).status_code == 200, "keys are made and ended by themselves"
+
+
 async def test_a_disabled_user_is_out_at_the_next_request(app, ada, api, browser):
     await app.users.set_password("ada", PASSWORD)
+    await signed_in(browser)
     assert (await api.get("/v1/models")).status_code == (await browser.get("/")).status_code == 200
     await app.users.save(replace(await app.users.named("ada"), disabled=True))
     assert [(await c.get(p)).status_code for c, p in ((api, "/v1/models"), (browser, "/v1/models"), (browser, "/"), (api, "/metrics"))] == [401] * 4
