@@ -13,6 +13,7 @@ from pathlib import Path
 from core.adapters import OBJECTS, RECORDS, adapter
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
+from core.chat.shelf import Shelf
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
 from core.inference import Model, Service
@@ -106,6 +107,7 @@ class App:
     settings: Settings
     users: Users
     chat: ChatRoom
+    shelf: Shelf
     library: Library
     retrieval: Retrieval
     events: EventLog
@@ -179,7 +181,9 @@ async def open_app(
         from core.adapters.events_outbox import OutboxEventLog
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
+        from core.adapters.prompts_sql import SqlPrompts
         from core.adapters.sessions_sql import SqlSessions
+        from core.adapters.shares_sql import SqlShares
 
         conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
         index = SqliteChunkIndex(database)
@@ -216,6 +220,7 @@ async def open_app(
             settings=settings,
             users=Users(SqlAccounts(database), sessions, Argon2Passwords(), clock),
             chat=chat,
+            shelf=Shelf(conversations, SqlShares(database), SqlPrompts(database), clock),
             library=library,
             retrieval=retrieval,
             events=events,

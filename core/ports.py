@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, NewTurn
+    from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Done, Embedded, Message, Model, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, ParsedDocument
@@ -151,23 +151,68 @@ class Conversations(Protocol):
     async def get_for(self, user_id: str, conversation_id: str) -> Conversation:
         """Without messages. Raises: NotFound, also for somebody else's."""
 
-    async def list_for(self, user_id: str, *, search: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
-        """Latest activity first, without messages. search: words that must all occur in the title or a message."""
+    async def list_for(self, user_id: str, *, search: str = "", tag: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
+        """Pinned ones first, then latest activity first; without messages.
 
-    async def messages_for(self, user_id: str, conversation_id: str, *, limit: int = 100, before: str = "") -> Page[ChatMessage]:
-        """The last `limit` messages in their order; the cursor goes towards older ones. Raises: NotFound."""
+        search: words that must all occur in the title or a message; `found` then shows where.   tag: only those that carry it.
+        Raises: BadInput for a cursor that no page gave.
+        """
+
+    async def thread_for(self, user_id: str, conversation_id: str, *, at: str = "", limit: int = 100, before: str = "") -> Thread:
+        """The last `limit` messages of the path that goes through the message `at` to the newest one after it; without `at`, to the newest of all.
+
+        before: the messages of the path above that one.   Raises: NotFound.
+        """
 
     async def message_for(self, user_id: str, message_id: str) -> ChatMessage:
         """Raises: NotFound."""
 
-    async def rename_for(self, user_id: str, conversation_id: str, title: str) -> None:
-        """Raises: NotFound."""
+    async def change_for(self, user_id: str, conversation: Conversation) -> None:
+        """Keeps title, pin, tags and settings. Raises: NotFound."""
+
+    async def tags_for(self, user_id: str) -> Sequence[str]:
+        """Every tag that one of the user's conversations carries, by name."""
+
+    async def judge(self, feedback: Feedback | None, message_id: str, user_id: str) -> None:
+        """Replaces the verdict on an answer of the user's; None takes it back. Raises: NotFound."""
+
+    async def feedback_for(self, user_id: str, conversation_id: str) -> Mapping[str, Feedback]:
+        """The user's verdicts in a conversation by message id."""
 
     async def delete_for(self, user_id: str, conversation_id: str) -> DeleteReceipt:
         """Removes a conversation, its messages and their events. Raises: NotFound."""
 
     async def drop_before(self, moment: datetime, limit: int) -> int:
         """Removes at most `limit` messages created before that moment, and conversations that have none left; says how many messages."""
+
+
+class Shares(Protocol):
+    """Keeps links with which others may read a conversation."""
+
+    async def add_share(self, share: Share, secret_hash: str) -> None:
+        """Keeps a link by the hash of its secret. Raises: NotFound if the conversation isn't the user's."""
+
+    async def shares_for(self, user_id: str, conversation_id: str) -> Sequence[Share]:
+        """The links to a conversation, oldest first."""
+
+    async def shared(self, secret_hash: str) -> Share:
+        """The link with that secret. Raises: NotFound, also for one that was revoked."""
+
+    async def revoke_for(self, user_id: str, share_id: str) -> None:
+        """Ends a link. Raises: NotFound."""
+
+
+class Prompts(Protocol):
+    """Keeps the texts a user asks again and again."""
+
+    async def save_prompt(self, prompt: SavedPrompt) -> None:
+        """Keeps a text under its name; the same name replaces it."""
+
+    async def prompts_for(self, user_id: str, limit: int = 200) -> Sequence[SavedPrompt]:
+        """By name."""
+
+    async def drop_prompt_for(self, user_id: str, prompt_id: str) -> None:
+        """Raises: NotFound."""
 
 
 class Documents(Protocol):

@@ -16,7 +16,7 @@ from ui.errors import response
 
 COOKIE = "hearth_session"
 PUBLIC = ("/login", "/setup", "/healthz", "/readyz", "/favicon.ico")
-PUBLIC_FOLDERS = ("/static/",)
+PUBLIC_FOLDERS = ("/static/", "/share/")
 OWN_CHECK = ("/v1/", "/files/")
 OWN_CHECK_PATHS = ("/metrics",)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -11,8 +11,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from core.app import App
-from core.errors import BadInput, HearthError
+from core.chat.export import SPEAKERS
+from core.chat.model import ChatMessage
+from core.errors import BadInput, HearthError, NotFound
 from core.users.model import SESSION_LIFETIME
+from ui.chat.markdown import render
 from ui.errors import kind, sentence
 from ui.gate import COOKIE
 from ui.icons import icon
@@ -39,6 +42,7 @@ def routes(app: App) -> list[Route | Mount]:
         Route("/login", partial(login, app), methods=["GET", "POST"]),
         Route("/setup", partial(setup, app), methods=["GET", "POST"]),
         Route("/logout", partial(logout, app), methods=["POST"]),
+        Route("/share/{secret}", partial(shared, app)),
         Route("/favicon.ico", favicon),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -47,6 +51,31 @@ def routes(app: App) -> list[Route | Mount]:
 async def favicon(_request: Request) -> Response:
     """For whoever asks for it without having read a page."""
     return RedirectResponse("/static/hearth.svg", 301)
+
+
+async def shared(app: App, request: Request) -> Response:
+    """A conversation as somebody lets others read it: the words and the quoted passages, and nothing that leads further into the house."""
+    try:
+        conversation, thread = await app.shelf.shared(request.path_params["secret"])
+    except NotFound as error:
+        return page("Nothing here", _card(f"<h1>Nothing here</h1><p>{escape(sentence(error))}</p>"), 404)
+    said = "".join(f'<article class="{m.role}"><p class="who">{SPEAKERS[m.role]}</p>{_said(m)}</article>' for m in thread.messages)
+    title = escape(conversation.title)
+    answer = page(
+        conversation.title, f'<header class="top">{BRAND}<span>Shared for reading</span></header><main class="wide shared"><h1>{title}</h1>{said}</main>'
+    )
+    answer.headers["X-Robots-Tag"] = "noindex"
+    return answer
+
+
+def _said(message: ChatMessage) -> str:
+    """A message's words; an answer's sources below it with what was quoted."""
+    if message.role == "user":
+        return f'<div class="said">{escape(message.content)}</div>'
+    quotes = "".join(
+        f"<li>{escape(s.title)}{f', page {s.page}' if s.page else ''}: <q>{escape(' '.join(s.quote.split()))}</q></li>" for s in message.metadata.sources
+    )
+    return f"<div>{render(message.content)}</div>" + (f'<ol class="quotes">{quotes}</ol>' if quotes else "")
 
 
 async def landing(app: App, request: Request) -> Response:

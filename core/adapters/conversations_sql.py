@@ -1,21 +1,36 @@
 """Conversations and messages in SQL. A conversation's last activity is its newest message's time, not a column of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Boolean, Connection, Row, Select, Text, and_, bindparam, cast, delete, exists, func, insert, literal, or_, select, tuple_, update
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
-from core.adapters.tables_sql import conversations, messages, outbox
-from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, MessageMetadata, MessageStatus, NewTurn
+from core.adapters.tables_sql import Moment, conversations, messages, outbox, shares
+from core.adapters.tables_sql import feedback as feedback_table
+from core.chat.model import (
+    Accepted,
+    ChatMessage,
+    ChatSettings,
+    Checkpoint,
+    Conversation,
+    Feedback,
+    MessageMetadata,
+    MessageStatus,
+    NewTurn,
+    Thread,
+    Verdict,
+)
 from core.errors import AlreadyThere, BadInput, NotFound
 from core.events import Event
 from core.records import DeleteReceipt, Page
 
+FOUND_CHARS = 140
+"""How much is shown around what a search found."""
 LAST_ACTIVITY = (
     select(func.max(messages.c.created_at))
     .where(messages.c.conversation_id == conversations.c.id)
@@ -28,10 +43,8 @@ LAST_ACTIVITY = (
 INSERT_MESSAGE = insert(messages)
 INSERT_CONVERSATION = insert(conversations)
 MESSAGE = select(messages).where(messages.c.id == bindparam("id"))
-OWNER = select(conversations.c.user_id).where(conversations.c.id == bindparam("id"))
-LATEST = (
-    select(messages).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(bindparam("most"))
-)
+OWNER = select(conversations.c.user_id, conversations.c.settings).where(conversations.c.id == bindparam("id"))
+NEWEST = select(messages.c.id).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(1)
 SAVE_TEXT = (
     update(messages)
     .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
@@ -42,6 +55,24 @@ FINISH = (
     .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
     .values(content=bindparam("text"), metadata=bindparam("meta", type_=messages.c.metadata.type), status=bindparam("final"), lease_until=None)
 )
+
+
+_above = select(messages.c.id, messages.c.parent_id, literal(1).label("depth")).where(
+    messages.c.id == bindparam("leaf"), messages.c.conversation_id == bindparam("conversation")
+)
+_above_cte = _above.cte("above", recursive=True)
+_above_cte = _above_cte.union_all(
+    select(messages.c.id, messages.c.parent_id, _above_cte.c.depth + 1)
+    .join(_above_cte, messages.c.id == _above_cte.c.parent_id)
+    .where(_above_cte.c.depth < bindparam("deep"))
+)
+PATH = select(messages).join(_above_cte, messages.c.id == _above_cte.c.id).order_by(_above_cte.c.depth)
+"""From a leaf up, nearest first."""
+_below = select(messages.c.id, messages.c.created_at).where(messages.c.id == bindparam("from"), messages.c.conversation_id == bindparam("conversation"))
+_below_cte = _below.cte("below", recursive=True)
+_below_cte = _below_cte.union_all(select(messages.c.id, messages.c.created_at).join(_below_cte, messages.c.parent_id == _below_cte.c.id))
+NEWEST_BELOW = select(_below_cte.c.id).order_by(_below_cte.c.created_at.desc(), _below_cte.c.id.desc()).limit(1)
+"""The newest message that follows a message, directly or not; itself where none does."""
 
 
 def _message(row: Row[Any]) -> ChatMessage:
@@ -56,6 +87,7 @@ def _message(row: Row[Any]) -> ChatMessage:
         metadata=msgspec.convert(row.metadata, MessageMetadata),
         status=MessageStatus(row.status),
         reply_to=row.reply_to,
+        parent_id=row.parent_id,
     )
 
 
@@ -70,13 +102,23 @@ def _values(message: ChatMessage, lease_until: datetime | None) -> dict[str, Any
         "metadata": message.metadata,
         "status": message.status.value,
         "reply_to": message.reply_to,
+        "parent_id": message.parent_id,
         "created_at": message.created_at,
         "lease_until": lease_until,
     }
 
 
 def _conversation(row: Row[Any]) -> Conversation:
-    return Conversation(row.id, row.user_id, row.title, row.created_at, row.updated_at or row.created_at)
+    return Conversation(
+        row.id,
+        row.user_id,
+        row.title,
+        row.created_at,
+        row.updated_at or row.created_at,
+        pinned=row.pinned,
+        tags=tuple(row.tags),
+        settings=msgspec.convert(row.settings, ChatSettings),
+    )
 
 
 def _owned(user_id: str, conversation_id: str) -> Select[Any]:
@@ -96,22 +138,45 @@ def _accept(connection: Connection, turn: NewTurn) -> Accepted:
         return Accepted(_same_turn(connection, turn, stored))
     if turn.question is not None and connection.execute(MESSAGE, {"id": turn.question.id}).first():
         raise AlreadyThere("That message id is taken.", hint="Make a new id for each message.")
-    owner = connection.execute(OWNER, {"id": turn.conversation.id}).scalar()
-    if owner is None:
+    there = connection.execute(OWNER, {"id": turn.conversation.id}).one_or_none()
+    settings = turn.conversation.settings
+    if there is None:
         c = turn.conversation
-        connection.execute(INSERT_CONVERSATION, {"id": c.id, "user_id": c.user_id, "title": c.title, "created_at": c.created_at})
-    elif owner != turn.conversation.user_id:
+        connection.execute(INSERT_CONVERSATION, {n: getattr(c, n) for n in ("id", "user_id", "title", "created_at", "pinned", "tags", "settings")})
+        if turn.parent_id:
+            raise NotFound("There is no such message to follow.", hint="It may have been deleted.")
+    elif there.user_id != turn.conversation.user_id:
         raise NotFound("There is no such conversation.", hint="It may have been deleted; start a new one.")
-    history: tuple[ChatMessage, ...] = ()
-    if owner is not None and turn.history:
-        rows_before = connection.execute(LATEST, {"id": turn.conversation.id, "most": turn.history}).all()
-        history = tuple(_message(row) for row in reversed(rows_before))
-    rows = [_values(turn.answer, turn.lease_until)]
+    else:
+        settings = msgspec.convert(there.settings, ChatSettings)
+    path = _path(connection, turn.conversation.id, turn.parent_id, max(turn.history, 1)) if there is not None else []
+    parent_id = path[0].id if path else ""
+    answer = turn.answer
+    rows = []
     if turn.question is not None:
-        rows.insert(0, _values(turn.question, None))
+        rows.append(_values(replace(turn.question, parent_id=parent_id), None))
+        parent_id = turn.question.id
+    rows.append(_values(replace(answer, parent_id=parent_id), turn.lease_until))
     connection.execute(INSERT_MESSAGE, rows)
     append(connection, turn.events)
-    return Accepted(None, history)
+    return Accepted(None, tuple(_message(row) for row in reversed(path)) if turn.history else (), settings, parent_id)
+
+
+def _path(connection: Connection, conversation_id: str, leaf_id: str | None, limit: int) -> Sequence[Row[Any]]:
+    """The messages from the leaf up to the beginning, nearest first, at most `limit`. leaf_id: None for the newest message, "" for none at all.
+
+    Raises: NotFound if the leaf is not in the conversation.
+    """
+    if leaf_id == "":
+        return []
+    if leaf_id is None:
+        leaf_id = connection.execute(NEWEST, {"id": conversation_id}).scalar()
+        if leaf_id is None:
+            return []
+    rows = connection.execute(PATH, {"leaf": leaf_id, "conversation": conversation_id, "deep": limit}).all()
+    if not rows:
+        raise NotFound("There is no such message in this conversation.", hint="It may have been deleted.")
+    return rows
 
 
 def _same_turn(connection: Connection, turn: NewTurn, stored: Row[Any]) -> ChatMessage:
@@ -125,18 +190,41 @@ def _same_turn(connection: Connection, turn: NewTurn, stored: Row[Any]) -> ChatM
     return _message(stored)
 
 
+def _branches(connection: Connection, conversation_id: str, path: Sequence[ChatMessage]) -> dict[str, tuple[str, ...]]:
+    """For each message of the path that has siblings: all of them, oldest first."""
+    query = select(messages.c.id, messages.c.parent_id).where(
+        messages.c.conversation_id == conversation_id, messages.c.parent_id.in_({m.parent_id for m in path})
+    )
+    siblings: dict[str, list[str]] = {}
+    for row in connection.execute(query.order_by(messages.c.created_at, messages.c.id)):
+        siblings.setdefault(row.parent_id, []).append(row.id)
+    return {m.id: tuple(siblings[m.parent_id]) for m in path if len(siblings.get(m.parent_id, ())) > 1}
+
+
+def _found(connection: Connection, conversation_id: str, words: Sequence[str]) -> str:
+    """The words around the newest place where one of the words stands in a message; "" where only the title has them."""
+    for word in words:
+        query = select(messages.c.content).where(messages.c.conversation_id == conversation_id, messages.c.content.like(_like(word), escape="\\"))
+        content = connection.execute(query.order_by(messages.c.created_at.desc()).limit(1)).scalar()
+        if content is not None:
+            start = max(0, content.lower().find(word.lower()) - FOUND_CHARS // 3)
+            return ("…" if start else "") + " ".join(content[start : start + FOUND_CHARS].split())
+    return ""
+
+
+def _place(cursor: str) -> tuple[bool, datetime, str]:
+    """Where a page of conversations begins. Raises: BadInput for a cursor that no page gave."""
+    pinned, _, rest = cursor.partition("/")
+    moment, _, last = rest.partition("/")
+    try:
+        return pinned == "1", datetime.fromisoformat(moment).astimezone(UTC), last
+    except (ValueError, OverflowError) as error:
+        raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.") from error
+
+
 def _like(word: str) -> str:
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    """Where a page of conversations begins. Raises: BadInput for a cursor that no page gave."""
-    moment, _, last = cursor.partition("/")
-    try:
-        return datetime.fromisoformat(moment).astimezone(UTC), last
-    except (ValueError, OverflowError) as error:
-        raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.") from error
 
 
 class SqlConversations:
@@ -187,36 +275,45 @@ class SqlConversations:
         """As the port says."""
         return _conversation(await self._database.read(lambda c: _demand(c, user_id, conversation_id)))
 
-    async def list_for(self, user_id: str, *, search: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
+    async def list_for(self, user_id: str, *, search: str = "", tag: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
         """As the port says."""
+        words = search.split()[:10]
         query = select(conversations, LAST_ACTIVITY).where(conversations.c.user_id == user_id)
-        for word in search.split()[:10]:
+        for word in words:
             said = exists().where(messages.c.conversation_id == conversations.c.id, messages.c.content.like(_like(word), escape="\\"))
             query = query.where(or_(conversations.c.title.like(_like(word), escape="\\"), said))
+        if tag:
+            query = query.where(cast(conversations.c.tags, Text).like(_like(msgspec.json.encode(tag).decode()), escape="\\"))
         found = query.subquery()
-        page = select(found).order_by(found.c.updated_at.desc(), found.c.id.desc()).limit(limit + 1)
+        page = select(found).order_by(found.c.pinned.desc(), found.c.updated_at.desc(), found.c.id.desc()).limit(limit + 1)
         if cursor:
-            at, last = _place(cursor)
-            page = page.where(or_(found.c.updated_at < at, and_(found.c.updated_at == at, found.c.id < last)))
-        rows = await self._database.read(lambda c: c.execute(page).all())
-        items = [_conversation(row) for row in rows[:limit]]
-        return Page(items, f"{items[-1].updated_at.isoformat()}/{items[-1].id}" if len(rows) > limit else "")
+            pinned, at, last = _place(cursor)
+            page = page.where(tuple_(found.c.pinned, found.c.updated_at, found.c.id) < tuple_(literal(pinned, Boolean), literal(at, Moment), literal(last)))
 
-    async def messages_for(self, user_id: str, conversation_id: str, *, limit: int = 100, before: str = "") -> Page[ChatMessage]:
+        def work(connection: Connection) -> tuple[list[Conversation], bool]:
+            rows = connection.execute(page).all()
+            items = [_conversation(row) for row in rows[:limit]]
+            return [replace(c, found=_found(connection, c.id, words)) for c in items] if words else items, len(rows) > limit
+
+        items, more = await self._database.read(work)
+        return Page(items, f"{items[-1].pinned:d}/{items[-1].updated_at.isoformat()}/{items[-1].id}" if more else "")
+
+    async def thread_for(self, user_id: str, conversation_id: str, *, at: str = "", limit: int = 100, before: str = "") -> Thread:
         """As the port says."""
 
-        def work(connection: Connection) -> Sequence[Row[Any]]:
+        def work(connection: Connection) -> Thread:
             _demand(connection, user_id, conversation_id)
-            query = select(messages).where(messages.c.conversation_id == conversation_id)
+            leaf: str | None = None
             if before:
-                mark = connection.execute(select(messages.c.created_at).where(messages.c.id == before, messages.c.conversation_id == conversation_id)).scalar()
-                if mark is not None:
-                    query = query.where(or_(messages.c.created_at < mark, and_(messages.c.created_at == mark, messages.c.id < before)))
-            return connection.execute(query.order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(limit + 1)).all()
+                mark = connection.execute(select(messages.c.parent_id).where(messages.c.id == before, messages.c.conversation_id == conversation_id)).scalar()
+                leaf = mark or ""
+            elif at:
+                leaf = connection.execute(NEWEST_BELOW, {"from": at, "conversation": conversation_id}).scalar() or at
+            rows = _path(connection, conversation_id, leaf, limit + 1)
+            shown = [_message(row) for row in reversed(rows[:limit])]
+            return Thread(tuple(shown), _branches(connection, conversation_id, shown), older=len(rows) > limit)
 
-        rows = await self._database.read(work)
-        items = [_message(row) for row in reversed(rows[:limit])]
-        return Page(items, items[0].id if len(rows) > limit else "")
+        return await self._database.read(work)
 
     async def message_for(self, user_id: str, message_id: str) -> ChatMessage:
         """As the port says."""
@@ -226,22 +323,52 @@ class SqlConversations:
             raise NotFound("There is no such message.", hint="It may have been deleted.")
         return _message(row)
 
-    async def rename_for(self, user_id: str, conversation_id: str, title: str) -> None:
+    async def change_for(self, user_id: str, conversation: Conversation) -> None:
+        """As the port says."""
+        values = {name: getattr(conversation, name) for name in ("title", "pinned", "tags", "settings")}
+
+        def work(connection: Connection) -> None:
+            _demand(connection, user_id, conversation.id)
+            connection.execute(update(conversations).where(conversations.c.id == conversation.id).values(values))
+
+        await self._database.write(work)
+
+    async def tags_for(self, user_id: str) -> Sequence[str]:
+        """As the port says."""
+        query = select(conversations.c.tags).where(conversations.c.user_id == user_id).distinct()
+        rows = await self._database.read(lambda c: c.execute(query).scalars().all())
+        return sorted({tag for tags in rows for tag in tags}, key=str.casefold)
+
+    async def judge(self, feedback: Feedback | None, message_id: str, user_id: str) -> None:
         """As the port says."""
 
         def work(connection: Connection) -> None:
-            _demand(connection, user_id, conversation_id)
-            connection.execute(update(conversations).where(conversations.c.id == conversation_id).values(title=title))
+            mine = select(messages.c.id).where(messages.c.id == message_id, messages.c.user_id == user_id, messages.c.role == "assistant")
+            if connection.execute(mine).first() is None:
+                raise NotFound("There is no such answer.", hint="It may have been deleted.")
+            connection.execute(delete(feedback_table).where(feedback_table.c.message_id == message_id))
+            if feedback is not None:
+                connection.execute(insert(feedback_table).values({c.name: getattr(feedback, c.name) for c in feedback_table.c}))
 
         await self._database.write(work)
+
+    async def feedback_for(self, user_id: str, conversation_id: str) -> Mapping[str, Feedback]:
+        """As the port says."""
+        query = select(feedback_table).join(messages, messages.c.id == feedback_table.c.message_id)
+        query = query.where(messages.c.conversation_id == conversation_id, feedback_table.c.user_id == user_id)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return {r.message_id: Feedback(r.message_id, r.user_id, Verdict(r.verdict), r.reason, r.created_at) for r in rows}
 
     async def delete_for(self, user_id: str, conversation_id: str) -> DeleteReceipt:
         """As the port says."""
 
         def work(connection: Connection) -> DeleteReceipt:
             _demand(connection, user_id, conversation_id)
+            said = select(messages.c.id).where(messages.c.conversation_id == conversation_id)
             of = {
                 "events": outbox.c.aggregate_id == conversation_id,
+                "feedback": feedback_table.c.message_id.in_(said),
+                "shares": shares.c.conversation_id == conversation_id,
                 "messages": messages.c.conversation_id == conversation_id,
                 "conversations": conversations.c.id == conversation_id,
             }
@@ -283,5 +410,6 @@ def record_message(connection: Connection, event: Event) -> None:
     if owner is None:
         title = str(event.data.get("title") or content[:60])
         connection.execute(insert(conversations).values(id=event.aggregate_id, user_id=event.user_id, title=title, created_at=event.at))
-    message = ChatMessage(message_id, event.aggregate_id, str(event.data.get("session_id") or ""), event.user_id, role, content, event.at)
-    connection.execute(INSERT_MESSAGE, [_values(replace(message, created_at=event.at.astimezone(UTC)), None)])
+    path = _path(connection, event.aggregate_id, None, 1)
+    message = ChatMessage(message_id, event.aggregate_id, str(event.data.get("session_id") or ""), event.user_id, role, content, event.at.astimezone(UTC))
+    connection.execute(INSERT_MESSAGE, [_values(replace(message, parent_id=path[0].id if path else ""), None)])

@@ -22,6 +22,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
+    text,
 )
 from sqlalchemy.engine import Dialect
 
@@ -119,6 +121,9 @@ conversations = Table(
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("title", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("pinned", Boolean, nullable=False, server_default=false()),
+    Column("tags", Json, nullable=False, server_default="[]"),
+    Column("settings", Json, nullable=False, server_default="{}"),
 )
 
 messages = Table(
@@ -133,10 +138,43 @@ messages = Table(
     Column("metadata", Json, nullable=False),
     Column("status", String(12), nullable=False),
     _id("reply_to", nullable=False),
+    _id("parent_id", nullable=False, index=True, server_default=text("''")),
     Column("created_at", Moment, nullable=False, index=True),
     Column("lease_until", Moment),
     Index("ix_messages_conversation_id_created_at", "conversation_id", "created_at"),
     Index("ix_messages_generating", "lease_until", sqlite_where=Column("status") == "generating"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("message_id", ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    _id("user_id", nullable=False),
+    Column("verdict", String(10), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    _id(primary_key=True),
+    Column("conversation_id", ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False, index=True),
+    _id("user_id", nullable=False, index=True),
+    _id("leaf_id", nullable=False),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    _id(primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("user_id", "name"),
 )
 
 outbox = Table(

@@ -17,6 +17,10 @@ from core.inference import Usage
 from core.rag.model import RAGQuery, Source
 
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_TEMPERATURE = 2.0
+MAX_ANSWER_TOKENS = 32_768
+MAX_SYSTEM_PROMPT_CHARS = 20_000
+MAX_REASON_CHARS = 2_000
 
 
 class MessageStatus(StrEnum):
@@ -101,11 +105,35 @@ class ChatMessage:
     status: MessageStatus = MessageStatus.COMPLETE
     reply_to: str = ""
     """The user message that an assistant message answers."""
+    parent_id: str = ""
+    """The message before it; "" for the first. Messages with the same parent are branches: another wording, another answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """How the answers of one conversation are made; what is left empty is as the house has it."""
+
+    model: str = ""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    system_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises: BadInput for a value out of range."""
+        if self.temperature is not None and not 0 <= self.temperature <= MAX_TEMPERATURE:
+            raise BadInput(f"The temperature must be between 0 and {MAX_TEMPERATURE:g}, not {self.temperature:g}.", hint="0 is the most predictable.")
+        if self.max_tokens is not None and not 1 <= self.max_tokens <= MAX_ANSWER_TOKENS:
+            raise BadInput(f"An answer may have 1 to {MAX_ANSWER_TOKENS:,} tokens, not {self.max_tokens:,}.")
+        if len(self.system_prompt) > MAX_SYSTEM_PROMPT_CHARS:
+            raise BadInput(f"A system prompt may have at most {MAX_SYSTEM_PROMPT_CHARS:,} characters.", hint="Put long text into a document.")
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A thread of messages; it has at least one. `messages` may be a page of them."""
+    """A tree of messages; it has at least one, and one path of it is read at a time. `messages` may be a page of that path.
+
+    found: where a search led here, the words around what was found in a message.
+    """
 
     id: str
     user_id: str
@@ -113,6 +141,70 @@ class Conversation:
     created_at: datetime
     updated_at: datetime
     messages: tuple[ChatMessage, ...] = ()
+    pinned: bool = False
+    tags: tuple[str, ...] = ()
+    settings: ChatSettings = field(default_factory=ChatSettings)
+    found: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One path through a conversation, in its order.
+
+    branches: for each message of the path that has siblings, all of them by age, itself included.   older: there are messages before these.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    older: bool = False
+
+
+class Verdict(StrEnum):
+    """What a reader thinks of an answer."""
+
+    GOOD = "good"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A reader's verdict on one answer; the last one counts."""
+
+    message_id: str
+    user_id: str
+    verdict: Verdict
+    reason: str
+    created_at: datetime
+
+    def __post_init__(self) -> None:
+        """Raises: BadInput for a reason that is a whole text."""
+        if len(self.reason) > MAX_REASON_CHARS:
+            raise BadInput(f"A reason may have at most {MAX_REASON_CHARS:,} characters.")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPrompt:
+    """A text that a user asks again and again, under a name of theirs."""
+
+    id: str
+    user_id: str
+    name: str
+    text: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A link with which anybody may read one path of a conversation until it is revoked. Only a hash of its secret is kept.
+
+    leaf_id: the last message that is shown; what is written later is not shared.
+    """
+
+    id: str
+    user_id: str
+    conversation_id: str
+    leaf_id: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +213,7 @@ class SendMessage:
 
     collections: names; empty means that no documents are read.   rag: the retrieval's depth, if it is not the usual one.
     history: earlier messages that the client holds itself (OpenAI clients do); None means the stored conversation.
+    parent_id: the message that this one follows; None for the newest of the conversation, "" to begin it anew.
     """
 
     conversation_id: str
@@ -133,6 +226,9 @@ class SendMessage:
     temperature: float | None = None
     history: tuple[tuple[Literal["system", "user", "assistant"], str], ...] | None = None
     continues: str = ""
+    parent_id: str | None = None
+    settings: ChatSettings = field(default_factory=ChatSettings)
+    """Of a conversation that begins with this message; one that is there keeps its own."""
 
     def __post_init__(self) -> None:
         """Raises: BadInput if an id isn't a UUID or the text is empty."""
@@ -145,8 +241,9 @@ class SendMessage:
 
 @dataclass(frozen=True, slots=True)
 class NewTurn:
-    """One turn as it is stored before anything is answered. `question` is None where an earlier answer is continued.
+    """One turn as it is stored before anything is answered. `question` is None where an earlier one is answered again or its answer continued.
 
+    parent_id: what the question (or, without one, the answer) follows; None for the newest message of the conversation.
     history: how many earlier messages the answer may need; they come back in `Accepted`.
     """
 
@@ -156,14 +253,20 @@ class NewTurn:
     lease_until: datetime
     events: tuple[Event, ...]
     history: int = 0
+    parent_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`stored`: the answer of the same turn sent before, None if this one is new. `history`: the messages before this turn, in their order."""
+    """`stored`: the answer of the same turn sent before, None if this one is new.
+
+    history: the messages before this turn on its path, in their order.   settings: of the conversation.   parent_id: where the answer now stands.
+    """
 
     stored: ChatMessage | None
     history: tuple[ChatMessage, ...] = ()
+    settings: ChatSettings = field(default_factory=ChatSettings)
+    parent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,37 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from core.chat.answering import CHECKPOINT_CHARS, Answering
+from core.chat.answering import CHECKPOINT_CHARS, QUOTED, Answering
 from core.chat.grounding import title_of
-from core.chat.model import ChatMessage, Checkpoint, Conversation, MessageContent, MessageStatus, NewTurn, SendMessage, Timing
+from core.chat.model import (
+    ChatMessage,
+    ChatSettings,
+    Checkpoint,
+    Conversation,
+    Feedback,
+    MessageContent,
+    MessageStatus,
+    NewTurn,
+    SendMessage,
+    Thread,
+    Timing,
+    Verdict,
+)
 from core.chat.turn import Turn
 from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
-from core.ids import new_id, reply_id
+from core.ids import is_id, new_id, reply_id
 from core.inference import Message
 from core.ports import Conversations
+from core.rag.model import RAGQuery
 from core.records import DeleteReceipt, Page
 from core.users.model import User
 from core.users.room import SignedIn
@@ -39,6 +53,10 @@ HISTORY_MESSAGES = 20
 ABANDONED_AFTER_S = 1.5
 """How long an answer that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
 FINISH_ATTEMPTS = 3
+MAX_TITLE_CHARS = 200
+MAX_PAGE = 500
+MAX_TAGS = 20
+MAX_TAG_CHARS = 40
 
 
 class ChatRoom:
@@ -92,7 +110,22 @@ class ChatRoom:
             return turn
         now = self._clock()
         question = ChatMessage(request.message_id, request.conversation_id, who.session.id, who.user.id, "user", request.content.text, now)
-        return await self._begin(who, request, question, answer_id, now, detached)
+        return await self._begin(who, request, question, answer_id, now, request.parent_id, detached)
+
+    async def answer_again(self, who: SignedIn, answer_id: str, new_answer_id: str, *, model: str = "default", rag: RAGQuery | None = None) -> Turn:
+        """Another answer to the same question, beside the first: by another model or with another depth, if wanted.
+
+        new_answer_id: a UUID of the client's; the same again gives the same turn. Raises: NotFound, BadInput.
+        """
+        if not is_id(new_answer_id):
+            raise BadInput(f"The new answer's id must be a UUID in lower case, not {new_answer_id[:60]!r}.", hint="Make a new UUIDv7.")
+        first = await self._conversations.message_for(who.user.id, answer_id)
+        if first.role != "assistant":
+            raise BadInput("Only an answer can be given again.", hint="Edit the question instead.")
+        question = await self._conversations.message_for(who.user.id, first.reply_to)
+        again = self._again(first, question)
+        again = replace(again, model=model, rag=None if rag is None else replace(rag, query=question.content))
+        return await self._begin(who, again, None, new_answer_id, self._clock(), question.id, detached=True)
 
     async def go_on(self, who: SignedIn, answer_id: str, request: SendMessage | None = None) -> Turn:
         """Continues an answer that was broken off, as a new message after it. Raises: NotFound, IllegalStep if it was not broken off."""
@@ -100,16 +133,16 @@ class ChatRoom:
         if broken.status not in (MessageStatus.INTERRUPTED, MessageStatus.STOPPED, MessageStatus.FAILED):
             raise IllegalStep("That answer is complete.", hint="Send a new message instead.")
         question = await self._conversations.message_for(who.user.id, broken.reply_to)
-        retrieval = broken.metadata.retrieval or {}
-        collections = retrieval.get("collections", ())
-        again = request or SendMessage(
-            broken.conversation_id,
-            question.id,
-            MessageContent(question.content),
-            collections=tuple(str(c) for c in collections) if isinstance(collections, list | tuple) else (),
-            model=broken.metadata.model_used or "default",
-        )
-        return await self._begin(who, replace(again, continues=broken.id), None, reply_id(broken.id), self._clock(), detached=True)
+        again = replace(request or self._again(broken, question), continues=broken.id)
+        return await self._begin(who, again, None, reply_id(broken.id), self._clock(), broken.id, detached=True)
+
+    def _again(self, answer: ChatMessage, question: ChatMessage) -> SendMessage:
+        """What was asked for an answer, to be asked again."""
+        names = (answer.metadata.retrieval or {}).get("collections", ())
+        collections = tuple(str(name) for name in names) if isinstance(names, list | tuple) else ()
+        model = answer.metadata.model_used
+        model = "default" if model in ("", QUOTED) else model
+        return SendMessage(answer.conversation_id, question.id, MessageContent(question.content), collections, model=model)
 
     async def stop(self, user: User, answer_id: str) -> None:
         """Ends an answer; its text is kept. Nothing happens if it is over. Raises: NotFound for somebody else's."""
@@ -125,24 +158,65 @@ class ChatRoom:
         turn = self._turns.get(answer_id)
         return turn if turn is not None and turn.answer.user_id == user.id else None
 
-    async def conversations(self, user: User, *, search: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
-        """The user's conversations, latest activity first."""
-        return await self._conversations.list_for(user.id, search=search, limit=_bounded(limit), cursor=cursor)
+    async def conversations(self, user: User, *, search: str = "", tag: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
+        """The user's conversations, pinned ones and then the latest activity first."""
+        return await self._conversations.list_for(user.id, search=search, tag=tag, limit=_bounded(limit), cursor=cursor)
 
     async def conversation(self, user: User, conversation_id: str) -> Conversation:
         """Raises: NotFound."""
         return await self._conversations.get_for(user.id, conversation_id)
 
-    async def messages(self, user: User, conversation_id: str, *, limit: int = 100, before: str = "") -> Page[ChatMessage]:
-        """A conversation's last messages in their order. Raises: NotFound."""
-        return await self._conversations.messages_for(user.id, conversation_id, limit=_bounded(limit), before=before)
+    async def thread(self, user: User, conversation_id: str, *, at: str = "", limit: int = 100, before: str = "") -> Thread:
+        """The last messages of one path through a conversation: the newest, or the one through the message `at`. Raises: NotFound."""
+        return await self._conversations.thread_for(user.id, conversation_id, at=at, limit=_bounded(limit), before=before)
 
-    async def rename(self, user: User, conversation_id: str, title: str) -> None:
-        """Raises: NotFound; BadInput for an empty title."""
-        title = " ".join(title.split())[:200]
-        if not title:
-            raise BadInput("A title needs at least one letter.")
-        await self._conversations.rename_for(user.id, conversation_id, title)
+    async def whole_path(self, user: User, conversation_id: str, *, at: str = "") -> Sequence[ChatMessage]:
+        """Every message of one path, for an export. Raises: NotFound."""
+        thread = await self.thread(user, conversation_id, at=at, limit=MAX_PAGE)
+        messages = list(thread.messages)
+        while thread.older and thread.messages:
+            thread = await self.thread(user, conversation_id, limit=MAX_PAGE, before=messages[0].id)
+            messages = [*thread.messages, *messages]
+        return messages
+
+    async def message(self, user: User, message_id: str) -> ChatMessage:
+        """Raises: NotFound."""
+        return await self._conversations.message_for(user.id, message_id)
+
+    async def change(
+        self,
+        user: User,
+        conversation_id: str,
+        *,
+        title: str | None = None,
+        pinned: bool | None = None,
+        tags: Sequence[str] | None = None,
+        settings: ChatSettings | None = None,
+    ) -> Conversation:
+        """Gives a conversation another title, pin, tags or settings; what is None stays. Raises: NotFound, BadInput."""
+        known = await self._conversations.get_for(user.id, conversation_id)
+        changed = replace(
+            known,
+            title=known.title if title is None else _title(title),
+            pinned=known.pinned if pinned is None else pinned,
+            tags=known.tags if tags is None else _tags(tags),
+            settings=settings or known.settings,
+        )
+        await self._conversations.change_for(user.id, changed)
+        return changed
+
+    async def tags(self, user: User) -> Sequence[str]:
+        """Every tag the user gave, by name."""
+        return await self._conversations.tags_for(user.id)
+
+    async def judge(self, user: User, answer_id: str, verdict: Verdict | None, reason: str = "") -> None:
+        """Keeps what the user thinks of an answer; None takes it back. Raises: NotFound, BadInput."""
+        feedback = None if verdict is None else Feedback(answer_id, user.id, verdict, reason.strip(), self._clock())
+        await self._conversations.judge(feedback, answer_id, user.id)
+
+    async def feedback(self, user: User, conversation_id: str) -> Mapping[str, Feedback]:
+        """The user's verdicts in a conversation by answer id."""
+        return await self._conversations.feedback_for(user.id, conversation_id)
 
     async def delete(self, user: User, conversation_id: str) -> DeleteReceipt:
         """Removes a conversation with everything in it; answers still being written are stopped first. Raises: NotFound."""
@@ -169,7 +243,9 @@ class ChatRoom:
             self._stopping.add(turn.answer_id)
             task.cancel()
 
-    async def _begin(self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, detached: bool) -> Turn:
+    async def _begin(
+        self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, parent_id: str | None, detached: bool
+    ) -> Turn:
         if self._closing:
             raise ServiceUnavailable("Hearth is stopping.", service="chat", hint="Send it again in a moment.")
         if len(self._turns) >= self._open_answers:
@@ -183,17 +259,22 @@ class ChatRoom:
         received = Event(new_id(), EventType.MESSAGE_RECEIVED, user.id, request.conversation_id, now, {"message_id": request.message_id})
         title = title_of(request.content.text)
         crash("before_accept_commit")
-        accepted = await self._conversations.accept(
-            NewTurn(Conversation(request.conversation_id, user.id, title, now, now), question, answer, now + LEASE, (received,), HISTORY_MESSAGES)
-        )
+        conversation = Conversation(request.conversation_id, user.id, title, now, now, settings=request.settings)
+        accepted = await self._conversations.accept(NewTurn(conversation, question, answer, now + LEASE, (received,), HISTORY_MESSAGES, parent_id))
         crash("after_accept_commit")
         if accepted.stored is not None:
             return self._turns.get(answer_id) or Turn.stored(accepted.stored)
-        turn = Turn(answer, request.content.text, now)
+        turn = Turn(replace(answer, parent_id=accepted.parent_id), request.content.text, now)
         turn.lease_until = now + LEASE
         self._turns[answer_id] = turn
-        history = [Message(r, t) for r, t in request.history] if request.history is not None else self._answering.history(accepted.history)
-        writing = asyncio.create_task(self._answering.write(turn, user, request, history, self._due.set), name=f"answer {answer_id}")
+        if request.history is not None:
+            history = [Message(r, t) for r, t in request.history]
+        else:
+            # The question itself is asked last; where it is answered again it is already on the path.
+            history = self._answering.history([m for m in accepted.history if request.continues or m.id != request.message_id])
+        if accepted.settings.system_prompt:
+            history = [Message("system", accepted.settings.system_prompt), *history]
+        writing = asyncio.create_task(self._answering.write(turn, user, _with(accepted.settings, request), history, self._due.set), name=f"answer {answer_id}")
         self._writing[answer_id] = writing
         self._tasks[answer_id] = asyncio.create_task(self._conclude(turn, writing))
         return turn
@@ -286,4 +367,28 @@ class ChatRoom:
 
 
 def _bounded(limit: int) -> int:
-    return max(1, min(limit, 500))
+    return max(1, min(limit, MAX_PAGE))
+
+
+def _with(settings: ChatSettings, request: SendMessage) -> SendMessage:
+    """The request with the conversation's settings where it says nothing itself."""
+    return replace(
+        request,
+        model=settings.model or request.model if request.model in ("", "default") else request.model,
+        temperature=settings.temperature if request.temperature is None else request.temperature,
+        max_tokens=settings.max_tokens if request.max_tokens is None else request.max_tokens,
+    )
+
+
+def _title(text: str) -> str:
+    title = " ".join(text.split())[:MAX_TITLE_CHARS]
+    if not title:
+        raise BadInput("A title needs at least one letter.")
+    return title
+
+
+def _tags(names: Sequence[str]) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(" ".join(name.split()) for name in names if name.strip()))
+    if len(tags) > MAX_TAGS or any(len(tag) > MAX_TAG_CHARS or not tag.isprintable() for tag in tags):
+        raise BadInput(f"A conversation may have {MAX_TAGS} tags of at most {MAX_TAG_CHARS} characters.")
+    return tags

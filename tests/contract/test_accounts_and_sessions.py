@@ -106,8 +106,8 @@ async def test_an_event_delivered_twice_has_one_effect(database, ada):
     await log.publish([event, redelivered])
     assert await log.record() == 2
     assert await log.record() == 0
-    page = await SqlConversations(database).messages_for(ada.id, event.aggregate_id)
-    assert [m.content for m in page.items] == ["from another program"]
+    page = await SqlConversations(database).thread_for(ada.id, event.aggregate_id)
+    assert [m.content for m in page.messages] == ["from another program"]
 
 
 async def test_an_event_for_somebody_elses_conversation_has_no_effect(database, ada, bob):
@@ -116,8 +116,8 @@ async def test_an_event_for_somebody_elses_conversation_has_no_effect(database, 
     for user in (ada, bob):
         await log.publish([Event(new_id(), EventType.MESSAGE_STORED, user.id, conversation, NOW, {"id": new_id(), "role": "user", "content": user.username})])
     await log.record()
-    page = await SqlConversations(database).messages_for(ada.id, conversation)
-    assert [m.content for m in page.items] == ["ada"]
+    page = await SqlConversations(database).thread_for(ada.id, conversation)
+    assert [m.content for m in page.messages] == ["ada"]
 
 
 async def test_the_log_reads_in_order_from_where_one_left_off(database, ada):

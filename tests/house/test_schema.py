@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -146,7 +147,20 @@ def test_a_database_of_a_newer_hearth_is_refused_with_a_sentence_and_left_alone(
     assert form_of(path) == before
 
 
-def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fresh, tmp_path):
+@pytest.fixture
+def forms(tmp_path, monkeypatch):
+    """What a database looks like at each revision."""
+    found = []
+    for revision in sorted(p.name[:4] for p in (Path(run.__file__).parent / "versions").glob("[0-9]*.py")):
+        monkeypatch.setattr(run, "HEAD", revision)
+        home = tmp_path / f"at-{revision}"
+        home.mkdir()
+        found.append(form_of(migrated(home)))
+    monkeypatch.undo()
+    return found
+
+
+def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fresh, forms, tmp_path):
     done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     *killed, last = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
@@ -158,6 +172,6 @@ def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fre
         form, version = form_of(tmp_path / str(n) / "hearth.db")
         # alembic's own empty table may be there already: it says "no revision", as its absence does.
         old = version == [] and {name for name in form if not name.startswith("sqlite_")} <= {"alembic_version"}
-        assert old or (form, version) == whole, f"half a form after a crash before statement {n}"
+        assert old or (form, version) in forms, f"half a form after a crash before statement {n}"
     for n in (killed[0][0], killed[len(killed) // 2][0], killed[-1][0]):
         assert form_of(migrated(tmp_path / str(n))) == whole, f"after a crash before statement {n} the next start did not finish the work"

@@ -318,3 +318,111 @@ async def test_the_pages_own_cookie_works_for_the_api(app, ada, stranger):
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/nothing"), ("POST", "/v1/chat"), ("PUT", "/v1/models"), ("GET", "/v1/"), ("PATCH", "/v1/jobs/x")])
 async def test_a_route_that_the_api_does_not_have_is_a_404_in_openais_shape(api, method, path):
     assert_error(await api.request(method, path), 404, 405)
+
+
+# branches, verdicts, links, prompts
+
+
+@pytest.fixture
+async def asked_once(api):
+    """(conversation id, question id, answer id) of one finished turn."""
+    conversation, message = new_id(), new_id()
+    answer = (await api.post(ASK, json=body("hello", conversation_id=conversation, message_id=message))).json()
+    return conversation, message, answer["hearth"]["answer_id"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_question_is_answered_again_beside_the_first_answer(api, asked_once, stream):
+    conversation, message, answer = asked_once
+    again = new_id()
+    given = await api.post(f"/v1/messages/{answer}/again", json={"id": again, "stream": stream})
+    text, hearth = text_of(given)
+    assert (text, hearth["answer_id"], hearth["message_id"]) == ("You said: hello", again, message)
+    found = (await api.get(f"/v1/conversations/{conversation}")).json()
+    assert found["branches"] == {again: [answer, again]}
+    first = (await api.get(f"/v1/conversations/{conversation}", params={"at": answer})).json()
+    assert [m["id"] for m in first["messages"]] == [message, answer]
+
+
+async def test_another_wording_makes_a_branch(api, asked_once):
+    conversation, message, _ = asked_once
+    other = new_id()
+    await api.post(ASK, json=body("hello again", conversation_id=conversation, message_id=other, parent_id=""))
+    found = (await api.get(f"/v1/conversations/{conversation}")).json()
+    assert [m["content"] for m in found["messages"]] == ["hello again", "You said: hello again"]
+    assert found["branches"] == {other: [message, other]}
+    assert found["messages"][1]["parent_id"] == other
+
+
+async def test_a_finished_answer_is_streamed_again_from_where_the_reader_was(api, asked_once):
+    whole = (await api.get(f"/v1/messages/{asked_once[2]}/stream")).text
+    assert 'data: {"text":"You said: hello"}' in whole
+    rest = (await api.get(f"/v1/messages/{asked_once[2]}/stream", params={"after": 1})).text
+    assert "You said: hello" in rest
+    assert '{"text"' not in rest
+    assert rest.startswith("id: 2\nevent: finished\n")
+
+
+async def test_title_pin_tags_and_settings_are_changed_and_shown(api, asked_once):
+    settings = {"model": "", "temperature": 0.5, "max_tokens": 3, "system_prompt": "Be brief."}
+    changed = await api.patch(f"/v1/conversations/{asked_once[0]}", json={"title": "Hi", "pinned": True, "tags": ["lab"], "settings": settings})
+    assert changed.status_code == 200
+    (listed,) = (await api.get("/v1/conversations", params={"tag": "lab"})).json()["items"]
+    assert {k: listed[k] for k in ("title", "pinned", "tags", "settings")} == {"title": "Hi", "pinned": True, "tags": ["lab"], "settings": settings}
+    assert (await api.get("/v1/tags")).json()["items"] == ["lab"]
+    assert text_of(await api.post(ASK, json=body("one two three", conversation_id=asked_once[0])))[0] == "You said: one "
+    for wrong in ({"title": " "}, {"settings": {"temperature": 9}}, {"tags": ["x" * 99]}):
+        assert_error(await api.patch(f"/v1/conversations/{asked_once[0]}", json=wrong), 400, 422)
+
+
+async def test_a_verdict_is_kept_and_taken_back(api, asked_once):
+    conversation, message, answer = asked_once
+    assert (await api.put(f"/v1/messages/{answer}/feedback", json={"verdict": "bad", "reason": "too short"})).status_code == 204
+    assert (await api.get(f"/v1/conversations/{conversation}")).json()["feedback"][answer]["reason"] == "too short"
+    assert (await api.delete(f"/v1/messages/{answer}/feedback")).status_code == 204
+    assert (await api.get(f"/v1/conversations/{conversation}")).json()["feedback"] == {}
+    assert_error(await api.put(f"/v1/messages/{answer}/feedback", json={"verdict": "fine"}), 422)
+    assert_error(await api.put(f"/v1/messages/{message}/feedback", json={"verdict": "good"}), 404)
+
+
+async def test_a_link_opens_for_anybody_until_it_is_revoked_and_shows_no_more_than_was_there(api, stranger, asked_once):
+    conversation, _, answer = asked_once
+    made = (await api.post(f"/v1/conversations/{conversation}/shares", json={"message_id": answer})).json()
+    await api.post(ASK, json=body("what came later", conversation_id=conversation))
+    shown = await stranger.get(made["path"])
+    assert shown.status_code == 200
+    assert "You said: hello" in shown.text
+    assert "what came later" not in shown.text
+    assert shown.headers["x-robots-tag"] == "noindex"
+    secret = made["path"].rpartition("/")[2]
+    for path in ("/v1/conversations", f"/v1/conversations/{conversation}"):
+        assert (await stranger.get(path, headers={"Authorization": f"Bearer {secret}"})).status_code == 401
+        assert (await stranger.get(path, headers={"Cookie": f"hearth_session={secret}"})).status_code == 401
+    (listed,) = (await api.get(f"/v1/conversations/{conversation}/shares")).json()["items"]
+    assert listed == {k: v for k, v in made.items() if k != "path"}
+    assert (await api.delete(f"/v1/shares/{made['id']}")).status_code == 204
+    gone, never = await stranger.get(made["path"]), await stranger.get("/share/never")
+    assert (gone.status_code, gone.text) == (never.status_code, never.text) == (404, gone.text)
+
+
+async def test_a_conversation_is_exported_as_markdown_and_as_json(api, asked_once):
+    await api.patch(f"/v1/conversations/{asked_once[0]}", json={"title": 'Größe / "x"'})
+    text = await api.get(f"/v1/conversations/{asked_once[0]}/export")
+    assert text.text.startswith('# Größe / "x"\n')
+    assert text.headers["content-disposition"] == "attachment; filename*=UTF-8''Gr%C3%B6%C3%9Fe%20%2F%20%22x%22.md"
+    told = (await api.get(f"/v1/conversations/{asked_once[0]}/export", params={"format": "json"})).json()
+    assert [m["content"] for m in told["messages"]] == ["hello", "You said: hello"]
+
+
+async def test_prompts_are_saved_listed_and_deleted(api):
+    saved = (await api.put("/v1/prompts", json={"name": "daily", "text": "What happened?"})).json()
+    assert (await api.get("/v1/prompts")).json()["items"] == [saved]
+    assert (await api.delete(f"/v1/prompts/{saved['id']}")).status_code == 204
+    assert (await api.get("/v1/prompts")).json()["items"] == []
+    assert_error(await api.put("/v1/prompts", json={"name": "", "text": "x"}), 400)
+
+
+async def test_an_answer_is_stopped_over_the_api(api, app, ada):
+    turn = await app.chat.send(ada, ask("[tokens=5000 rate=100]"), detached=True)
+    assert (await api.post(f"/v1/messages/{turn.answer_id}/stop")).status_code == 204
+    assert (await finished(turn)).status.value == "stopped"

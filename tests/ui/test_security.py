@@ -19,11 +19,16 @@ PASSWORD = "correct horse battery"
 # Every route is in exactly one of these lists: a new one is put here by hand, after somebody has thought about who may use it.
 PUBLIC = {
     ("GET", "/login"), ("POST", "/login"), ("GET", "/setup"), ("POST", "/setup"),
-    ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/favicon.ico"), ("MOUNT", "/static"),
+    ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/favicon.ico"), ("MOUNT", "/static"), ("GET", "/share/{secret}"),
 }  # fmt: skip
 OWN_CHECK = {
     ("POST", "/v1/chat/completions"), ("GET", "/v1/models"),
     ("GET", "/v1/conversations"), ("GET", "/v1/conversations/{conversation_id}"), ("DELETE", "/v1/conversations/{conversation_id}"),
+    ("PATCH", "/v1/conversations/{conversation_id}"), ("GET", "/v1/conversations/{conversation_id}/export"), ("GET", "/v1/tags"),
+    ("GET", "/v1/conversations/{conversation_id}/shares"), ("POST", "/v1/conversations/{conversation_id}/shares"), ("DELETE", "/v1/shares/{share_id}"),
+    ("POST", "/v1/messages/{message_id}/again"), ("POST", "/v1/messages/{message_id}/stop"), ("GET", "/v1/messages/{message_id}/stream"),
+    ("PUT", "/v1/messages/{message_id}/feedback"), ("DELETE", "/v1/messages/{message_id}/feedback"),
+    ("GET", "/v1/prompts"), ("PUT", "/v1/prompts"), ("DELETE", "/v1/prompts/{prompt_id}"),
     ("GET", "/v1/collections"), ("POST", "/v1/collections"), ("GET", "/v1/collections/{name}"), ("DELETE", "/v1/collections/{name}"),
     ("GET", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/query"),
     ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"),
@@ -36,7 +41,15 @@ BEHIND_THE_GATE = {
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
 WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p)
-BODIES = {"/v1/collections/{name}/query": {"json": {"query": "backups"}}, "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "x"}]}}}
+BODIES = {
+    "/v1/collections/{name}/query": {"json": {"query": "backups"}},
+    "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "x"}]}},
+    "/v1/conversations/{conversation_id}": {"json": {"title": "mine now"}},
+    "/v1/conversations/{conversation_id}/shares": {"json": {"message_id": new_id()}},
+    "/v1/messages/{message_id}/again": {"json": {}},
+    "/v1/messages/{message_id}/feedback": {"json": {"verdict": "good"}},
+    "/v1/prompts": {"json": {"name": "n", "text": "t"}},
+}
 
 
 def application(served):
@@ -184,7 +197,10 @@ async def belongings(app, who):
     document, job = await taken_in(app, who, "guide.md", f"# Guide of {who.user.username}\n\nBackups are kept for 35 days.")
     turn = await app.chat.send(who, ask("hello", new_id(), new_id()))
     await finished(turn)
-    return {"document_id": document.id, "job_id": job.id, "conversation_id": turn.conversation_id, "name": "lab", "message_id": turn.answer.reply_to}
+    share, _ = await app.shelf.share(who.user, turn.conversation_id, turn.answer_id)
+    prompt = await app.shelf.save_prompt(who.user, "daily", "What happened?")
+    ids = {"document_id": document.id, "job_id": job.id, "conversation_id": turn.conversation_id, "name": "lab", "message_id": turn.answer.reply_to}
+    return ids | {"share_id": share.id, "prompt_id": prompt.id}
 
 
 def of(path, ids):
@@ -225,7 +241,7 @@ async def test_a_collection_of_the_same_name_is_another_persons_own(app, ada, bo
 
 async def test_lists_and_searches_show_only_ones_own(app, ada, bobs):
     await belongings(app, ada)
-    for path in ("/v1/conversations", "/v1/conversations?search=hello", "/v1/collections", "/v1/jobs", "/v1/jobs?collection=lab"):
+    for path in ("/v1/conversations", "/v1/conversations?search=hello", "/v1/collections", "/v1/jobs", "/v1/jobs?collection=lab", "/v1/tags", "/v1/prompts"):
         assert (await bobs.get(path)).json()["items"] == []
 
 
@@ -233,7 +249,8 @@ async def test_ids_inside_a_body_open_nothing_of_somebody_elses(app, ada, api, b
     mine = await belongings(app, ada)
     before = (await api.get(f"/v1/conversations/{mine['conversation_id']}")).json()
     answers = {}
-    for ids in ({"conversation_id": mine["conversation_id"]}, {"message_id": mine["message_id"]}, {"message_id": before["messages"][1]["id"]}):
+    named = ({"conversation_id": mine["conversation_id"]}, {"message_id": mine["message_id"]}, {"message_id": before["messages"][1]["id"]})
+    for ids in (*named, {"conversation_id": new_id(), "parent_id": mine["message_id"]}):
         for stream in (False, True):
             answer = await bobs.post("/v1/chat/completions", json=BODIES["/v1/chat/completions"]["json"] | ids | {"stream": stream})
             answers[str(ids), stream] = answer.status_code

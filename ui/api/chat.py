@@ -3,22 +3,42 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from core.app import App
+from core.chat.export import as_json, as_markdown
 from core.chat.model import ChatMessage, MessageContent, MessageStatus, SendMessage
 from core.chat.turn import Finished, Turn
 from core.errors import BadInput
 from core.ids import new_id
 from core.inference import TextDelta
 from ui.api.auth import Hearth, KnownFirst, Who
-from ui.api.shapes import ChatIn, ConversationOut, PageOut, ReceiptOut, message_out, retrieval_out, source_out
+from ui.api.shapes import (
+    AgainIn,
+    ChatIn,
+    ConversationIn,
+    ConversationOut,
+    FeedbackIn,
+    PageOut,
+    PromptIn,
+    ReceiptOut,
+    ShareIn,
+    feedback_out,
+    message_out,
+    prompt_out,
+    retrieval_out,
+    share_out,
+    source_out,
+)
 
 router = APIRouter(prefix="/v1", tags=["chat"], route_class=KnownFirst)
 _encode = msgspec.json.Encoder().encode
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 FINISH = {MessageStatus.COMPLETE: "stop", MessageStatus.STOPPED: "stop"}
 
 
@@ -28,10 +48,12 @@ async def complete(body: ChatIn, who: Who, app: Hearth) -> Response:
     request = _request(body)
     for name in request.collections:
         await app.library.collection(who.user, name)  # a name that isn't there is the client's mistake; nothing is stored for it
-    turn = await app.chat.send(who, request)
-    if body.stream:
-        events = _stream(app, who, turn, request)
-        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    return await _answer(app, who, await app.chat.send(who, request), request, stream=body.stream)
+
+
+async def _answer(app: App, who: Who, turn: Turn, request: SendMessage, *, stream: bool) -> Response:
+    if stream:
+        return StreamingResponse(_stream(app, who, turn, request), media_type="text/event-stream", headers=STREAM_HEADERS)
     async with aclosing(app.chat.follow_or_stop(who.user, turn)) as updates:  # type: ignore[type-var]
         async for _ in updates:
             pass
@@ -58,16 +80,17 @@ def _request(body: ChatIn) -> SendMessage:
         max_tokens=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         history=history,  # type: ignore[arg-type]
+        parent_id=body.parent_id,
     )
 
 
-async def _stream(app: Any, who: Who, turn: Turn, request: SendMessage) -> AsyncIterator[bytes]:
+async def _stream(app: App, who: Who, turn: Turn, request: SendMessage) -> AsyncIterator[bytes]:
     """The answer as OpenAI's chunks. What is the same in all of them is written once; per token only the text is encoded."""
     head = _encode({"id": f"chatcmpl-{turn.answer_id}", "object": "chat.completion.chunk", "created": int(time.time()), "model": request.model})[:-1]
     before = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":'
     after = b'},"finish_reason":null}]}\n\n'
     yield b"data: " + head + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
-    async with aclosing(app.chat.follow_or_stop(who.user, turn)) as updates:
+    async with aclosing(app.chat.follow_or_stop(who.user, turn)) as updates:  # type: ignore[type-var]
         async for update in updates:
             if type(update) is TextDelta:
                 yield before + _encode(update.text) + after
@@ -125,23 +148,147 @@ async def models(_who: Who, app: Hearth) -> dict[str, Any]:
     return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "hearth"} for name in ["default", *known]]}
 
 
-@router.get("/conversations", summary="Your conversations, latest first")
-async def conversations(who: Who, app: Hearth, search: str = "", limit: int = Query(50, ge=1, le=500), cursor: str = "") -> PageOut:
-    """search: words that must all occur in the title or a message."""
-    page = await app.chat.conversations(who.user, search=search, limit=limit, cursor=cursor)
+@router.post("/messages/{message_id}/again", summary="Answer a question again", response_model=None)
+async def again(message_id: str, body: AgainIn, who: Who, app: Hearth) -> Response:
+    """Another answer beside that one: by another model, or with another retrieval depth. The reply is as of `/v1/chat/completions`."""
+    rag = body.rag.to("again", "again") if body.rag else None
+    turn = await app.chat.answer_again(who, message_id, body.id or new_id(), model=body.model, rag=rag)
+    request = SendMessage(turn.conversation_id, turn.answer.reply_to, MessageContent("again"), model=body.model)
+    return await _answer(app, who, turn, request, stream=body.stream)
+
+
+@router.post("/messages/{message_id}/stop", status_code=204, summary="Stop an answer")
+async def stop(message_id: str, who: Who, app: Hearth) -> Response:
+    """The model stops; the text so far is kept. An answer that is over stays as it is."""
+    await app.chat.stop(who.user, message_id)
+    return Response(status_code=204)
+
+
+@router.get("/messages/{message_id}/stream", summary="Follow an answer that is being written", response_model=None)
+async def follow(message_id: str, who: Who, app: Hearth, after: int = Query(0, ge=0)) -> Response:
+    """Server-sent events, each with its number as `id`; after: the number of the last one that was seen. A finished answer comes as a whole."""
+    turn = await app.chat.open_turn(who.user, message_id) or Turn.stored(await app.chat.message(who.user, message_id))
+    return StreamingResponse(_numbered(turn, after), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def _numbered(turn: Turn, after: int) -> AsyncIterator[bytes]:
+    number = 0
+    async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
+        async for update in updates:
+            number += 1
+            if number <= after and not isinstance(update, Finished):
+                continue
+            if type(update) is TextDelta:
+                yield b"id: %d\ndata: " % number + _encode({"text": update.text}) + b"\n\n"
+            elif isinstance(update, Finished):
+                yield b"id: %d\nevent: finished\ndata: " % number + _encode(message_out(update.message)) + b"\n\n"
+
+
+@router.put("/messages/{message_id}/feedback", status_code=204, summary="Judge an answer")
+async def judge(message_id: str, body: FeedbackIn, who: Who, app: Hearth) -> Response:
+    """The last verdict counts."""
+    await app.chat.judge(who.user, message_id, body.verdict, body.reason)
+    return Response(status_code=204)
+
+
+@router.delete("/messages/{message_id}/feedback", status_code=204, summary="Take a verdict back")
+async def unjudge(message_id: str, who: Who, app: Hearth) -> Response:
+    """As if it had never been given."""
+    await app.chat.judge(who.user, message_id, None)
+    return Response(status_code=204)
+
+
+@router.get("/conversations", summary="Your conversations, pinned and latest first")
+async def conversations(who: Who, app: Hearth, search: str = "", tag: str = "", limit: int = Query(50, ge=1, le=500), cursor: str = "") -> PageOut:
+    """search: words that must all occur in the title or a message.   tag: only those that carry it."""
+    page = await app.chat.conversations(who.user, search=search, tag=tag, limit=limit, cursor=cursor)
     return PageOut(items=[ConversationOut.of(c) for c in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/conversations/{conversation_id}", summary="One conversation with its last messages", response_model=None)
-async def conversation(conversation_id: str, who: Who, app: Hearth, limit: int = Query(100, ge=1, le=500), before: str = "") -> Response:
-    """`next_cursor`, given as `before`, asks for older messages."""
+@router.get("/conversations/{conversation_id}", summary="One path through a conversation", response_model=None)
+async def conversation(conversation_id: str, who: Who, app: Hearth, at: str = "", limit: int = Query(100, ge=1, le=500), before: str = "") -> Response:
+    """The last messages of the newest path, or of the one through the message `at`. `next_cursor`, given as `before`, asks for older ones.
+
+    `branches` names, for each message that has any, all messages with the same parent.
+    """
     found = await app.chat.conversation(who.user, conversation_id)
-    page = await app.chat.messages(who.user, conversation_id, limit=limit, before=before)
-    body = ConversationOut.of(found).model_dump(mode="json") | {"messages": [message_out(m) for m in page.items], "next_cursor": page.next_cursor}
+    thread = await app.chat.thread(who.user, conversation_id, at=at, limit=limit, before=before)
+    verdicts = await app.chat.feedback(who.user, conversation_id)
+    body = ConversationOut.of(found).model_dump(mode="json") | {
+        "messages": [message_out(m) for m in thread.messages],
+        "branches": thread.branches,
+        "feedback": {i: feedback_out(f) for i, f in verdicts.items()},
+        "next_cursor": thread.messages[0].id if thread.older else "",
+    }
     return Response(_encode(body), media_type="application/json")
+
+
+@router.patch("/conversations/{conversation_id}", summary="Change title, pin, tags or settings")
+async def change(conversation_id: str, body: ConversationIn, who: Who, app: Hearth) -> ConversationOut:
+    """What is left out stays."""
+    settings = body.settings.to() if body.settings else None
+    return ConversationOut.of(await app.chat.change(who.user, conversation_id, title=body.title, pinned=body.pinned, tags=body.tags, settings=settings))
 
 
 @router.delete("/conversations/{conversation_id}", summary="Delete a conversation")
 async def delete_conversation(conversation_id: str, who: Who, app: Hearth) -> ReceiptOut:
     """With everything in it; the receipt counts what is left (nothing)."""
     return ReceiptOut.of(await app.chat.delete(who.user, conversation_id))
+
+
+@router.get("/conversations/{conversation_id}/export", summary="A conversation as a file", response_model=None)
+async def export(conversation_id: str, who: Who, app: Hearth, form: Literal["markdown", "json"] = Query("markdown", alias="format"), at: str = "") -> Response:
+    """One path as Markdown or JSON."""
+    found = await app.chat.conversation(who.user, conversation_id)
+    messages = await app.chat.whole_path(who.user, conversation_id, at=at)
+    name = quote(found.title[:80], safe="")
+    if form == "json":
+        body, kind, suffix = _encode(as_json(found, messages)), "application/json", "json"
+    else:
+        body, kind, suffix = as_markdown(found, messages).encode(), "text/markdown; charset=utf-8", "md"
+    return Response(body, media_type=kind, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}.{suffix}"})
+
+
+@router.get("/conversations/{conversation_id}/shares", summary="The links to a conversation")
+async def shares(conversation_id: str, who: Who, app: Hearth) -> PageOut:
+    """Without their secrets."""
+    return PageOut(items=[share_out(s) for s in await app.shelf.shares(who.user, conversation_id)])
+
+
+@router.post("/conversations/{conversation_id}/shares", status_code=201, summary="Make a link that lets others read")
+async def share(conversation_id: str, body: ShareIn, who: Who, app: Hearth) -> dict[str, Any]:
+    """`path` opens the conversation as far as that message, for anybody, until the link is revoked. It is shown this once."""
+    made, secret = await app.shelf.share(who.user, conversation_id, body.message_id)
+    return share_out(made) | {"path": f"/share/{secret}"}
+
+
+@router.delete("/shares/{share_id}", status_code=204, summary="Revoke a link")
+async def revoke(share_id: str, who: Who, app: Hearth) -> Response:
+    """From now on it leads nowhere."""
+    await app.shelf.revoke(who.user, share_id)
+    return Response(status_code=204)
+
+
+@router.get("/tags", summary="Your tags")
+async def tags(who: Who, app: Hearth) -> PageOut:
+    """By name."""
+    return PageOut(items=list(await app.chat.tags(who.user)))
+
+
+@router.get("/prompts", summary="Your saved prompts")
+async def prompts(who: Who, app: Hearth) -> PageOut:
+    """By name."""
+    return PageOut(items=[prompt_out(p) for p in await app.shelf.prompts(who.user)])
+
+
+@router.put("/prompts", summary="Save a prompt")
+async def save_prompt(body: PromptIn, who: Who, app: Hearth) -> dict[str, Any]:
+    """The same name replaces it."""
+    return prompt_out(await app.shelf.save_prompt(who.user, body.name, body.text))
+
+
+@router.delete("/prompts/{prompt_id}", status_code=204, summary="Delete a prompt")
+async def drop_prompt(prompt_id: str, who: Who, app: Hearth) -> Response:
+    """For good."""
+    await app.shelf.drop_prompt(who.user, prompt_id)
+    return Response(status_code=204)

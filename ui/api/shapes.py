@@ -5,7 +5,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from core.chat.model import ChatMessage, Conversation
+from core.chat.model import (
+    MAX_ANSWER_TOKENS,
+    MAX_REASON_CHARS,
+    MAX_SYSTEM_PROMPT_CHARS,
+    MAX_TEMPERATURE,
+    ChatMessage,
+    ChatSettings,
+    Conversation,
+    Feedback,
+    SavedPrompt,
+    Share,
+    Verdict,
+)
 from core.rag.model import MAX_TOP_K, Collection, Document, IngestJob, RAGQuery, RAGResult, Source
 from core.records import DeleteReceipt
 
@@ -58,11 +70,12 @@ class ChatIn(BaseModel):
     messages: list[ChatMessageIn] = Field(min_length=1, max_length=500)
     model: Text = "default"
     stream: bool = False
-    max_tokens: int | None = Field(None, ge=1, le=32_768)
-    max_completion_tokens: int | None = Field(None, ge=1, le=32_768)
+    max_tokens: int | None = Field(None, ge=1, le=MAX_ANSWER_TOKENS)
+    max_completion_tokens: int | None = Field(None, ge=1, le=MAX_ANSWER_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2)
     conversation_id: Text | None = Field(None, description="A UUIDv7 of your making; left out, a new conversation begins.")
     message_id: Text | None = Field(None, description="A UUIDv7 of your making for the last message: sending it again gives the stored answer.")
+    parent_id: Text | None = Field(None, description="The message that this one follows; left out, the newest of the conversation; empty, none.")
     collection: Text | list[Text] | None = Field(None, description="The collection(s) to answer from.")
     rag: RagIn | None = None
 
@@ -148,14 +161,70 @@ class QueryIn(RagIn):
         return self.to(self.query, collection)
 
 
+class SettingsIn(BaseModel):
+    """How a conversation's answers are made; what is left out is as the house has it."""
+
+    model_config = ConfigDict(from_attributes=True)
+    model: Text = ""
+    temperature: float | None = Field(None, ge=0, le=MAX_TEMPERATURE)
+    max_tokens: int | None = Field(None, ge=1, le=MAX_ANSWER_TOKENS)
+    system_prompt: Text = Field("", max_length=MAX_SYSTEM_PROMPT_CHARS)
+
+    def to(self) -> ChatSettings:
+        """As the domain says it."""
+        return ChatSettings(self.model, self.temperature, self.max_tokens, self.system_prompt)
+
+
+class ConversationIn(BaseModel):
+    """What may be changed of a conversation; what is left out stays."""
+
+    title: Text | None = None
+    pinned: bool | None = None
+    tags: list[Text] | None = None
+    settings: SettingsIn | None = None
+
+
+class AgainIn(BaseModel):
+    """Another answer to the same question."""
+
+    id: Text | None = Field(None, description="A UUIDv7 of your making for the new answer: sending it again gives the same one.")
+    model: Text = "default"
+    rag: RagIn | None = None
+    stream: bool = False
+
+
+class FeedbackIn(BaseModel):
+    """What a reader thinks of an answer."""
+
+    verdict: Verdict
+    reason: Text = Field("", max_length=MAX_REASON_CHARS)
+
+
+class ShareIn(BaseModel):
+    """How far a link shows its conversation."""
+
+    message_id: Text
+
+
+class PromptIn(BaseModel):
+    """A text to ask again."""
+
+    name: Text
+    text: Text
+
+
 class ConversationOut(BaseModel):
-    """A conversation without its messages."""
+    """A conversation without its messages. `found`: the words around what a search found."""
 
     model_config = ConfigDict(from_attributes=True)
     id: str
     title: str
     created_at: datetime
     updated_at: datetime
+    pinned: bool
+    tags: list[str]
+    settings: SettingsIn
+    found: str
 
     @classmethod
     def of(cls, conversation: Conversation) -> "ConversationOut":
@@ -219,6 +288,7 @@ def message_out(message: ChatMessage) -> dict[str, Any]:
         "created_at": message.created_at,
         "status": message.status.value,
         "reply_to": message.reply_to or None,
+        "parent_id": message.parent_id or None,
         "metadata": {
             "tokens_used": meta.tokens_used,
             "latency_ms": meta.latency_ms,
@@ -231,6 +301,21 @@ def message_out(message: ChatMessage) -> dict[str, Any]:
             "continues": meta.continues or None,
         },
     }
+
+
+def feedback_out(feedback: Feedback) -> dict[str, Any]:
+    """A verdict as a program reads it."""
+    return {"verdict": feedback.verdict.value, "reason": feedback.reason, "created_at": feedback.created_at}
+
+
+def share_out(share: Share) -> dict[str, Any]:
+    """A link without its secret, which nobody knows any more."""
+    return {"id": share.id, "conversation_id": share.conversation_id, "message_id": share.leaf_id, "created_at": share.created_at}
+
+
+def prompt_out(prompt: SavedPrompt) -> dict[str, Any]:
+    """A saved prompt."""
+    return {"id": prompt.id, "name": prompt.name, "text": prompt.text, "created_at": prompt.created_at}
 
 
 def result_out(result: RAGResult) -> dict[str, Any]:

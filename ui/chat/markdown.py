@@ -5,24 +5,38 @@ Citations like [1] become buttons where the source exists; inside code they stay
 
 import re
 from collections.abc import Collection, MutableMapping
+from functools import lru_cache
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
 import nh3
+from latex2mathml import exceptions
+from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
+from mdit_py_plugins.amsmath import amsmath_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 MAX_HIGHLIGHT_CHARS = 20_000
+MAX_FORMULA_CHARS = 2_000
+LATEX_ERRORS: tuple[type[Exception], ...] = (
+    *(kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+    *(IndexError, KeyError, ValueError, TypeError, AttributeError, RecursionError),
+)
+"""What the converter raises for a formula that it can't read, its own errors and those it doesn't expect."""
 _CITATION = re.compile(r"\[([1-9][0-9]?)\]")
 _FORMATTER = HtmlFormatter(nowrap=True)
-_TAGS = set("p br hr em strong s del code pre span div a button blockquote ul ol li table thead tbody tr th td h1 h2 h3 h4 h5 h6 sub sup".split())
+_MATHML = set(
+    "math mrow mi mo mn ms mtext mspace mfrac msqrt mroot msup msub msubsup munder mover munderover mtable mtr mtd mstyle mpadded mphantom menclose".split()
+)
+_TAGS = _MATHML | set("p br hr em strong s del code pre span div a button blockquote ul ol li table thead tbody tr th td h1 h2 h3 h4 h5 h6 sub sup".split())
 _ATTRIBUTES = {
     "*": {"class"},
     "a": {"href", "target", "title"},
@@ -30,6 +44,13 @@ _ATTRIBUTES = {
     "ol": {"start"},
     "th": {"style"},
     "td": {"style"},
+    "math": {"display"},
+    "mo": {"stretchy", "fence", "separator", "form", "minsize", "maxsize", "lspace", "rspace"},
+    "mi": {"mathvariant"},
+    "mspace": {"width"},
+    "mfrac": {"linethickness"},
+    "mtable": {"columnalign"},
+    "mover": {"accent"},
 }
 
 
@@ -106,8 +127,28 @@ def _table_close(_self: RendererHTML, _tokens: list[Token], _n: int, _options: A
     return "</table></div>"
 
 
+@lru_cache(maxsize=512)
+def formula(source: str, display: str) -> str:
+    """A formula in LaTeX as MathML; its source as code where it can't be read, as while it is still being written. display: block or inline."""
+    if len(source) <= MAX_FORMULA_CHARS:
+        try:
+            # Signs of HTML are signs of the formula: the converter would let them through inside of text.
+            return str(convert(source.replace("<", r"\lt ").replace(">", r"\gt "), display=display))
+        except LATEX_ERRORS:
+            pass
+    return f"<code>{escape(source)}</code>"
+
+
+def _formula(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, _env: MutableMapping[str, Any]) -> str:
+    inline = tokens[n].type == "math_inline"
+    return formula(tokens[n].content.strip(), "inline") if inline else f'<p class="formula">{formula(tokens[n].content.strip(), "block")}</p>'
+
+
 def _parser() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+    # Prices are no formulas: a dollar sign opens one only before a sign that is no space, and not between digits.
+    markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
+    markdown.use(amsmath_plugin)
     markdown.core.ruler.push("cite", _cite)
     rules = {
         "citation": _citation,
@@ -117,6 +158,7 @@ def _parser() -> MarkdownIt:
         "link_open": _link,
         "table_open": _table_open,
         "table_close": _table_close,
+        **dict.fromkeys(("math_inline", "math_inline_double", "math_block", "math_block_label", "amsmath"), _formula),
     }
     for name, rule in rules.items():
         markdown.add_render_rule(name, rule)

@@ -1,20 +1,22 @@
 """The chat page: components and thin handlers, each over one call of the core. State in the browser is ids only; the core is the truth."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
 import gradio as gr
+import msgspec
 from fastapi import FastAPI
 
 from core.app import App
-from core.chat.model import MessageContent, MessageStatus, SendMessage
+from core.chat.model import ChatMessage, ChatSettings, MessageContent, MessageStatus, SendMessage
 from core.chat.turn import Turn
-from core.errors import HearthError
+from core.errors import BadInput, HearthError
 from core.ids import is_id, new_id
 from core.users.room import SignedIn
-from ui.chat import render
+from ui.chat import dialogs, render
 from ui.chat.pace import Pace, paced
 from ui.errors import sentence
 from ui.gate import COOKIE
@@ -22,7 +24,8 @@ from ui.icons import icon
 
 LISTED = 40
 SHOWN_MESSAGES = 100
-NEW_COLLECTION = "documents"
+FOLLOWING = 8
+"""How many components a growing answer may change."""
 QUEUE_POLL_S = 0.01
 """How often Gradio's queue looks for new events. Its own 1 ms costs 4 % of a core while nobody does anything."""
 HEAD = """<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
@@ -44,61 +47,31 @@ def mounted(app: App) -> FastAPI:
     return host
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The components of the page that change."""
+
+    search: Any
+    new: Any
+    listing: Any
+    account: Any
+    transcript: Any
+    tail: Any
+    jobs: Any
+    text: Any
+    send: Any
+    stop: Any
+    use_documents: Any
+    collections: Any
+    pending: Any
+    ticking: Any
+
+
 def build(app: App) -> gr.Blocks:
     """The page over an opened house."""
-    page = _Page(app)
     with gr.Blocks(analytics_enabled=False, title="Hearth", fill_width=True, fill_height=True, delete_cache=(3600, 3600)) as blocks:
-        conversation, answer_id, listed = gr.State(""), gr.State(""), gr.State(LISTED)
-        with gr.Row(elem_id="hearth"):
-            with gr.Column(elem_id="side", min_width=0):
-                gr.HTML(_BRAND, elem_id="brand")
-                new = gr.Button("+ New chat", elem_id="new")
-                search = gr.Textbox(placeholder="Search your conversations", show_label=False, container=False, elem_id="search", max_lines=1)
-                listing = gr.HTML(elem_id="listing", js_on_load=ACT)
-                account = gr.HTML(elem_id="account")
-            with gr.Column(elem_id="main", min_width=0):
-                gr.HTML(_TOP_BAR, elem_id="topbar")
-                with gr.Column(elem_id="scroll", min_width=0):
-                    transcript = gr.HTML(elem_id="transcript", js_on_load=ACT)
-                    tail = gr.HTML(elem_id="tail")
-                with gr.Column(elem_id="composer", min_width=0):
-                    jobs = gr.HTML(elem_id="jobs", js_on_load=ACT)
-                    with gr.Row(elem_id="entry"):
-                        text = gr.Textbox(
-                            placeholder="Ask a question", show_label=False, container=False, lines=1, max_lines=8, elem_id="text", autofocus=True, scale=1
-                        )
-                        send = gr.Button("Send", elem_id="send", variant="primary", min_width=0, scale=0)
-                        stop = gr.Button("Stop", elem_id="stop", visible=False, min_width=0, scale=0)
-                    with gr.Row(elem_id="options"):
-                        gr.HTML(_ATTACH.format(max_mb=app.settings.upload_max_mb), elem_id="attach", min_width=0)
-                        use_documents = gr.Checkbox(label="Use my documents", value=True, container=False, elem_id="use", min_width=0, scale=0)
-                        collections = gr.Dropdown(
-                            multiselect=True, choices=[], value=[], show_label=False, container=False, elem_id="collections", min_width=0, interactive=True
-                        )
-            with gr.Column(elem_id="panel", min_width=0):
-                gr.HTML(f'<button type="button" class="icon" data-close="panel" aria-label="Close the source">{icon("close")}</button><div id="source"></div>')
-        ticking = gr.Timer(1.0, active=False)
-
-        told = {"show_progress": "hidden", "api_visibility": "private"}
-        quick: dict[str, Any] = {**told, "queue": False}
-        answering: dict[str, Any] = {**told, "concurrency_limit": None}
-        following = [transcript, tail, text, conversation, answer_id, send, stop]
-        sending = gr.on([send.click, text.submit], page.send, [text, conversation, use_documents, collections], following, **answering)
-        sending.then(page.refresh, [conversation, search, listed], [listing], **quick)
-        stop.click(page.stop, [answer_id], None, **quick)
-        new.click(page.new, None, [transcript, tail, conversation, answer_id], **quick).then(page.refresh, [conversation, search, listed], [listing], **quick)
-        transcript.click(page.act, [conversation, use_documents, collections], following, **answering)
-        chosen = listing.click(page.choose, [conversation, search, listed], [listing, transcript, tail, conversation, listed], **quick)
-        chosen.then(page.follow, [conversation], following, **answering)
-        search.input(page.refresh, [conversation, search, listed], [listing], **quick)
-        jobs.click(page.watch, None, [jobs, collections, ticking], **quick)
-        ticking.tick(page.progress, [collections], [jobs, collections, ticking], **quick)
-        use_documents.input(page.prefer, [use_documents], None, **quick)
-        conversation.change(None, [conversation], None, js="(id) => window.hearth.opened(id)", **told)
-        opening = blocks.load(
-            page.open, [search, listed], [account, listing, transcript, tail, conversation, use_documents, collections, jobs, ticking], **quick
-        )
-        opening.then(page.follow, [conversation], following, **answering)
+        parts = _laid_out(app)
+        _wired(blocks, _Page(app), parts)
     blocks.queue(default_concurrency_limit=None, api_open=False)
     blocks._queue.sleep_when_free = QUEUE_POLL_S
     # Admission is the core's. Gradio's own 40 places would let the 41st page wait until another's answer is whole.
@@ -106,11 +79,82 @@ def build(app: App) -> gr.Blocks:
     return blocks
 
 
+def _laid_out(app: App) -> _Parts:
+    """Left the conversations, in the middle the path that is read and the box to write in, on the right the source."""
+    with gr.Row(elem_id="hearth"):
+        with gr.Column(elem_id="side", min_width=0):
+            gr.HTML(_BRAND, elem_id="brand")
+            new = gr.Button("+ New chat", elem_id="new")
+            search = gr.Textbox(placeholder="Search your conversations", show_label=False, container=False, elem_id="search", max_lines=1)
+            listing = gr.HTML(elem_id="listing", js_on_load=ACT)
+            account = gr.HTML(elem_id="account")
+        with gr.Column(elem_id="main", min_width=0):
+            gr.HTML(_TOP_BAR, elem_id="topbar")
+            with gr.Column(elem_id="scroll", min_width=0):
+                transcript = gr.HTML(elem_id="transcript", js_on_load=ACT)
+                tail = gr.HTML(elem_id="tail")
+            with gr.Column(elem_id="composer", min_width=0):
+                jobs = gr.HTML(elem_id="jobs", js_on_load=ACT)
+                with gr.Row(elem_id="entry"):
+                    text = gr.Textbox(
+                        placeholder="Ask a question", show_label=False, container=False, lines=1, max_lines=8, elem_id="text", autofocus=True, scale=1
+                    )
+                    send = gr.Button("Send", elem_id="send", variant="primary", min_width=0, scale=0)
+                    stop = gr.Button("Stop", elem_id="stop", visible=False, min_width=0, scale=0)
+                with gr.Row(elem_id="options"):
+                    gr.HTML(_ATTACH.format(max_mb=app.settings.upload_max_mb), elem_id="attach", min_width=0)
+                    use_documents = gr.Checkbox(label="Use my documents", value=True, container=False, elem_id="use", min_width=0, scale=0)
+                    collections = gr.Dropdown(
+                        multiselect=True, choices=[], value=[], show_label=False, container=False, elem_id="collections", min_width=0, interactive=True
+                    )
+                pending = gr.Textbox(elem_id="pending", show_label=False, container=False)  # set by the settings dialog, never seen
+        with gr.Column(elem_id="panel", min_width=0):
+            gr.HTML(f'<button type="button" class="icon" data-close="panel" aria-label="Close the source">{icon("close")}</button><div id="source"></div>')
+    gr.HTML(dialogs.ALL, elem_id="dialogs")
+    ticking = gr.Timer(1.0, active=False)
+    return _Parts(search, new, listing, account, transcript, tail, jobs, text, send, stop, use_documents, collections, pending, ticking)
+
+
+def _wired(blocks: gr.Blocks, page: "_Page", parts: _Parts) -> None:
+    """What happens when something is clicked or typed. Ids are all that the browser keeps; the core is the truth."""
+    conversation, leaf, answer_id, listed = gr.State(""), gr.State(""), gr.State(""), gr.State(LISTED)
+    told = {"show_progress": "hidden", "api_visibility": "private"}
+    quick: dict[str, Any] = {**told, "queue": False}
+    answering: dict[str, Any] = {**told, "concurrency_limit": None}
+    p = parts
+    following = [p.transcript, p.tail, p.text, conversation, leaf, answer_id, p.send, p.stop]
+    listing = [conversation, p.search, listed]
+    chosen = [p.pending, p.use_documents, p.collections]
+    asked = gr.on([p.send.click, p.text.submit], page.send, [p.text, conversation, leaf, *chosen], following, **answering)
+    asked.then(page.refresh, listing, [p.listing], **quick)
+    p.stop.click(page.stop, [answer_id], None, **quick)
+    acting = p.transcript.click(page.act, [conversation, leaf, *chosen], following, **answering)
+    acting.then(page.refresh, listing, [p.listing], **quick)
+    opened = p.listing.click(page.choose, listing, [p.listing, p.transcript, p.tail, conversation, leaf, listed, p.send, p.stop], **quick)
+    opened.then(page.follow, [conversation], following, **answering)
+    p.search.input(page.searched, listing, [p.listing], trigger_mode="always_last", **quick)
+    progress = [p.jobs, p.collections, p.ticking]
+    p.jobs.click(page.watch, None, progress, **quick)
+    p.ticking.tick(page.progress, [p.collections], progress, **quick)
+    p.use_documents.input(page.prefer, [p.use_documents], None, **quick)
+    whole = [p.account, p.listing, p.transcript, p.tail, conversation, leaf, p.use_documents, *progress]
+    opening = blocks.load(page.open, [p.search, listed], whole, **quick)
+    opening.then(page.follow, [conversation], following, **answering)
+    begun = p.new.click(page.new, None, [p.transcript, p.tail, conversation, leaf, answer_id, p.send, p.stop], **quick)
+    begun.then(page.refresh, listing, [p.listing], **quick)
+    blocks.unload(page.left)
+
+
 _BRAND = (
     '<a class="brand" href="/" title="To the start page"><img src="/static/hearth.svg" alt="" width="28" height="28">Hearth</a>'
     f'<button type="button" class="icon" data-theme aria-label="Light or dark">{icon("theme")}</button>'
 )
-_TOP_BAR = f'<button type="button" class="icon" data-toggle="side" aria-label="Conversations">{icon("menu")}</button>'
+_TOP_BAR = (
+    f'<button type="button" class="icon" data-toggle="side" aria-label="Conversations">{icon("menu")}</button><span class="tools">'
+    f'<button type="button" class="icon" data-dialog="settings" aria-label="Settings of this conversation" title="Settings">{icon("settings")}</button>'
+    f'<button type="button" class="icon" data-dialog="share" aria-label="Share or export" title="Share or export">{icon("share")}</button>'
+    f'<button type="button" class="icon" data-dialog="help" aria-label="Keyboard and help" title="Help (?)">{icon("help")}</button></span>'
+)
 _ATTACH = (
     f'<button type="button" id="pick" aria-label="Add documents">{icon("attach")} <span>Add documents</span></button>'
     '<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" '
@@ -118,6 +162,40 @@ _ATTACH = (
 )
 
 Handler = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One path of a conversation as it is shown: (message id, HTML) in order, and the answer that is being written at its end."""
+
+    pieces: tuple[tuple[str, str], ...] = ()
+    conversation: str = ""
+    writing: ChatMessage | None = None
+
+    @property
+    def html(self) -> str:
+        """All of it; the empty page where there is nothing."""
+        return "".join(piece for _, piece in self.pieces) or render.EMPTY
+
+    @property
+    def leaf(self) -> str:
+        """The last message; "" where there is none."""
+        return self.pieces[-1][0] if self.pieces else ""
+
+    def until(self, message_id: str) -> str:
+        """The HTML as far as that message."""
+        ids = [known for known, _ in self.pieces]
+        return "".join(piece for _, piece in self.pieces[: ids.index(message_id) + 1]) if message_id in ids else ""
+
+
+def _settings(pending: str) -> ChatSettings:
+    """What was chosen in the browser for a conversation that doesn't exist yet. Raises: BadInput."""
+    if not pending:
+        return ChatSettings()
+    try:
+        return msgspec.json.decode(pending, type=ChatSettings)
+    except msgspec.DecodeError as error:
+        raise BadInput("The settings of this conversation can't be read.", hint="Open them and save them again.") from error
 
 
 def _told(handler: Handler) -> Handler:
@@ -139,6 +217,9 @@ class _Page:
     def __init__(self, app: App) -> None:
         self._app = app
         self._pace = Pace()
+        self._looks: dict[str, object] = {}
+        """What each open page looks at, by Gradio's name for it."""
+        self._searches: dict[str, str] = {}
 
     async def _who(self, request: gr.Request) -> SignedIn:
         return await self._app.users.by_session(request.cookies.get(COOKIE, ""))
@@ -147,143 +228,197 @@ class _Page:
         """The whole page as it is when it is loaded; ?c= names the open conversation."""
         try:
             who = await self._who(request)
-            wanted = request.query_params.get("c", "")
-            shown, wanted = await self._transcript(who, wanted)
+            shown = await self._view(who, request.query_params.get("c", ""))
             jobs, choices, ticking = await self._progress(who, None)
         except HearthError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        account = render.account(who.user.username)
-        return account, await self._listing(who, wanted, search, listed), shown, "", wanted, who.user.preferences.enable_rag, choices, jobs, ticking
+        account, listing = render.account(who.user.username), await self._listing(who, shown.conversation, search, listed)
+        return account, listing, shown.html, "", shown.conversation, shown.leaf, who.user.preferences.enable_rag, jobs, choices, ticking
 
-    async def _transcript(self, who: SignedIn, conversation: str) -> tuple[str, str]:
-        """(HTML, conversation id); an unknown or foreign id gives the empty page. An answer that is being written is left to `follow`."""
+    async def _view(self, who: SignedIn, conversation: str, at: str = "", limit: int = SHOWN_MESSAGES) -> _View:
+        """One path of a conversation; an unknown or foreign id gives the empty page. An answer that is being written is left to `follow`."""
         if not is_id(conversation):
-            return render.EMPTY, ""
+            return _View()
         try:
-            page = await self._app.chat.messages(who.user, conversation, limit=SHOWN_MESSAGES)
+            thread = await self._app.chat.thread(who.user, conversation, at=at, limit=limit)
+            verdicts = await self._app.chat.feedback(who.user, conversation)
         except HearthError:
-            return render.EMPTY, ""
-        done = [m for m in page.items if m.status is not MessageStatus.GENERATING]
-        return render.transcript(done, older=bool(page.next_cursor)), conversation
+            return _View()
+        done = replace(thread, messages=tuple(m for m in thread.messages if m.status is not MessageStatus.GENERATING))
+        writing = next((m for m in thread.messages if m.status is MessageStatus.GENERATING), None)
+        return _View(tuple(render.thread(done, verdicts)), conversation, writing)
 
     async def _listing(self, who: SignedIn, conversation: str, search: str, listed: int) -> str:
         page = await self._app.chat.conversations(who.user, search=search or "", limit=listed)
         return render.conversations(page.items, conversation, search, more=bool(page.next_cursor))
 
     @_told
-    async def refresh(self, conversation: str, search: str, listed: int, request: gr.Request) -> str:
-        """The list on the left."""
+    async def searched(self, conversation: str, search: str, listed: int, request: gr.Request) -> str:
+        """The list as it is searched now."""
+        self._searches[str(request.session_hash)] = search
         return await self._listing(await self._who(request), conversation, search, listed)
 
     @_told
-    async def new(self) -> tuple[str, str, str, str]:
+    async def refresh(self, conversation: str, search: str, listed: int, request: gr.Request) -> str:
+        """The list on the left. What is searched may have changed since this was asked for."""
+        return await self._listing(await self._who(request), conversation, self._searches.get(str(request.session_hash), search), listed)
+
+    @_told
+    async def new(self, request: gr.Request) -> Any:
         """An empty page."""
-        return render.EMPTY, "", "", ""
+        self._look(request)
+        return render.EMPTY, "", "", "", "", gr.update(visible=True), gr.update(visible=False)
+
+    def _look(self, request: gr.Request) -> object:
+        """This page looks at something else from now on; an answer that grew on it goes on being written, and no longer draws the page back to it."""
+        look = self._looks[str(request.session_hash)] = object()
+        return look
+
+    def left(self, request: gr.Request) -> None:
+        """The page was closed."""
+        for kept in (self._looks, self._searches):
+            kept.pop(str(request.session_hash), None)
 
     @_told
     async def choose(self, conversation: str, search: str, listed: int, request: gr.Request, event: gr.EventData) -> Any:
-        """What was clicked in the list: open, rename, delete or more."""
+        """What was clicked in the list: open, rename, pin, delete or more."""
         who = await self._who(request)
         data = event._data or {}
         act, wanted = data.get("act"), str(data.get("id", ""))
-        shown: Any = gr.skip()
+        shown: _View | None = None
         if act == "open":
-            shown, conversation = await self._transcript(who, wanted)
+            shown = await self._view(who, wanted)
         elif act == "rename":
-            await self._app.chat.rename(who.user, wanted, str(data.get("title", "")))
+            await self._app.chat.change(who.user, wanted, title=str(data.get("title", "")))
+        elif act == "pin":
+            await self._app.chat.change(who.user, wanted, pinned=not (await self._app.chat.conversation(who.user, wanted)).pinned)
         elif act == "delete":
             receipt = await self._app.chat.delete(who.user, wanted)
             gr.Info(render.receipt(receipt), title="Deleted")
-            if wanted == conversation:
-                shown, conversation = render.EMPTY, ""
+            shown = _View() if wanted == conversation else None
         elif act == "more":
             listed += LISTED
-        return await self._listing(who, conversation, search, listed), shown, "" if act == "open" else gr.skip(), conversation, listed
+        if shown is None:
+            return await self._listing(who, conversation, search, listed), gr.skip(), gr.skip(), conversation, gr.skip(), listed, gr.skip(), gr.skip()
+        self._look(request)
+        idle = gr.update(visible=True), gr.update(visible=False)
+        return await self._listing(who, shown.conversation, search, listed), shown.html, "", shown.conversation, shown.leaf, listed, *idle
 
-    async def send(self, text: str, conversation: str, use_documents: bool, collections: list[str], request: gr.Request) -> AsyncIterator[Any]:
+    async def send(
+        self, text: str, conversation: str, leaf: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request
+    ) -> AsyncIterator[Any]:
         """Sends a message and shows its answer as it grows."""
         if not text.strip():
-            yield (gr.skip(),) * 7
+            yield (gr.skip(),) * FOLLOWING
             return
-        async for view in self._begun(request, conversation, self._message(text, conversation, use_documents, collections)):
+
+        def make() -> SendMessage:
+            names = tuple(collections or ()) if use_documents else ()
+            # What is on the screen is what is answered: a message from another tab in between makes a branch and no confusion.
+            parent = leaf if conversation and leaf else None
+            return SendMessage(conversation or new_id(), new_id(), MessageContent(text), names, parent_id=parent, settings=_settings(pending))
+
+        async for view in self._begun(request, conversation, leaf, make, ""):
             yield view
 
-    def _message(self, text: str, conversation: str, use_documents: bool, collections: list[str]) -> Callable[[], SendMessage]:
-        def make() -> SendMessage:
-            return SendMessage(conversation or new_id(), new_id(), MessageContent(text), tuple(collections or ()) if use_documents else ())
-
-        return make
-
-    async def _begun(self, request: gr.Request, conversation: str, make: Callable[[], SendMessage]) -> AsyncIterator[Any]:
+    async def _begun(self, request: gr.Request, conversation: str, at: str, make: Callable[[], SendMessage], left_in_box: Any) -> AsyncIterator[Any]:
+        """Sends what `make` gives after the message `at`, then shows its answer. Raises: gr.Error; the text stays in its box, nothing typed is lost."""
         try:
             who = await self._who(request)
-            shown, _ = await self._transcript(who, conversation)
             message = make()
+            before = ""
+            if conversation and message.parent_id != "":
+                shown = await self._view(who, conversation, at)
+                before = shown.until(message.parent_id or shown.leaf)
             turn = await self._app.chat.send(who, message, detached=True)
         except HearthError as error:
-            # The text stays in its box: nothing typed is lost.
             raise gr.Error(sentence(error), title="Not sent", print_exception=False) from error
-        before = "" if shown == render.EMPTY else shown
-        async for view in self._grown(who, turn, before + render.question(message.content.text), ""):
+        async for view in self._grown(request, who, turn, before + render.question(message.content.text), left_in_box):
             yield view
 
-    async def _grown(self, who: SignedIn, turn: Turn, before: str, text: Any) -> AsyncIterator[Any]:
-        """The page while an answer grows: the transcript once, then only the tail."""
-        first = True
-        async for view in paced(turn, self._pace):
-            tail = render.growing(view.text, view.stage, turn.answer_id, view.sources, turn.conversation_id)
-            yield (
-                before if first else gr.skip(),
-                tail,
-                text if first else gr.skip(),
-                turn.conversation_id if first else gr.skip(),
-                turn.answer_id if first else gr.skip(),
-                gr.update(visible=False) if first else gr.skip(),
-                gr.update(visible=True) if first else gr.skip(),
-            )
-            first = False
-        shown, _ = await self._transcript(who, turn.conversation_id)
-        yield shown, "", gr.skip(), turn.conversation_id, "", gr.update(visible=True), gr.update(visible=False)
+    async def _grown(self, request: gr.Request, who: SignedIn, turn: Turn, before: str, text: Any) -> AsyncIterator[Any]:
+        """The page while an answer grows, as long as it looks at it: the transcript once, then only the tail."""
+        first, look = True, self._look(request)
+        async with aclosing(paced(turn, self._pace)) as views:  # type: ignore[type-var]
+            async for view in views:
+                if self._looks.get(str(request.session_hash)) is not look:
+                    return
+                tail = render.growing(view.text, view.stage, turn.answer_id, view.sources, turn.conversation_id)
+                begun = (text, turn.conversation_id, turn.answer_id, turn.answer_id, gr.update(visible=False), gr.update(visible=True))
+                yield (before, tail, *begun) if first else (gr.skip(), tail, *(gr.skip(),) * 6)
+                first = False
+        shown = await self._view(who, turn.conversation_id, turn.answer_id)
+        if self._looks.get(str(request.session_hash)) is look:
+            yield shown.html, "", gr.skip(), turn.conversation_id, shown.leaf, "", gr.update(visible=True), gr.update(visible=False)
 
     async def follow(self, conversation: str, request: gr.Request) -> AsyncIterator[Any]:
         """Goes on showing an answer that is being written, after a reload or a change of conversation."""
-        turn = None
+        turn, shown = None, _View()
         if conversation:
             try:
                 who = await self._who(request)
-                page = await self._app.chat.messages(who.user, conversation, limit=SHOWN_MESSAGES)
-                writing = [m for m in page.items if m.status is MessageStatus.GENERATING]
-                turn = await self._app.chat.open_turn(who.user, writing[-1].id) if writing else None
+                shown = await self._view(who, conversation)
+                turn = await self._app.chat.open_turn(who.user, shown.writing.id) if shown.writing else None
             except HearthError:
                 turn = None
         if turn is None:
-            yield (gr.skip(),) * 7
+            yield (gr.skip(),) * FOLLOWING
             return
-        shown, _ = await self._transcript(who, conversation)
-        async for view in self._grown(who, turn, shown, gr.skip()):
+        async for view in self._grown(request, who, turn, shown.html, gr.skip()):
             yield view
 
-    async def act(self, conversation: str, use_documents: bool, collections: list[str], request: gr.Request, event: gr.EventData) -> AsyncIterator[Any]:
-        """What was clicked in the transcript: continue a broken answer, or an example to ask."""
+    async def act(
+        self, conversation: str, leaf: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request, event: gr.EventData
+    ) -> AsyncIterator[Any]:
+        """What was clicked in the transcript."""
         data = event._data or {}
-        if data.get("act") == "example":
-            async for view in self._begun(request, conversation, self._message(str(data.get("text", "")), conversation, use_documents, collections)):
+        act, wanted, text = data.get("act"), str(data.get("id", "")), str(data.get("text", ""))
+        if act == "example":
+            async for view in self.send(text, conversation, leaf, pending, use_documents, collections, request):
                 yield view
-        elif data.get("act") == "continue":
-            try:
-                who = await self._who(request)
-                shown, _ = await self._transcript(who, conversation)
-                turn = await self._app.chat.go_on(who, str(data.get("id", "")))
-            except HearthError as error:
-                raise gr.Error(sentence(error), print_exception=False) from error
-            async for view in self._grown(who, turn, shown, gr.skip()):
+        elif act == "edit":
+            async for view in self._edited(wanted, text, conversation, use_documents, collections, request):
                 yield view
-        elif data.get("act") == "older":
+        elif act in ("continue", "again"):
+            async for view in self._answered(act, wanted, str(data.get("model") or "default"), conversation, leaf, request):
+                yield view
+        elif act in ("older", "branch"):
             who = await self._who(request)
-            whole = await self._app.chat.messages(who.user, conversation, limit=500)
-            yield render.transcript(whole.items), *(gr.skip(),) * 6
+            shown = await self._view(who, conversation, wanted if act == "branch" else leaf, 500 if act == "older" else SHOWN_MESSAGES)
+            yield shown.html, "", gr.skip(), gr.skip(), shown.leaf, *(gr.skip(),) * 3
         else:
-            yield (gr.skip(),) * 7
+            yield (gr.skip(),) * FOLLOWING
+
+    async def _edited(
+        self, message_id: str, text: str, conversation: str, use_documents: bool, collections: list[str], request: gr.Request
+    ) -> AsyncIterator[Any]:
+        """Sends another wording of a message beside it, as a branch of its own."""
+        try:
+            first = await self._app.chat.message((await self._who(request)).user, message_id)
+        except HearthError as error:
+            raise gr.Error(sentence(error), title="Not sent", print_exception=False) from error
+        names = tuple(collections or ()) if use_documents else ()
+
+        def make() -> SendMessage:
+            return SendMessage(conversation, new_id(), MessageContent(text), names, parent_id=first.parent_id)
+
+        async for view in self._begun(request, conversation, message_id, make, gr.skip()):
+            yield view
+
+    async def _answered(self, act: str, answer_id: str, model: str, conversation: str, leaf: str, request: gr.Request) -> AsyncIterator[Any]:
+        """Continues a broken answer, or answers its question again beside it."""
+        try:
+            who = await self._who(request)
+            shown = await self._view(who, conversation, leaf)
+            if act == "continue":
+                turn, before = await self._app.chat.go_on(who, answer_id), shown.html
+            else:
+                turn = await self._app.chat.answer_again(who, answer_id, new_id(), model=model)
+                before = shown.until(turn.answer.reply_to)
+        except HearthError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        async for view in self._grown(request, who, turn, before, gr.skip()):
+            yield view
 
     @_told
     async def stop(self, answer_id: str, request: gr.Request) -> None:

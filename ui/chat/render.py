@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from core.chat.model import ChatMessage, Conversation, MessageStatus
+from core.chat.model import ChatMessage, Conversation, Feedback, MessageStatus, Thread, Verdict
 from core.rag.model import Collection, IngestJob, IngestStage, Source
 from core.records import DeleteReceipt
 from ui.chat.markdown import render
@@ -30,30 +30,47 @@ MEASURABLE_MS = 100
 EXAMPLES = ("What are the main points of my documents?", "Which deadlines are mentioned?", "Explain how a hash table works, with a short example in Python.")
 
 
-def transcript(messages: Sequence[ChatMessage], *, older: bool = False) -> str:
-    """A conversation's messages. older: there are more before these."""
-    if not messages:
-        return EMPTY
-    more = '<button type="button" class="quiet" data-act="older">Show earlier messages</button>' if older else ""
-    return more + "".join(message(m) for m in messages)
+def thread(shown: Thread, verdicts: Mapping[str, Feedback], *, acting: bool = True) -> list[tuple[str, str]]:
+    """A path's messages as (id, HTML). acting: with what can be done to them; a shared page has only the words."""
+    more = [("", '<button type="button" class="quiet" data-act="older">Show earlier messages</button>')] if shown.older and acting else []
+    return [*more, *((m.id, _message(m, shown.branches.get(m.id, ()), verdicts.get(m.id), acting)) for m in shown.messages)]
 
 
-def message(m: ChatMessage) -> str:
-    """One message; an answer with its sources, what it cost, and whether it was broken off."""
+def _message(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, acting: bool) -> str:
     if m.role == "user":
-        return question(m.content)
-    return answer(m)
+        return question(m.content, _mine(m, siblings) if acting else "")
+    return answer(m, siblings, verdict, acting=acting)
 
 
-def question(text: str) -> str:
+def question(text: str, actions: str = "") -> str:
     """What the user said, as they typed it."""
-    return f'<article class="message mine" aria-label="You"><div class="said">{escape(text)}</div></article>'
+    return f'<article class="message mine" aria-label="You"><div class="said">{escape(text)}</div>{actions}</article>'
 
 
-def answer(m: ChatMessage) -> str:
+def _mine(m: ChatMessage, siblings: Sequence[str]) -> str:
+    edit = f'<button type="button" class="icon" data-edit="{escape(m.id)}" aria-label="Edit and send as a branch" title="Edit">{icon("rename")}</button>'
+    return f'<div class="acts">{_branch(m.id, siblings)}{edit}</div>'
+
+
+def _branch(message_id: str, siblings: Sequence[str]) -> str:
+    """The way to the other wordings or answers in this place."""
+    if message_id not in siblings:
+        return ""
+    at = siblings.index(message_id)
+
+    def step(to: int, sign: str, name: str) -> str:
+        if not 0 <= to < len(siblings):
+            return f'<button type="button" class="icon" disabled aria-label="{name}">{sign}</button>'
+        return f'<button type="button" class="icon" data-act="branch" data-id="{escape(siblings[to])}" aria-label="{name}">{sign}</button>'
+
+    return f'<span class="branch">{step(at - 1, "‹", "The one before")}{at + 1}/{len(siblings)}{step(at + 1, "›", "The next one")}</span>'
+
+
+def answer(m: ChatMessage, siblings: Sequence[str] = (), verdict: Feedback | None = None, *, acting: bool = True) -> str:
     """A finished answer."""
     body = render(m.content, m.id, [s.number for s in m.metadata.sources])
-    return f'<article class="message theirs" aria-label="Hearth"><div class="text">{body}</div>{_trouble(m)}{sources(m)}{_caution(m)}{_figures(m)}</article>'
+    about = f"{_trouble(m) if acting else ''}{sources(m)}{_caution(m)}{_figures(m, siblings, verdict, acting=acting)}"
+    return f'<article class="message theirs" aria-label="Hearth" data-message="{escape(m.id)}"><div class="text">{body}</div>{about}</article>'
 
 
 def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str) -> str:
@@ -138,8 +155,8 @@ def _searched(retrieval: Mapping[str, object] | None) -> str:
     return f'<p class="searched">{retrieval["returned"]} of {retrieval["considered"]:,} passages from {where}{took}</p>{degraded}'
 
 
-def _figures(m: ChatMessage) -> str:
-    """Time to first token, speed, tokens and model, and the copy button."""
+def _figures(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, *, acting: bool) -> str:
+    """Time to first token, speed, tokens and model, what can be done with the answer, and how its time was spent."""
     timing, tokens = m.metadata.timing, m.metadata.tokens_used
     parts = []
     if timing.first_token_ms is not None:
@@ -153,8 +170,64 @@ def _figures(m: ChatMessage) -> str:
         parts.append(f"waited {_seconds(timing.queue_ms)}")
     if m.metadata.model_used:
         parts.append(escape(m.metadata.model_used))
-    copy = '<button type="button" class="icon" data-copy="message" aria-label="Copy this answer">Copy</button>' if m.content else ""
-    return f'<footer class="figures"><span>{" · ".join(parts)}</span>{copy}</footer>'
+    acts = _theirs(m, siblings, verdict) if acting else ""
+    return f'<footer class="figures"><span>{" · ".join(parts)}</span>{acts}</footer>{_waterfall(m)}'
+
+
+def _theirs(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None) -> str:
+    known = escape(m.id)
+
+    def button(name: str, label: str, attribute: str, *, on: bool = False) -> str:
+        pressed = f' aria-pressed="{str(on).lower()}"' if attribute.startswith("data-judge") else ""
+        return f'<button type="button" class="icon" {attribute} data-id="{known}" aria-label="{label}" title="{label}"{pressed}>{icon(name)}</button>'
+
+    given = verdict.verdict if verdict else None
+    buttons = [
+        button("copy", "Copy this answer", 'data-copy="message"') if m.content else "",
+        button("good", "A good answer", 'data-judge="good"', on=given is Verdict.GOOD),
+        button("bad", "A bad answer", 'data-judge="bad"', on=given is Verdict.BAD),
+        button("again", "Answer again", 'data-act="again"'),
+    ]
+    return f'<span class="acts">{_branch(m.id, siblings)}{"".join(buttons)}</span>'
+
+
+STEPS = (("embed", "question understood"), ("dense", "by meaning"), ("lexical", "by words"), ("fuse", "fused"), ("load", "read"), ("rerank", "reranked"))
+
+
+def waterfall(m: ChatMessage) -> list[tuple[str, float, float]]:
+    """Where an answer's time went: (what, begin in ms, length in ms) from its acceptance on, in order. Meaning and words are searched side by side."""
+    timing, retrieval = m.metadata.timing, m.metadata.retrieval or {}
+    spent = retrieval.get("ms")
+    bars: list[tuple[str, float, float]] = []
+    at = 0.0
+    if isinstance(spent, Mapping):
+        begun = {"lexical": 0.0, "dense": float(spent.get("embed", 0.0))}
+        for name, label in STEPS:
+            if name in spent:
+                start = begun.get(name, at)
+                bars.append((label, start, float(spent[name])))
+                at = max(at, start + float(spent[name]))
+    if timing.queue_ms:
+        bars.append(("waiting for a place", at, timing.queue_ms))
+        at += timing.queue_ms
+    if timing.first_token_ms is not None:
+        bars.append(("first words", at, max(0.0, timing.first_token_ms - at)))
+        if timing.total_ms is not None:
+            bars.append(("writing", timing.first_token_ms, max(0.0, timing.total_ms - timing.first_token_ms)))
+    return bars
+
+
+def _waterfall(m: ChatMessage) -> str:
+    bars = waterfall(m)
+    whole = max((start + length for _, start, length in bars), default=0.0)
+    if not whole:
+        return ""
+    rows = "".join(
+        f'<tr><th>{label}</th><td><svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true"><rect x="{start / whole * 1000:.0f}" y="0" '
+        f'width="{max(3.0, length / whole * 1000):.0f}" height="10" rx="2"></rect></svg></td><td>{_seconds(length)}</td></tr>'
+        for label, start, length in bars
+    )
+    return f'<details class="waterfall"><summary>Where the time went · {_seconds(whole)}</summary><table>{rows}</table></details>'
 
 
 def _seconds(ms: float) -> str:
@@ -166,16 +239,31 @@ def conversations(items: Sequence[Conversation], current: str, search: str, *, m
     if not items:
         return f'<p class="none">{"Nothing found." if search else "Your conversations will be listed here."}</p>'
     moment = now or datetime.now(UTC)
-    rows = "".join(_row(c, c.id == current, moment) for c in items)
+    rows = "".join(_row(c, c.id == current, moment, search) for c in items)
     return f'<ul class="list">{rows}</ul>' + ('<button type="button" class="quiet" data-act="more">Show more</button>' if more else "")
 
 
-def _row(c: Conversation, current: bool, now: datetime) -> str:
+def hit(text: str, words: Sequence[str]) -> str:
+    """The text with every occurrence of the words marked, however they are written."""
+    pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    if not pattern:
+        return escape(text)
+    parts = re.split(f"({pattern})", text, flags=re.IGNORECASE)
+    return "".join(f"<mark>{escape(part)}</mark>" if n % 2 else escape(part) for n, part in enumerate(parts))
+
+
+def _row(c: Conversation, current: bool, now: datetime, search: str = "") -> str:
     mark = ' aria-current="true"' if current else ""
     title, about = escape(c.title), f'data-id="{escape(c.id)}" data-title="{escape(c.title)}"'
     when = f"<small>{ago(c.updated_at, now)}</small>"
+    words = search.split()
+    tags = "".join(f"<i>{escape(tag)}</i>" for tag in c.tags)
+    below = f"<em>{hit(c.found, words)}</em>" if c.found else f'<em class="tags">{tags}</em>' if tags else ""
+    pin = "Unpin" if c.pinned else "Pin"
     return (
-        f'<li{mark}><button type="button" class="open" data-act="open" {about} title="{title}"><span>{title}</span>{when}</button>'
+        f'<li{mark}{" data-pinned" if c.pinned else ""}><button type="button" class="open" data-act="open" {about} title="{title}">'
+        f"<span>{hit(c.title, words)}{below}</span>{when}</button>"
+        f'<button type="button" class="icon" data-act="pin" {about} aria-label="{pin} {title}" title="{pin}">{icon("pin")}</button>'
         f'<button type="button" class="icon" data-act="rename" {about} aria-label="Rename {title}">{icon("rename")}</button>'
         f'<button type="button" class="icon" data-act="delete" {about} aria-label="Delete {title}">{icon("delete")}</button></li>'
     )

@@ -26,9 +26,20 @@
     if (id) url.searchParams.set("c", id); else url.searchParams.delete("c");
     if (url.href !== location.href) history.replaceState(null, "", url);
   }
+  // Another conversation, or a new one: its address, its end, and what was typed for it.
+  let left = "";  // may still be drawn for a moment
+  function lookAt(id) {
+    left = opened() === id ? "" : opened();
+    address(id);
+    pinned = true;
+    const box = $("#text textarea");
+    if (box) typed(box, remembered(draftKey()) || "");
+  }
+  let begun = false;
   const changed = () => {
+    if (!begun && $("#text textarea")) { begun = true; setTimeout(restore, 0); }
     const growing = $("#tail [data-conversation]");
-    if (growing) address(growing.dataset.conversation);
+    if (growing && growing.dataset.conversation !== left) { draft(""); address(growing.dataset.conversation); draft(""); }
     toEnd();
   };
   new MutationObserver(changed).observe(document, { childList: true, subtree: true, characterData: true });
@@ -45,9 +56,146 @@
   async function copy(button) {
     const from = button.dataset.copy === "code" ? button.closest(".codeblock").querySelector("code") : button.closest(".message").querySelector(".text");
     await navigator.clipboard.writeText(from.innerText);
-    const before = button.textContent;
-    button.textContent = "✓";
-    setTimeout(() => { button.textContent = before; }, 1200);
+    button.classList.add("done");
+    setTimeout(() => button.classList.remove("done"), 1200);
+  }
+
+  // The house's own API, with the page's cookie. What it says against a request is shown where the request was made.
+  async function api(method, path, body) {
+    const answer = await fetch("/v1" + path, { method, headers: body ? { "Content-Type": "application/json" } : {}, body: body && JSON.stringify(body) });
+    if (answer.status === 204) return null;
+    const said = await answer.json().catch(() => null);
+    if (!answer.ok) throw new Error([said?.error?.message, said?.error?.hint].filter(Boolean).join(" ") || "That did not work.");
+    return said;
+  }
+  const opened = () => new URL(location.href).searchParams.get("c") || "";
+  const lastMessage = () => [...document.querySelectorAll("#transcript [data-message]")].pop()?.dataset.message || "";
+
+  async function judge(button) {
+    const { judge: verdict, id } = button.dataset;
+    const given = button.getAttribute("aria-pressed") === "true";
+    const reason = given || verdict === "good" ? "" : prompt("What was wrong? (You may leave this empty.)") ;
+    if (reason === null) return;
+    await (given ? api("DELETE", `/messages/${id}/feedback`) : api("PUT", `/messages/${id}/feedback`, { verdict, reason }));
+    for (const other of button.parentElement.querySelectorAll("[data-judge]")) other.setAttribute("aria-pressed", String(other === button && !given));
+  }
+
+  // A question of one's own is changed where it stands; sending it makes a branch, and the first wording stays.
+  function edit(button) {
+    const said = button.closest(".message").querySelector(".said");
+    if (said.querySelector("textarea")) return;
+    const before = said.textContent;
+    const box = Object.assign(document.createElement("textarea"), { value: before, rows: Math.min(12, before.split("\n").length + 1) });
+    const send = Object.assign(document.createElement("button"), { type: "button", className: "primary", textContent: "Send" });
+    const leave = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Cancel" });
+    const row = Object.assign(document.createElement("div"), { className: "line" });
+    row.append(send, leave);
+    said.replaceChildren(box, row);
+    said.classList.add("editing");
+    box.focus();
+    leave.onclick = () => { said.classList.remove("editing"); said.textContent = before; };
+    send.onclick = () => { if (box.value.trim()) { pinned = true; tell("#transcript", { act: "edit", id: button.dataset.edit, text: box.value }); } };
+    box.onkeydown = (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send.onclick(); }
+      if (event.key === "Escape") { event.stopPropagation(); leave.onclick(); }
+    };
+  }
+
+  // What is in a box of Gradio's is known to it only when the box says that it was typed into.
+  function typed(box, value) {
+    box.value = value;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  const dialog = (name) => $("#dialog-" + name);
+  const line = (tag, text, ...inside) => { const made = Object.assign(document.createElement(tag), { textContent: text }); made.append(...inside); return made; };
+  function button(text, act) {
+    const made = line("button", text);
+    made.type = "button";
+    made.className = "quiet";
+    made.onclick = () => act().catch((error) => alert(error.message));
+    return made;
+  }
+
+  const showing = {
+    async settings(box) {
+      const form = box.querySelector("form");
+      const id = opened();
+      const [models, tags, saved, found] = await Promise.all([api("GET", "/models"), api("GET", "/tags"), api("GET", "/prompts"), id ? api("GET", `/conversations/${id}?limit=1`) : null]);
+      const kept = found?.settings || JSON.parse($("#pending textarea, #pending input")?.value || "{}");
+      form.model.replaceChildren(form.model.options[0], ...models.data.filter((m) => m.id !== "default").map((m) => new Option(m.id, m.id)));
+      form.model.value = kept.model || "";
+      form.temperature.value = kept.temperature ?? -0.1;
+      form.max_tokens.value = kept.max_tokens ?? "";
+      form.system_prompt.value = kept.system_prompt || "";
+      form.tags.value = (found?.tags || []).join(", ");
+      form.tags.disabled = !id;
+      box.querySelector("datalist").replaceChildren(...tags.items.map((tag) => new Option(tag)));
+      warmth(form);
+      box.querySelector(".prompts").replaceChildren(...saved.items.map((p) => line("li", "", button(p.name, async () => { typed($("#text textarea"), p.text); box.close(); $("#text textarea").focus(); }),
+        button("Delete", async () => { await api("DELETE", "/prompts/" + p.id); await showing.settings(box); }))));
+    },
+    async share(box) {
+      const id = opened();
+      box.querySelector("[data-share=make]").disabled = !id;
+      for (const link of box.querySelectorAll("[data-export]")) {
+        link.toggleAttribute("hidden", !id);
+        link.href = `/v1/conversations/${id}/export?format=${link.dataset.export}&at=${lastMessage()}`;
+      }
+      const found = id ? await api("GET", `/conversations/${id}/shares`) : { items: [] };
+      box.querySelector(".shares").replaceChildren(...found.items.map((s) => line("li", "Link of " + new Date(s.created_at).toLocaleString() + " ",
+        button("Revoke", async () => { await api("DELETE", "/shares/" + s.id); await showing.share(box); }))));
+      say(box, id ? "" : "Nothing to share yet: ask something first.");
+    },
+    async help() { /* it says everything already */ },
+  };
+  const say = (box, text) => { const place = box.querySelector(".said-of"); if (place) place.textContent = text; };
+  const warmth = (form) => { form.warmth.textContent = form.temperature.value < 0 ? "as the house has it" : form.temperature.value; };
+  function show(name) {
+    const box = dialog(name);
+    if (!box || box.open) return;
+    say(box, "");
+    box.showModal();
+    showing[name](box).catch((error) => say(box, error.message));
+  }
+  async function makeLink(box) {
+    const made = await api("POST", `/conversations/${opened()}/shares`, { message_id: lastMessage() });
+    const address = location.origin + made.path;
+    await showing.share(box);
+    say(box, address);
+    await navigator.clipboard.writeText(address).then(() => say(box, "Copied: " + address), () => { /* it can be copied by hand */ });
+  }
+  async function saved(form) {
+    const box = form.closest("dialog");
+    if (form.dataset.form === "prompt") {
+      await api("PUT", "/prompts", { name: form.elements.name.value, text: $("#text textarea").value });
+      form.reset();
+      return showing.settings(box);
+    }
+    const warm = Number(form.temperature.value);
+    const settings = { model: form.model.value, temperature: warm < 0 ? null : warm, max_tokens: Number(form.max_tokens.value) || null, system_prompt: form.system_prompt.value };
+    if (opened()) await api("PATCH", "/conversations/" + opened(), { settings, tags: form.tags.value.split(",").map((t) => t.trim()).filter(Boolean) });
+    else typed($("#pending textarea, #pending input"), JSON.stringify(settings));
+    box.close();
+    return null;
+  }
+  document.addEventListener("submit", (event) => {
+    if (!event.target.dataset.form) return;
+    event.preventDefault();
+    saved(event.target).catch((error) => say(event.target.closest("dialog"), error.message));
+  });
+  document.addEventListener("input", (event) => {
+    if (event.target.name === "temperature") warmth(event.target.form);
+    if (event.target.closest("#text")) draft(event.target.value);
+  });
+
+  // What is typed stays in this browser until it is sent, also through a lost connection or an expired sign-in.
+  const draftKey = () => "hearth-draft-" + (opened() || "new");
+  const draft = (text) => { try { if (text) localStorage.setItem(draftKey(), text); else localStorage.removeItem(draftKey()); } catch { /* private windows may refuse */ } };
+  function restore() {
+    const box = $("#text textarea");
+    const kept = remembered(draftKey());
+    if (box && kept && !box.value) typed(box, kept);
   }
 
   function uploading(name, percent, error) {
@@ -126,30 +274,31 @@
         return trigger("click", { act, id, title: wanted });
       }
       if (act === "delete" && !confirm("Delete “" + title + "” with all its messages? This can't be undone.")) return;
-      if (act === "open") document.body.classList.remove("side-open", "panel-open");
+      if (act === "open") { document.body.classList.remove("side-open", "panel-open"); lookAt(id); }
+      if (act === "delete" && id === opened()) lookAt("");
       if (act === "example" || act === "continue") pinned = true;
-      trigger("click", { act, id, text });
-    },
-    opened(id) {
-      address(id);
-      pinned = true;
-      toEnd();
+      trigger("click", { act, id, text, model: target.dataset.model });
     },
   };
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],#pick,#new,#send");
+    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],#pick,#new,#send");
     if (!target) {
       if (document.body.classList.contains("side-open") && !event.target.closest("#side")) document.body.classList.remove("side-open");
       return;
     }
     if (target.dataset.cite) showSource(target.dataset.cite);
     else if (target.dataset.copy) copy(target);
+    else if (target.dataset.judge) judge(target).catch((error) => alert(error.message));
+    else if (target.dataset.edit) edit(target);
+    else if (target.dataset.dialog) show(target.dataset.dialog);
+    else if ("dialogClose" in target.dataset) target.closest("dialog").close();
+    else if (target.dataset.share) makeLink(target.closest("dialog")).catch((error) => say(target.closest("dialog"), error.message));
     else if (target.dataset.toggle) { document.body.classList.toggle("side-open"); event.stopPropagation(); }
     else if (target.dataset.close) document.body.classList.remove("panel-open");
     else if ("theme" in target.dataset) { const mode = dark() ? "light" : "dark"; remember("hearth-theme", mode); setTheme(mode); }
     else if (target.id === "pick") $("#files").click();
-    else if (target.id === "new") { document.body.classList.remove("side-open", "panel-open"); $("#text textarea")?.focus(); }
+    else if (target.id === "new") { document.body.classList.remove("side-open", "panel-open"); lookAt(""); $("#text textarea")?.focus(); }
     else pinned = true;
   });
   document.addEventListener("change", (event) => {
@@ -158,7 +307,16 @@
     event.target.value = "";
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") document.body.classList.remove("panel-open", "side-open");
+    const writing = event.target.matches("input, textarea, select");
+    if (event.key === "Escape" && !$("dialog[open]")) {
+      if (document.body.matches(".panel-open, .side-open")) document.body.classList.remove("panel-open", "side-open");
+      else $("#stop")?.click();
+    }
+    if (event.ctrlKey || event.metaKey) {
+      if (event.shiftKey && event.key.toLowerCase() === "o") { event.preventDefault(); $("#new")?.click(); }
+      if (!event.shiftKey && event.key.toLowerCase() === "k") { event.preventDefault(); document.body.classList.add("side-open"); $("#search input, #search textarea")?.focus(); }
+    } else if (!writing && event.key === "/") { event.preventDefault(); $("#text textarea")?.focus(); }
+    else if (!writing && event.key === "?") show("help");
     // Enter sends; Shift+Enter makes a line. A box of one line that grows would do the opposite.
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.closest("#text")) {
       event.preventDefault();

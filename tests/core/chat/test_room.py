@@ -20,7 +20,7 @@ async def test_an_answer_streams_and_is_stored(app, ada):
     turn = await app.chat.send(ada, ask("hello there"))
     pieces = [u.text async for u in turn.follow() if isinstance(u, TextDelta)]
     assert len(pieces) > 1
-    stored = (await app.chat.messages(ada.user, turn.conversation_id)).items
+    stored = (await app.chat.thread(ada.user, turn.conversation_id)).messages
     assert [m.content for m in stored] == ["hello there", "".join(pieces)]
     assert stored[1].status is MessageStatus.COMPLETE
     assert stored[1].metadata.tokens_used == len(pieces)
@@ -32,7 +32,7 @@ async def test_the_same_message_sent_three_times_is_one_turn(app, ada):
     answers = {(await finished(t)).content for t in turns}
     assert len(answers) == 1
     assert (await finished(await app.chat.send(ada, request))).content in answers
-    assert len((await app.chat.messages(ada.user, request.conversation_id)).items) == 2
+    assert len((await app.chat.thread(ada.user, request.conversation_id)).messages) == 2
 
 
 async def test_a_used_id_with_another_text_is_refused(app, ada):
@@ -73,7 +73,7 @@ async def test_an_answer_nobody_follows_is_stopped_but_a_detached_one_is_not(app
     kept = await app.chat.send(ada, ask("[tokens=250 rate=100]"), detached=True)
     answer = await finished(kept)
     assert answer.status is MessageStatus.COMPLETE
-    assert (await app.chat.messages(ada.user, abandoned.conversation_id)).items[-1].status is MessageStatus.STOPPED
+    assert (await app.chat.thread(ada.user, abandoned.conversation_id)).messages[-1].status is MessageStatus.STOPPED
 
 
 async def test_closing_the_house_interrupts_and_the_answer_can_be_continued(tmp_path, echo_server):
@@ -84,14 +84,14 @@ async def test_closing_the_house_interrupts_and_the_answer_can_be_continued(tmp_
         turn = await house.chat.send(ada, ask("[tokens=5000 rate=200]"), detached=True)
         await asyncio.sleep(0.3)
     async with open_app(settings, local=echo_server, serving=True) as house:
-        broken = (await house.chat.messages(ada.user, turn.conversation_id)).items[-1]
+        broken = (await house.chat.thread(ada.user, turn.conversation_id)).messages[-1]
         assert broken.status is MessageStatus.INTERRUPTED
         assert broken.content.startswith("t0:")
         again = await house.chat.go_on(ada, broken.id)
         await house.chat.stop(ada.user, again.answer_id)
         await finished(again)
-        assert len((await house.chat.messages(ada.user, turn.conversation_id)).items) == 3
-        assert (await house.chat.messages(ada.user, turn.conversation_id)).items[1].content == broken.content
+        assert len((await house.chat.thread(ada.user, turn.conversation_id)).messages) == 3
+        assert (await house.chat.thread(ada.user, turn.conversation_id)).messages[1].content == broken.content
 
 
 async def test_a_complete_answer_is_not_continued(app, ada):
@@ -153,7 +153,7 @@ async def test_an_unreachable_model_fails_one_answer_with_a_sentence_and_keeps_t
         answer = await finished(turn)
         assert answer.status is MessageStatus.FAILED
         assert "can't be reached" in answer.metadata.error
-        assert (await house.chat.messages(ada.user, turn.conversation_id)).items[0].content == "hello"
+        assert (await house.chat.thread(ada.user, turn.conversation_id)).messages[0].content == "hello"
 
 
 @pytest.mark.parametrize(("field", "value"), [("conversation_id", "not-a-uuid"), ("message_id", "")])

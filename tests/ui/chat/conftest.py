@@ -121,9 +121,11 @@ XSS = [
     '```mermaid\ngraph TD; A-->B; click A href "javascript:alert(1)"\n```',
 ]
 
-DEAD = set(
-    "script iframe object embed svg math style link meta base img video audio source input select textarea template noscript marquee body html frame".split()
+DEAD = set("script iframe object embed svg style link meta base img video audio source input select textarea template noscript marquee body html frame".split())
+FORMULA = set(
+    "mrow mi mo mn ms mtext mspace mfrac msqrt mroot msup msub msubsup munder mover munderover mtable mtr mtd mstyle mpadded mphantom menclose".split()
 )
+"""What may stand in a formula; of these only mtext could hold HTML, and a formula's holds none."""
 LOADS = ("src", "srcset", "srcdoc", "formaction", "poster", "background", "xlink:href", "data", "ping")
 SAFE_SCHEMES = {"http", "https", "mailto"}
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):")
@@ -136,6 +138,10 @@ def harmless(html):
         assert set(icon.attrs) <= {"class", "aria-hidden"}, icon
         assert [(u.name, tuple(u.attrs), u["href"].partition("#")[0]) for u in icon.find_all(True)] == [("use", ("href",), "/static/icons.svg")], icon
         icon.decompose()
+    for math in page.find_all("math"):
+        assert set(math.attrs) <= {"display"}, math
+        assert {inside.name for inside in math.find_all(True)} <= FORMULA, math
+        assert all(not inside.find_all(True) for inside in math.find_all("mtext")), math
     for tag in page.find_all(True):
         assert tag.name not in DEAD, tag
         for name, value in tag.attrs.items():

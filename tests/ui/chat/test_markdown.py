@@ -186,3 +186,40 @@ def test_a_block_that_is_not_closed_yet_is_code_already():
 def test_a_table_keeps_its_alignment_and_nothing_else_of_style():
     page = parsed("|a|b|\n|:-:|-:|\n|1|2|")
     assert [re.sub(r"\s", "", t["style"]) for t in page.find_all(["th", "td"])] == ["text-align:center", "text-align:right"] * 2
+
+
+FORMULAS = {
+    "It is $\\frac{a}{b}$ here.": "mfrac",
+    "$$\n\\sqrt{x}\n$$": "msqrt",
+    "a $$x^2$$ b": "msup",
+    "\\begin{align}a&=b\\end{align}": "mtable",
+}
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_is_drawn_by_the_browser_itself(text):
+    page = parsed(text)
+    assert page.math is not None
+    assert page.find(FORMULAS[text]) is not None
+
+
+@pytest.mark.parametrize("text", ["It costs $5 or $6.", "between $10 and $20", "`$x$`", "```\n$x$\n```", "US$ and A$", "a \\$x\\$ b"])
+def test_prices_and_code_are_no_formulas(text):
+    assert parsed(text).math is None
+
+
+def test_a_formula_that_can_not_be_read_is_shown_as_it_was_written():
+    assert parsed("so $\\frac{a}{$ it is").code.get_text() == "\\frac{a}{"
+    assert parsed("$" + "x+" * 2000 + "y$").math is None
+
+
+def test_no_attack_survives_inside_a_formula(corpus, check_harmless):
+    for attack in corpus:
+        for text in (f"${attack}$", f"$\\text{{{attack}}}$", f"$$\n\\text{{{attack}}}\n$$", f"\\begin{{align}}{attack}\\end{{align}}"):
+            check_harmless(render(text))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="\\\\{}^_&abfracsqrtextleightbeginndmatrix$ 12+=<>", max_size=60))
+def test_no_formula_breaks_the_page(source):
+    parsed(f"${source}$ and $$\n{source}\n$$")

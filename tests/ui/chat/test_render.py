@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bs4 import BeautifulSoup
 
-from core.chat.model import ChatMessage, Conversation, MessageMetadata, MessageStatus, Timing
+from core.chat.model import ChatMessage, Conversation, Feedback, MessageMetadata, MessageStatus, Thread, Timing, Verdict
 from core.inference import Usage
 from core.rag.model import Collection, IngestJob, IngestStage, Source
 from core.records import DeleteReceipt
@@ -31,6 +31,11 @@ def a_job(stage=IngestStage.PARSING, **given):
     return IngestJob("j1", "d1", "u1", "lab", given.pop("title", "guide.md"), stage, given.pop("percent", 40.0), created_at=NOW, **given)
 
 
+def shown(messages, branches=None, verdicts=None, **given):
+    acting = given.pop("acting", True)
+    return "".join(html for _, html in render.thread(Thread(tuple(messages), branches or {}, **given), verdicts or {}, acting=acting))
+
+
 def parsed(html):
     return BeautifulSoup(html, "html.parser")
 
@@ -38,6 +43,10 @@ def parsed(html):
 # Where a text of somebody else's stands on the page; a name in HTML takes the text.
 PLACES = {
     "a question": lambda t: render.question(t),
+    "a tag": lambda t: render.conversations([Conversation("c1", "u1", "x", NOW, NOW, tags=(t,))], "", "", now=NOW),
+    "what a search found": lambda t: render.conversations([Conversation("c1", "u1", "x", NOW, NOW, found=t)], "", "", now=NOW),
+    "a search": lambda t: render.conversations([Conversation("c1", "u1", "§", NOW, NOW, found="§")], "", t, now=NOW),
+    "a branch": lambda t: shown([an_answer()], {"m1": ("m1", t)}),
     "a title in the list": lambda t: render.conversations([Conversation(t, "u1", t, NOW, NOW)], "", "", now=NOW),
     "a user name": lambda t: render.account(t),
     "a document's title": lambda t: render.sources(an_answer(sources=(replace(a_source(), title=t),))),
@@ -162,12 +171,12 @@ def test_an_answer_without_words_yet_says_what_it_waits_for(text, stage, waits):
 
 def test_a_transcript_shows_questions_as_typed_answers_as_markdown_and_a_way_to_what_came_before():
     question = ChatMessage("q1", "c1", "s1", "u1", "user", "**what** is it?", NOW)
-    page = parsed(render.transcript([question, an_answer("**this**")], older=True))
+    page = parsed(shown([question, an_answer("**this**")], older=True))
     assert [a["aria-label"] for a in page.find_all("article")] == ["You", "Hearth"]
     assert page.find(class_="said").get_text() == "**what** is it?"
     assert page.strong.get_text() == "this"
     assert page.find(attrs={"data-act": "older"})
-    assert render.transcript([]) == render.EMPTY
+    assert shown([]) == ""
 
 
 @pytest.mark.parametrize(
@@ -231,3 +240,37 @@ def test_a_receipt_is_a_sentence(removed, left, said):
 def test_a_collection_is_offered_with_the_number_of_its_documents():
     collection = Collection("1", "u1", "lab", "echo-embed", 384, "x/700", NOW)
     assert render.collection_choices([(collection, {"ready": 7})]) == [("lab (7)", "lab")]
+
+
+def test_an_answer_with_branches_leads_to_the_one_before_and_the_next():
+    page = parsed(shown([an_answer()], {"m1": ("m0", "m1", "m2")}))
+    assert page.find(class_="branch").get_text() == "‹2/3›"
+    assert [b["data-id"] for b in page.find_all(attrs={"data-act": "branch"})] == ["m0", "m2"]
+    first = parsed(shown([an_answer()], {"m1": ("m1", "m2")}))
+    assert [b["data-id"] for b in first.find_all(attrs={"data-act": "branch"})] == ["m2"]
+    assert parsed(shown([an_answer()])).find(class_="branch") is None
+
+
+def test_a_verdict_is_shown_as_pressed():
+    page = parsed(shown([an_answer()], verdicts={"m1": Feedback("m1", "u1", Verdict.BAD, "", NOW)}))
+    assert {b["data-judge"]: b["aria-pressed"] for b in page.find_all(attrs={"data-judge": True})} == {"good": "false", "bad": "true"}
+
+
+def test_what_a_search_found_is_marked_however_it_is_written():
+    found = Conversation("c1", "u1", "Wool", NOW, NOW, found="comes from SHETLAND sheep & wool")
+    page = parsed(render.conversations([found], "", "wool shetland", now=NOW))
+    assert [m.get_text() for m in page.find_all("mark")] == ["Wool", "SHETLAND", "wool"]
+    assert page.em.get_text() == found.found
+
+
+def test_a_waterfall_begins_where_the_stage_before_ended_and_words_run_beside_meaning():
+    timing = Timing(queue_ms=20.0, retrieval_ms=30.0, first_token_ms=90.0, total_ms=290.0)
+    retrieval = {"ms": {"embed": 8.0, "dense": 6.0, "lexical": 10.0, "fuse": 1.0, "load": 3.0, "rerank": 12.0, "total": 30.0}}
+    bars = {name: (begin, length) for name, begin, length in render.waterfall(an_answer(timing=timing, retrieval=retrieval))}
+    assert bars == {
+        "question understood": (0.0, 8.0), "by meaning": (8.0, 6.0), "by words": (0.0, 10.0), "fused": (14.0, 1.0), "read": (15.0, 3.0),
+        "reranked": (18.0, 12.0), "waiting for a place": (30.0, 20.0), "first words": (50.0, 40.0), "writing": (90.0, 200.0),
+    }  # fmt: skip
+    assert render.waterfall(an_answer()) == []
+    assert parsed(render.answer(an_answer())).find("details") is None
+    assert "290 ms" in parsed(render.answer(an_answer(timing=timing, retrieval=retrieval))).summary.get_text()
