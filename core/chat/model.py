@@ -117,6 +117,8 @@ class ChatSettings:
     temperature: float | None = None
     max_tokens: int | None = None
     system_prompt: str = ""
+    beside: str = ""
+    """A second model that answers every question too, so that the two can be read side by side; "" for none."""
 
     def __post_init__(self) -> None:
         """Raises: BadInput for a value out of range."""

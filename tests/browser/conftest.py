@@ -39,10 +39,14 @@ class Visitor:
         self.page = self.context.new_page()
         self.foreign, self.problems = [], []
         self.page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else self.foreign.append(r.url))
-        # A page that is left before it is whole breaks off what it was fetching, and says so.
-        self.page.on("pageerror", lambda e: None if str(e).startswith("AbortError") else self.problems.append(str(e)))
-        self.page.on("console", lambda m: self.problems.append(f"{m.text} {m.location['url']}") if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self._note(str(e)))
+        self.page.on("console", lambda m: self._note(f"{m.text} {m.location['url']}") if m.type == "error" else None)
         self.page.on("response", lambda r: self.problems.append(f"{r.status} {r.url}") if r.status >= 400 and r.status not in (401, 429) else None)
+
+    def _note(self, text):
+        """A page that is left before it is whole breaks off what it was fetching, and says so; that is no problem."""
+        if not text.startswith("AbortError"):
+            self.problems.append(text)
 
     def shoot(self, name):
         SHOTS.mkdir(parents=True, exist_ok=True)

@@ -86,6 +86,24 @@ def test_settings_count_from_the_first_message_on_and_are_found_again(ada):
     page.wait_for_selector("#listing .tags >> text=doors")
 
 
+def test_two_models_answer_side_by_side_and_both_stay(ada):
+    page = ada.page
+    page.click("[data-dialog=settings]")
+    page.wait_for_function("document.querySelector('#dialog-settings [name=beside]').options.length > 1")
+    page.select_option("#dialog-settings [name=beside]", "echo")
+    page.click("#dialog-settings .primary")
+    page.fill("#text textarea", "[tokens=60 rate=30]")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "document.querySelectorAll('.growing .text').length === 2 && [...document.querySelectorAll('.growing .text')].every((e) => e.innerText.includes('t5:'))"
+    )
+    page.wait_for_function("document.querySelectorAll('.beside .message:not(.growing)').length === 2")
+    ada.shoot("chat-beside")
+    page.reload()
+    page.wait_for_selector(".beside .branch >> text=2/2")
+    assert all("t59:" in text for text in page.locator(".beside .text").all_inner_texts())
+
+
 def test_a_prompt_is_saved_put_into_the_box_and_deleted(ada):
     page = ada.page
     page.fill("#text textarea", "What happened this week?")

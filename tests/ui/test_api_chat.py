@@ -364,7 +364,7 @@ async def test_a_finished_answer_is_streamed_again_from_where_the_reader_was(api
 
 
 async def test_title_pin_tags_and_settings_are_changed_and_shown(api, asked_once):
-    settings = {"model": "", "temperature": 0.5, "max_tokens": 3, "system_prompt": "Be brief."}
+    settings = {"model": "", "temperature": 0.5, "max_tokens": 3, "system_prompt": "Be brief.", "beside": ""}
     changed = await api.patch(f"/v1/conversations/{asked_once[0]}", json={"title": "Hi", "pinned": True, "tags": ["lab"], "settings": settings})
     assert changed.status_code == 200
     (listed,) = (await api.get("/v1/conversations", params={"tag": "lab"})).json()["items"]

@@ -169,10 +169,11 @@ class SettingsIn(BaseModel):
     temperature: float | None = Field(None, ge=0, le=MAX_TEMPERATURE)
     max_tokens: int | None = Field(None, ge=1, le=MAX_ANSWER_TOKENS)
     system_prompt: Text = Field("", max_length=MAX_SYSTEM_PROMPT_CHARS)
+    beside: Text = Field("", description="A second model; the chat page asks it every question too and shows both answers.")
 
     def to(self) -> ChatSettings:
         """As the domain says it."""
-        return ChatSettings(self.model, self.temperature, self.max_tokens, self.system_prompt)
+        return ChatSettings(self.model, self.temperature, self.max_tokens, self.system_prompt, self.beside)
 
 
 class ConversationIn(BaseModel):

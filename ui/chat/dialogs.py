@@ -20,6 +20,7 @@ def _dialog(name: str, title: str, body: str) -> str:
 
 _SETTINGS = """<form data-form="settings">
 <label>Model<select name="model"><option value="">As the house has it</option></select></label>
+<label>Ask a second model too, and read both side by side<select name="beside"><option value="">No</option></select></label>
 <label>Temperature <output name="warmth"></output><input name="temperature" type="range" min="-0.1" max="2" step="0.1" value="-0.1"></label>
 <label>Longest answer, in tokens<input name="max_tokens" type="number" min="1" max="32768" placeholder="as the house has it"></label>
 <label>System prompt<textarea name="system_prompt" rows="5" maxlength="20000" placeholder="What the model should know, how it should answer"></textarea></label>

@@ -4,7 +4,8 @@ Gradio's event queue costs most of a streamed page's time; drawing every token w
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from core.chat.turn import Finished, SourcesFound, Stage, Turn
@@ -34,6 +35,32 @@ class Pace:
     def interval_s(self) -> float:
         """The least time between two drawings of one answer."""
         return min(MAX_S, max(MIN_S, PER_STREAM_S * self.streams))
+
+
+async def paced_together(turns: Sequence[Turn], pace: Pace) -> AsyncIterator[list[View]]:
+    """The newest view of each turn, whenever one of them has changed; ends when all are finished."""
+    views = [View() for _ in turns]
+    changed: asyncio.Queue[int] = asyncio.Queue()
+
+    async def read(n: int, turn: Turn) -> None:
+        async with aclosing(paced(turn, pace)) as own:  # type: ignore[type-var]
+            async for view in own:
+                views[n] = view
+                changed.put_nowait(n)
+        changed.put_nowait(-1)
+
+    reading = [asyncio.create_task(read(n, turn)) for n, turn in enumerate(turns)]
+    try:
+        over = 0
+        while over < len(turns):
+            if await changed.get() < 0:
+                over += 1
+            else:
+                yield list(views)
+    finally:
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
 
 
 async def paced(turn: Turn, pace: Pace) -> AsyncIterator[View]:

@@ -1,6 +1,6 @@
 """The chat page: components and thin handlers, each over one call of the core. State in the browser is ids only; the core is the truth."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -11,13 +11,13 @@ import msgspec
 from fastapi import FastAPI
 
 from core.app import App
-from core.chat.model import ChatMessage, ChatSettings, MessageContent, MessageStatus, SendMessage
+from core.chat.model import ChatMessage, ChatSettings, Feedback, MessageContent, MessageStatus, SendMessage, Thread
 from core.chat.turn import Turn
 from core.errors import BadInput, HearthError
 from core.ids import is_id, new_id
 from core.users.room import SignedIn
 from ui.chat import dialogs, render
-from ui.chat.pace import Pace, paced
+from ui.chat.pace import Pace, paced_together
 from ui.errors import sentence
 from ui.gate import COOKIE
 from ui.icons import icon
@@ -246,7 +246,20 @@ class _Page:
             return _View()
         done = replace(thread, messages=tuple(m for m in thread.messages if m.status is not MessageStatus.GENERATING))
         writing = next((m for m in thread.messages if m.status is MessageStatus.GENERATING), None)
-        return _View(tuple(render.thread(done, verdicts)), conversation, writing)
+        pieces = render.thread(done, verdicts)
+        if pieces and (await self._app.chat.conversation(who.user, conversation)).settings.beside:
+            pieces[-1] = (pieces[-1][0], await self._side_by_side(who, done, verdicts, pieces[-1][1]))
+        return _View(tuple(pieces), conversation, writing)
+
+    async def _side_by_side(self, who: SignedIn, thread: Thread, verdicts: Mapping[str, Feedback], alone: str) -> str:
+        """The last answer beside the one given just before it to the same question."""
+        last = thread.messages[-1]
+        siblings = thread.branches.get(last.id, ())
+        place = siblings.index(last.id) if last.id in siblings else 0
+        if last.role != "assistant" or not place:
+            return alone
+        other = await self._app.chat.message(who.user, siblings[place - 1])
+        return render.beside([render.answer(other, (), verdicts.get(other.id)), alone])
 
     async def _listing(self, who: SignedIn, conversation: str, search: str, listed: int) -> str:
         page = await self._app.chat.conversations(who.user, search=search or "", limit=listed)
@@ -330,21 +343,24 @@ class _Page:
             if conversation and message.parent_id != "":
                 shown = await self._view(who, conversation, at)
                 before = shown.until(message.parent_id or shown.leaf)
-            turn = await self._app.chat.send(who, message, detached=True)
+            turns = [await self._app.chat.send(who, message, detached=True)]
+            if second := (await self._app.chat.conversation(who.user, message.conversation_id)).settings.beside:
+                turns.append(await self._app.chat.answer_again(who, turns[0].answer_id, new_id(), model=second))
         except HearthError as error:
             raise gr.Error(sentence(error), title="Not sent", print_exception=False) from error
-        async for view in self._grown(request, who, turn, before + render.question(message.content.text), left_in_box):
+        async for view in self._grown(request, who, turns, before + render.question(message.content.text), left_in_box):
             yield view
 
-    async def _grown(self, request: gr.Request, who: SignedIn, turn: Turn, before: str, text: Any) -> AsyncIterator[Any]:
-        """The page while an answer grows, as long as it looks at it: the transcript once, then only the tail."""
-        first, look = True, self._look(request)
-        async with aclosing(paced(turn, self._pace)) as views:  # type: ignore[type-var]
-            async for view in views:
+    async def _grown(self, request: gr.Request, who: SignedIn, turns: Sequence[Turn], before: str, text: Any) -> AsyncIterator[Any]:
+        """The page while answers grow, as long as it looks at them: the transcript once, then only the tail. Several turns stand side by side."""
+        first, look, turn = True, self._look(request), turns[-1]
+        writing = " ".join(t.answer_id for t in turns)
+        async with aclosing(paced_together(turns, self._pace)) as together:  # type: ignore[type-var]
+            async for views in together:
                 if self._looks.get(str(request.session_hash)) is not look:
                     return
-                tail = render.growing(view.text, view.stage, turn.answer_id, view.sources, turn.conversation_id)
-                begun = (text, turn.conversation_id, turn.answer_id, turn.answer_id, gr.update(visible=False), gr.update(visible=True))
+                tail = render.beside([render.growing(v.text, v.stage, t.answer_id, v.sources, t.conversation_id) for t, v in zip(turns, views, strict=True)])
+                begun = (text, turn.conversation_id, turn.answer_id, writing, gr.update(visible=False), gr.update(visible=True))
                 yield (before, tail, *begun) if first else (gr.skip(), tail, *(gr.skip(),) * 6)
                 first = False
         shown = await self._view(who, turn.conversation_id, turn.answer_id)
@@ -364,7 +380,7 @@ class _Page:
         if turn is None:
             yield (gr.skip(),) * FOLLOWING
             return
-        async for view in self._grown(request, who, turn, shown.html, gr.skip()):
+        async for view in self._grown(request, who, [turn], shown.html, gr.skip()):
             yield view
 
     async def act(
@@ -417,14 +433,15 @@ class _Page:
                 before = shown.until(turn.answer.reply_to)
         except HearthError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        async for view in self._grown(request, who, turn, before, gr.skip()):
+        async for view in self._grown(request, who, [turn], before, gr.skip()):
             yield view
 
     @_told
-    async def stop(self, answer_id: str, request: gr.Request) -> None:
-        """Stops the answer at the model; the growing answer then ends by itself."""
-        if answer_id:
-            await self._app.chat.stop((await self._who(request)).user, answer_id)
+    async def stop(self, answer_ids: str, request: gr.Request) -> None:
+        """Stops what is being written at the model; the growing answers then end by themselves."""
+        user = (await self._who(request)).user
+        for answer_id in answer_ids.split():
+            await self._app.chat.stop(user, answer_id)
 
     @_told
     async def prefer(self, use_documents: bool, request: gr.Request) -> None:

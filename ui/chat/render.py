@@ -81,6 +81,11 @@ def growing(text: str, stage: str, message_id: str, known: Sequence[Source], con
     return f'<article class="message theirs growing" {about}><div class="text">{body}</div>{waiting}</article>'
 
 
+def beside(articles: Sequence[str]) -> str:
+    """Answers to one question side by side; one alone as it is."""
+    return articles[0] if len(articles) == 1 else f'<div class="beside">{"".join(articles)}</div>'
+
+
 def _trouble(m: ChatMessage) -> str:
     if m.status not in BROKEN:
         return ""

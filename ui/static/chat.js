@@ -123,8 +123,11 @@
       const id = opened();
       const [models, tags, saved, found] = await Promise.all([api("GET", "/models"), api("GET", "/tags"), api("GET", "/prompts"), id ? api("GET", `/conversations/${id}?limit=1`) : null]);
       const kept = found?.settings || JSON.parse($("#pending textarea, #pending input")?.value || "{}");
-      form.model.replaceChildren(form.model.options[0], ...models.data.filter((m) => m.id !== "default").map((m) => new Option(m.id, m.id)));
-      form.model.value = kept.model || "";
+      for (const name of ["model", "beside"]) {
+        const choice = form.elements[name];
+        choice.replaceChildren(choice.options[0], ...models.data.filter((m) => m.id !== "default").map((m) => new Option(m.id, m.id)));
+        choice.value = kept[name] || "";
+      }
       form.temperature.value = kept.temperature ?? -0.1;
       form.max_tokens.value = kept.max_tokens ?? "";
       form.system_prompt.value = kept.system_prompt || "";
@@ -173,7 +176,7 @@
       return showing.settings(box);
     }
     const warm = Number(form.temperature.value);
-    const settings = { model: form.model.value, temperature: warm < 0 ? null : warm, max_tokens: Number(form.max_tokens.value) || null, system_prompt: form.system_prompt.value };
+    const settings = { model: form.model.value, beside: form.elements.beside.value, temperature: warm < 0 ? null : warm, max_tokens: Number(form.max_tokens.value) || null, system_prompt: form.system_prompt.value };
     if (opened()) await api("PATCH", "/conversations/" + opened(), { settings, tags: form.tags.value.split(",").map((t) => t.trim()).filter(Boolean) });
     else typed($("#pending textarea, #pending input"), JSON.stringify(settings));
     box.close();
