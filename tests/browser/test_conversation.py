@@ -210,6 +210,18 @@ def test_where_the_time_went_is_unfolded_under_the_answer(ada, tmp_path):
     ada.shoot("chat-waterfall")
 
 
+def test_a_diagram_is_drawn_as_a_picture_and_a_broken_one_stays_text(ada):
+    page = ada.page
+    ada.ask('so\n```mermaid\ngraph LR; A[Upload] --> B{Readable?}; B -->|yes| C[Chunks]; B -->|no| D["<img src=x onerror=alert(1)>"]\n```\n')
+    page.wait_for_selector(".drawn-diagram img")
+    assert page.evaluate("document.querySelector('.drawn-diagram img').naturalWidth") > 50
+    ada.shoot("chat-diagram")
+    ada.ask("so\n```mermaid\ngraph LR; A -->\n```\n")
+    page.wait_for_timeout(800)
+    assert "graph LR; A -->" in last(page).locator("pre").inner_text()
+    assert page.locator("body > [id^=ddrawing]").count() == 0
+
+
 def test_a_full_list_long_text_and_other_scripts_stay_readable_in_light_dark_and_on_a_phone(ada, visit, house):
     titles = (
         "Wie lange werden Sicherungskopien aufbewahrt, und wer darf sie zurückspielen?",

@@ -26,6 +26,7 @@ from pygments.util import ClassNotFound
 
 MAX_HIGHLIGHT_CHARS = 20_000
 MAX_FORMULA_CHARS = 2_000
+DIAGRAM = "mermaid"
 LATEX_ERRORS: tuple[type[Exception], ...] = (
     *(kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)),
     *(IndexError, KeyError, ValueError, TypeError, AttributeError, RecursionError),
@@ -102,8 +103,9 @@ def _fence(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, _env
             body = highlight(code, get_lexer_by_name(language), _FORMATTER)
         except ClassNotFound:
             pass
+    kind = "codeblock diagram" if language == DIAGRAM else "codeblock"  # drawn in the browser; its text stays where drawing fails
     bar = f'<div class="codebar"><span>{escape(language)}</span><button type="button" data-copy="code" aria-label="Copy this code">Copy</button></div>'
-    return f'<div class="codeblock">{bar}<pre class="highlight"><code>{body}</code></pre></div>'
+    return f'<div class="{kind}">{bar}<pre class="highlight"><code>{body}</code></pre></div>'
 
 
 def _image(self: RendererHTML, tokens: list[Token], n: int, options: Any, env: MutableMapping[str, Any]) -> str:

@@ -40,6 +40,7 @@
     if (!begun && $("#text textarea")) { begun = true; setTimeout(restore, 0); }
     const growing = $("#tail [data-conversation]");
     if (growing && growing.dataset.conversation !== left) { draft(""); address(growing.dataset.conversation); draft(""); }
+    drawAll();
     toEnd();
   };
   new MutationObserver(changed).observe(document, { childList: true, subtree: true, characterData: true });
@@ -58,6 +59,27 @@
     await navigator.clipboard.writeText(from.innerText);
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1200);
+  }
+
+  // Diagrams are drawn once their answer is whole, and shown as pictures: nothing in a picture can run or load anything.
+  const MERMAID = "/static/vendor/mermaid-11.17.2.min.js";
+  let drawing = null;
+  function drawer() {
+    drawing ||= new Promise((done, failed) => document.head.append(Object.assign(document.createElement("script"), { src: MERMAID, onload: () => done(window.mermaid), onerror: failed })));
+    return drawing;
+  }
+  async function draw(block) {
+    block.dataset.drawn = "";
+    const mermaid = await drawer();
+    mermaid.initialize({ startOnLoad: false, securityLevel: "strict", htmlLabels: false, flowchart: { htmlLabels: false }, theme: dark() ? "dark" : "neutral", fontFamily: "system-ui, sans-serif" });
+    const text = block.querySelector("code").innerText;
+    const { svg } = await mermaid.render("drawing-" + Math.random().toString(36).slice(2), text);
+    const picture = Object.assign(document.createElement("img"), { alt: "Diagram: " + text.slice(0, 200), src: "data:image/svg+xml;charset=utf-8," + encodeURIComponent(svg) });
+    block.querySelector("pre").before(picture);
+    block.classList.add("drawn-diagram");
+  }
+  function drawAll() {
+    for (const block of document.querySelectorAll("#transcript .diagram:not([data-drawn])")) draw(block).catch(() => { document.querySelectorAll("[id^=ddrawing-]").forEach((left) => left.remove()); });
   }
 
   // The house's own API, with the page's cookie. What it says against a request is shown where the request was made.
