@@ -8,8 +8,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -23,7 +24,6 @@ from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
-from core.inference import Message
 from core.ports import Conversations
 from core.records import DeleteReceipt, Page
 from core.users.model import User
@@ -35,7 +35,8 @@ CHECKPOINT_AFTER_S = 0.7
 """How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
 CHECKPOINT_TICK_S = 0.2
 LEASE = timedelta(seconds=30)
-HISTORY_MESSAGES = 20
+HISTORY_MESSAGES = 100
+"""More than a prompt keeps (packing.KEPT_MESSAGES): what it doesn't keep is summed up before it is out of sight."""
 ABANDONED_AFTER_S = 1.5
 """How long an answer that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
 FINISH_ATTEMPTS = 3
@@ -44,10 +45,14 @@ FINISH_ATTEMPTS = 3
 class ChatRoom:
     """Conversations of every user. `async with` runs it: leaving stops open answers and keeps what they have."""
 
-    def __init__(self, conversations: Conversations, answering: Answering, clock: Callable[[], datetime], *, open_answers: int = 200) -> None:
-        """`open_answers`: how many may be written at the same time."""
+    def __init__(
+        self, conversations: Conversations, answering: Answering, clock: Callable[[], datetime], *, open_answers: int = 200, open_answers_per_user: int = 20
+    ) -> None:
+        """open_answers: how many may be written at the same time, and how many of them for one user."""
         self._conversations, self._answering, self._clock = conversations, answering, clock
-        self._open_answers = open_answers
+        self._open_answers, self._open_answers_per_user = open_answers, open_answers_per_user
+        self._accepting: Counter[str] = Counter()
+        """Messages that are being stored, by user: turns that are open in a moment."""
         self._turns: dict[str, Turn] = {}
         self._writing: dict[str, asyncio.Task[ChatMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -92,7 +97,8 @@ class ChatRoom:
             return turn
         now = self._clock()
         question = ChatMessage(request.message_id, request.conversation_id, who.session.id, who.user.id, "user", request.content.text, now)
-        return await self._begin(who, request, question, answer_id, now, detached)
+        with self._room_for(who.user):
+            return await self._begin(who, request, question, answer_id, now, detached)
 
     async def go_on(self, who: SignedIn, answer_id: str, request: SendMessage | None = None) -> Turn:
         """Continues an answer that was broken off, as a new message after it. Raises: NotFound, IllegalStep if it was not broken off."""
@@ -109,7 +115,8 @@ class ChatRoom:
             collections=tuple(str(c) for c in collections) if isinstance(collections, list | tuple) else (),
             model=broken.metadata.model_used or "default",
         )
-        return await self._begin(who, replace(again, continues=broken.id), None, reply_id(broken.id), self._clock(), detached=True)
+        with self._room_for(who.user):
+            return await self._begin(who, replace(again, continues=broken.id), None, reply_id(broken.id), self._clock(), detached=True)
 
     async def stop(self, user: User, answer_id: str) -> None:
         """Ends an answer; its text is kept. Nothing happens if it is over. Raises: NotFound for somebody else's."""
@@ -169,11 +176,27 @@ class ChatRoom:
             self._stopping.add(turn.answer_id)
             task.cancel()
 
+    @contextmanager
+    def _room_for(self, user: User) -> Iterator[None]:
+        """While a message is being stored. Raises: ServiceBusy if no more answers may be written now, or no more of this user's."""
+        if len(self._turns) + self._accepting.total() >= self._open_answers:
+            raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
+        mine = sum(turn.answer.user_id == user.id for turn in self._turns.values()) + self._accepting[user.id]
+        if mine >= self._open_answers_per_user:
+            raise ServiceBusy(
+                f"{mine} of your answers are being written already.", service="chat", hint="Wait until one is finished, or stop one.", retry_after_s=2
+            )
+        self._accepting[user.id] += 1
+        try:
+            yield
+        finally:
+            self._accepting[user.id] -= 1
+            if not self._accepting[user.id]:
+                del self._accepting[user.id]
+
     async def _begin(self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, detached: bool) -> Turn:
         if self._closing:
             raise ServiceUnavailable("Hearth is stopping.", service="chat", hint="Send it again in a moment.")
-        if len(self._turns) >= self._open_answers:
-            raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
         user = who.user
         # One microsecond later, so that an answer never sorts before its question.
         made_at = now + timedelta(microseconds=1)
@@ -192,7 +215,7 @@ class ChatRoom:
         turn = Turn(answer, request.content.text, now)
         turn.lease_until = now + LEASE
         self._turns[answer_id] = turn
-        history = [Message(r, t) for r, t in request.history] if request.history is not None else self._answering.history(accepted.history)
+        history = self._answering.history(request, accepted.history)
         writing = asyncio.create_task(self._answering.write(turn, user, request, history, self._due.set), name=f"answer {answer_id}")
         self._writing[answer_id] = writing
         self._tasks[answer_id] = asyncio.create_task(self._conclude(turn, writing))

@@ -11,7 +11,13 @@ from core.records import DeleteReceipt
 from ui.chat.markdown import render
 from ui.icons import icon
 
-STAGES = {"queued": "Waiting for its turn", "retrieval": "Reading your documents", "model": "Thinking"}
+STAGES = {
+    "queued": "Waiting for its turn",
+    "retrieval": "Reading your documents",
+    "summary": "Summing up what was said before",
+    "queue": "Waiting for its turn",
+    "model": "Thinking",
+}
 BROKEN = {
     MessageStatus.INTERRUPTED: "This answer was broken off.",
     MessageStatus.STOPPED: "You stopped this answer.",
@@ -56,12 +62,21 @@ def answer(m: ChatMessage) -> str:
     return f'<article class="message theirs" aria-label="Hearth"><div class="text">{body}</div>{_trouble(m)}{sources(m)}{_caution(m)}{_figures(m)}</article>'
 
 
-def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str) -> str:
-    """An answer while it is written; the page takes its own address from the conversation's id."""
+def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str, *, position: int = 0, eta_s: float | None = None) -> str:
+    """An answer while it is written; the page takes its own address from the conversation's id.   position, eta_s: in the queue, as `View` has them."""
     body = render(text, message_id, [s.number for s in known])
-    waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{STAGES.get(stage, "Thinking")}…</p>' if not text else ""
+    doing = f"{STAGES.get(stage, 'Thinking')}…" if not position else queue_place(position, eta_s)
+    waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{doing}</p>' if not text else ""
     about = f'aria-busy="true" aria-label="Hearth" data-conversation="{escape(conversation_id)}"'
     return f'<article class="message theirs growing" {about}><div class="text">{body}</div>{waiting}</article>'
+
+
+def queue_place(position: int, eta_s: float | None) -> str:
+    """Where in the queue, in words: 3rd in the queue, about 12 s."""
+    ending = "th" if 10 <= position % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(position % 10, "th")
+    if eta_s is None:
+        return f"{position}{ending} in the queue"
+    return f"{position}{ending} in the queue, about " + (f"{max(1, round(eta_s))} s" if eta_s < 90 else f"{round(eta_s / 60)} min")
 
 
 def _trouble(m: ChatMessage) -> str:
