@@ -19,6 +19,8 @@ SUMMARY_TOKENS = 200
 TIMEOUT_S = 15.0
 """With the wait for a place: an answer does not come much later because of its summary."""
 LINE_CHARS = 140
+GAP = "…"
+"""The line that stands for lines that were left out."""
 MESSAGE_CHARS = 1500
 """So much of each message is shown to the model that sums up."""
 SUMMARISE = (
@@ -29,7 +31,9 @@ SUMMARISE = (
 
 def extracted(before: str, fallen: Sequence[Message], room_tokens: int) -> str:
     """The summary before, and the first sentence of each question that has fallen out, a line each. Of too many lines the first and the newest stay."""
-    lines = [line for line in before.split("\n") if line and line != "…"]
+    lines = [line for line in before.split("\n") if line]
+    gap = GAP in lines
+    lines = [line for line in lines if line != GAP]
     lines += [f"- {line}" for message in fallen if message.role == "user" and (line := _first_sentence(message.content))]
     lines = list(dict.fromkeys(lines))
     if not lines:
@@ -39,7 +43,7 @@ def extracted(before: str, fallen: Sequence[Message], room_tokens: int) -> str:
     while kept and left > len(rest[kept - 1].encode()):
         kept -= 1
         left -= len(rest[kept].encode()) + 1
-    return cut("\n".join([first, *(["…"] if kept else []), *rest[kept:]]), room_tokens)
+    return cut("\n".join([first, *([GAP] if kept or gap else []), *rest[kept:]]), room_tokens)
 
 
 def _first_sentence(text: str) -> str:
