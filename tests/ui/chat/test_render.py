@@ -231,3 +231,23 @@ def test_a_receipt_is_a_sentence(removed, left, said):
 def test_a_collection_is_offered_with_the_number_of_its_documents():
     collection = Collection("1", "u1", "lab", "echo-embed", 384, "x/700", NOW)
     assert render.collection_choices([(collection, {"ready": 7})]) == [("lab (7)", "lab")]
+
+
+@pytest.mark.parametrize(
+    ("position", "eta_s", "words"),
+    [
+        (1, 0.2, "1st in the queue, about 1 s"),
+        (2, 5.4, "2nd in the queue, about 5 s"),
+        (3, 12.0, "3rd in the queue, about 12 s"),
+        (11, 89, "11th in the queue, about 89 s"),
+        (21, 150, "21st in the queue, about 2 min"),
+        (112, None, "112th in the queue"),
+    ],
+)
+def test_an_answer_that_waits_says_where_in_the_queue_and_about_how_long(position, eta_s, words):
+    shown = parsed(render.growing("", "queue", "m1", [], "c1", position=position, eta_s=eta_s)).find(class_="waiting")
+    assert shown.text == words
+
+
+def test_once_there_are_words_the_queue_is_no_longer_shown():
+    assert parsed(render.growing("So", "queue", "m1", [], "c1", position=3, eta_s=12.0)).find(class_="waiting") is None
