@@ -43,7 +43,8 @@ OPEN_AFTER = 5
 """Connections that fail in a row before a server is left alone for a while."""
 OPEN_FOR_S = 5.0
 MAX_SENTENCE_CHARS = 300
-COUNT_TIMEOUT_S = 5.0
+COUNT_TIMEOUT_S = 30.0
+"""Long enough for a model that is only being loaded: the answer would wait for it too."""
 COUNTED_AT_ONCE = 256
 COUNTS_KEPT = 20_000
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from core.errors import HearthError
-from core.inference import BYTES_PER_TOKEN, Caller, Grounding, Message, Model, TextDelta
+from core.inference import BYTES_PER_TOKEN, Caller, Grounding, Message, Model, Queued, TextDelta
 from core.ports import ChatModel
 from core.rag.quoting import sentences
 
@@ -66,6 +66,8 @@ async def summarised(model: ChatModel, info: Model, before: str, fallen: Sequenc
     try:
         async with asyncio.timeout(timeout_s), aclosing(stream) as deltas:  # type: ignore[type-var]
             async for delta in deltas:
+                if isinstance(delta, Queued):
+                    return extract  # others wait for their answers, and this one would wait twice
                 if isinstance(delta, TextDelta):
                     pieces.append(delta.text)
     except (HearthError, TimeoutError) as error:

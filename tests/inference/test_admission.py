@@ -10,6 +10,7 @@ from core.app import LocalInference, open_app
 from core.chat.model import MessageStatus
 from core.chat.turn import Stage
 from core.errors import ServiceBusy
+from core.ids import new_id
 from core.inference import TextDelta
 from inference import lanes
 from inference.server import application
@@ -136,3 +137,27 @@ async def test_a_user_has_so_many_open_answers_and_others_are_not_concerned(tmp_
         await app.chat.stop(ada.user, mine[0].answer_id)
         await finished(mine[0])
         await send(app, ada, BRIEF)
+
+
+async def test_where_others_wait_for_answers_nobody_waits_for_a_summary(tmp_path):
+    async with house(tmp_path) as app:
+        ada, bob = await person(app, "ada"), await person(app, "bob")
+        conversation, words = new_id(), "Then " + "word " * 80
+
+        async def said(n):
+            return await app.chat.send(ada, ask(f"Question {n}? {words}", conversation, max_tokens=100_000 - 64 - 800))
+
+        first = 0
+        while not (await finished(await said(first))).metadata.dropped:
+            first += 1
+        summaries = {m.metadata.summary for m in (await app.chat.messages(ada.user, conversation)).items}
+        holding, turn = await busy(app, bob), None
+        while turn is None or turn.answer.metadata.summary in summaries:  # until one needs a new summary
+            turn = await said(0)
+            await until(turn, waits)
+            if turn.answer.metadata.summary in summaries:
+                await app.chat.stop(ada.user, turn.answer_id)
+                await finished(turn)
+        assert turn.answer.metadata.summary.split("\n")[-1].startswith("- Question ")
+        await app.chat.stop(bob.user, holding.answer_id)
+        assert (await finished(turn)).status is MessageStatus.COMPLETE
