@@ -68,7 +68,8 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             if url:
                 base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
                 key: str = getattr(settings, f"{service}_api_key").get_secret_value()
-                made = ModelServer(service, base, model, key=key, lanes=Lanes(settings.open_answers, queue=settings.inference_queue))
+                places = settings.llm_places if service is Service.LLM else settings.open_answers
+                made = ModelServer(service, base, model, key=key, lanes=Lanes(places, queue=settings.inference_queue))
             else:
                 at = local or LocalInference(NOT_STARTED, "")
                 made = ModelServer(service, at.url, getattr(settings, f"{service}_model"), key=at.token, local=True)
@@ -192,7 +193,7 @@ async def open_app(
         retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         retention = Retention(conversations, sessions, clock, message_days=settings.message_retention_days)
-        chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers)
+        chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user)
         library = Library(
             documents,
             objects,

@@ -128,6 +128,14 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits for a place. `position`: 1 is next, 0 is served now; `eta_s`: about how long it still waits."""
+
+    position: int
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """The next piece of an answer; never empty."""
 
@@ -141,6 +149,23 @@ class Done:
     usage: Usage
     finish_reason: str = "stop"
     queue_ms: float | None = None
+
+
+BYTES_PER_TOKEN = 3
+"""A careful guess: English text has about 4, other scripts have as many bytes for fewer letters. The model's own tokenizer has the last word."""
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has, where nobody counts."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Tokens of each text, in order. `estimated`: no tokenizer was asked."""
+
+    tokens: tuple[int, ...]
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

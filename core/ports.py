@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
-    from core.inference import Caller, Done, Embedded, Message, Model, TextDelta, Vector
+    from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, ParsedDocument
     from core.records import DeleteReceipt, Page
     from core.users.model import ApiKey, Session, User
@@ -32,11 +32,18 @@ class ChatModel(Protocol):
 
     def stream(
         self, messages: Sequence[Message], *, caller: Caller, model: str = "default", max_tokens: int | None = None, temperature: float | None = None
-    ) -> AsyncIterator[TextDelta | Done]:
-        """The answer: deltas as they come, then exactly one Done. Leaving the iterator stops the model.
+    ) -> AsyncIterator[Queued | TextDelta | Done]:
+        """The answer: Queued while it has to wait for a place, deltas as they come, then exactly one Done. Leaving the iterator stops the model.
 
+        Where the wait was told, Queued(0, 0) says that it is over; a short wait isn't told.
         max_tokens: of the answer; None leaves it to the server.   temperature: 0 and up.
         Raises: TooLong if the prompt does not fit; ServiceUnavailable, ServiceTimeout, ServiceBusy, ModelMissing (also in mid-answer).
+        """
+
+    async def count(self, texts: Sequence[str]) -> Counted:
+        """How many tokens each text has, without a template's marks around it. A text that was counted before costs nothing.
+
+        Never fails: where the server has no tokenizer to ask or doesn't answer, the counts are careful estimates and say so.
         """
 
     async def models(self) -> Sequence[Model]:

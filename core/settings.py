@@ -80,7 +80,11 @@ class Settings(BaseSettings):
     inference_idle_s: Annotated[float, Field(ge=-1)] = -1
     """Unload a local model after so many idle seconds; -1 never."""
     inference_queue: Annotated[int, Field(ge=1)] = 256
-    """How many requests may wait for a local model before the next is told that it is busy."""
+    """How many requests may wait for a model before the next is told that it is busy."""
+    inference_chat_places: Annotated[int, Field(ge=1)] = 8
+    """How many answers the local chat model writes at the same time; the others wait, and see their position. From two on, one place is kept for premium."""
+    llm_places: Annotated[int, Field(ge=1)] = 200
+    """How many answers a remote chat model is asked for at the same time; the others wait in Hearth, and see their position."""
     llm_max_tokens: Annotated[int, Field(ge=1)] = 512
     """The longest answer, in tokens, when the client does not say."""
 
@@ -106,6 +110,8 @@ class Settings(BaseSettings):
     """How many days chat messages are kept."""
     open_answers: Annotated[int, Field(ge=1)] = 200
     """How many answers may be written at the same time in one process; the next is told that Hearth is busy."""
+    open_answers_per_user: Annotated[int, Field(ge=1)] = 20
+    """How many of them may be one user's."""
 
     @classmethod
     def settings_customise_sources(

@@ -4,12 +4,14 @@ Knows nothing of torch and of where models come from. aiohttp, because a page's 
 """
 
 import asyncio
+import hashlib
 import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -20,9 +22,9 @@ import numpy as np
 
 from core.errors import HearthError, ModelMissing, ServiceBusy, ServiceError, ServiceTimeout, ServiceUnavailable, SettingsError, TooLong, WrongShape
 from core.ids import new_id
-from core.inference import Caller, Done, Embedded, Grounding, Message, Model, Priority, Service, TextDelta, Usage
+from core.inference import Caller, Counted, Done, Embedded, Grounding, Message, Model, Priority, Queued, Service, TextDelta, Usage, estimated_tokens
 from core.settings import shown
-from inference.lanes import Lanes, Ticket
+from inference.lanes import Entered, Lanes, Ticket
 from inference.sse import EventReader
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,10 @@ OPEN_AFTER = 5
 """Connections that fail in a row before a server is left alone for a while."""
 OPEN_FOR_S = 5.0
 MAX_SENTENCE_CHARS = 300
+COUNT_TIMEOUT_S = 30.0
+"""Long enough for a model that is only being loaded: the answer would wait for it too."""
+COUNTED_AT_ONCE = 256
+COUNTS_KEPT = 20_000
 
 
 class _Delta(msgspec.Struct):
@@ -59,6 +65,8 @@ class _Usage(msgspec.Struct):
 
 class _Hearth(msgspec.Struct):
     queue_ms: float | None = None
+    position: int | None = None
+    eta_s: float = 0.0
 
 
 class _Chunk(msgspec.Struct):
@@ -137,9 +145,25 @@ class ModelServer:
     @asynccontextmanager
     async def post(self, path: str, body: Mapping[str, Any], caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer with status 200. Raises: ServiceError, ModelError, TooLong; also for what breaks while the answer is read."""
+        with self.entered(caller) as entered:
+            if entered is not None:
+                await entered.admitted()
+            async with self.asked(path, body, caller, timeout) as response:
+                yield response
+
+    @contextmanager
+    def entered(self, caller: Caller) -> Iterator[Entered | None]:
+        """A place or a position in the lanes in front of this server; None where it has its own. Raises: ServiceBusy."""
+        if self._lanes is None:
+            yield None
+            return
+        with self._lanes.entered(Ticket(new_id(), caller.user_key, caller.priority)) as entered:
+            yield entered
+
+    @asynccontextmanager
+    async def asked(self, path: str, body: Mapping[str, Any], caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        """As `post`, for who has a place already."""
         async with AsyncExitStack() as stack:
-            if self._lanes is not None:
-                await stack.enter_async_context(self._lanes.place(Ticket(new_id(), caller.user_key, caller.priority)))
             with_caller = {"x-hearth-priority": caller.priority.value, "x-hearth-user": caller.user_key} if self.local else {}
             data = msgspec.json.encode(body)
             response = await self._answer("POST", path, data, {"Content-Type": "application/json", **with_caller}, timeout)
@@ -308,6 +332,8 @@ class RemoteChatModel:
     def __init__(self, server: ModelServer, *, context_tokens: int = 8192, priority_field: str = "none") -> None:
         """context_tokens: of a foreign model, which doesn't say.   priority_field: none, vllm (lower first) or sglang (higher first)."""
         self._server, self._context_tokens, self._priority_field, self._known = server, context_tokens, priority_field, _Known()
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
+        """Tokens by the hash of the text, the latest last."""
 
     async def info(self) -> Model:
         """As the port says."""
@@ -333,6 +359,34 @@ class RemoteChatModel:
         await self._server.ping()
         return await self.info()
 
+    async def count(self, texts: Sequence[str]) -> Counted:
+        """As the port says; only our own server is asked, in one request for all that is not known yet."""
+        if not self._server.local:
+            return Counted(tuple(estimated_tokens(text) for text in texts), estimated=True)
+        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._counts}
+        found = {key: self._counts[key] for key in keys if key in self._counts}
+        try:
+            for some in _parts(list(unknown.items()), COUNTED_AT_ONCE):
+                found |= zip((key for key, _ in some), await self._asked_for_counts([text for _, text in some]), strict=True)
+        except HearthError as error:
+            log.warning("tokens are estimated: %s", error)
+            return Counted(tuple(found.get(key, estimated_tokens(text)) for key, text in zip(keys, texts, strict=True)), estimated=True)
+        self._counts |= found
+        for key in found:
+            self._counts.move_to_end(key)
+        while len(self._counts) > COUNTS_KEPT:
+            self._counts.popitem(last=False)
+        return Counted(tuple(found[key] for key in keys))
+
+    async def _asked_for_counts(self, texts: Sequence[str]) -> list[int]:
+        server, timeout = self._server, aiohttp.ClientTimeout(total=COUNT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        async with server.asked("tokenize", {"model": server.model, "texts": list(texts)}, Caller(), timeout) as response:
+            counts: list[int] = _decoded(await response.read(), _Tokens, server).tokens
+        if len(counts) != len(texts):
+            raise ServiceUnavailable(f"The llm server counted {len(counts)} of {len(texts)} texts.", service=server.service, hint="Check its version.")
+        return counts
+
     async def models(self) -> Sequence[Model]:
         """As the port says."""
         listed = (await self._server.get("models")).get("data", [])
@@ -340,7 +394,7 @@ class RemoteChatModel:
 
     async def stream(
         self, messages: Sequence[Message], *, caller: Caller, model: str = "default", max_tokens: int | None = None, temperature: float | None = None
-    ) -> AsyncIterator[TextDelta | Done]:
+    ) -> AsyncIterator[Queued | TextDelta | Done]:
         """As the port says."""
         server = self._server
         body: dict[str, Any] = {
@@ -353,17 +407,25 @@ class RemoteChatModel:
         body |= {name: value for name, value in optional.items() if value is not None}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=FIRST_TOKEN_TIMEOUT_S)
         deltas, usage, reason, queue_ms = 0, None, "stop", None
-        async with server.post("chat/completions", body, caller, timeout) as response:
-            async for chunk in _chunks(response, server):
-                if chunk.usage is not None:
-                    usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
-                if chunk.hearth is not None:
-                    queue_ms = chunk.hearth.queue_ms
-                for choice in chunk.choices:
-                    reason = choice.finish_reason or reason
-                    if choice.delta is not None and choice.delta.content:
-                        deltas += 1
-                        yield TextDelta(choice.delta.content)
+        with server.entered(caller) as entered:
+            if entered is not None:
+                async with aclosing(entered.changes()) as positions:  # type: ignore[type-var]
+                    async for position in positions:
+                        yield position
+                queue_ms = round(entered.queue_ms, 1)
+            async with server.asked("chat/completions", body, caller, timeout) as response:
+                async for chunk in _chunks(response, server):
+                    if chunk.usage is not None:
+                        usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                    if chunk.hearth is not None:
+                        queue_ms = queue_ms if chunk.hearth.queue_ms is None else chunk.hearth.queue_ms
+                        if chunk.hearth.position is not None:
+                            yield Queued(chunk.hearth.position, chunk.hearth.eta_s)
+                    for choice in chunk.choices:
+                        reason = choice.finish_reason or reason
+                        if choice.delta is not None and choice.delta.content:
+                            deltas += 1
+                            yield TextDelta(choice.delta.content)
         yield Done(usage or Usage(0, deltas, estimated=True), reason, queue_ms)
 
     def _priority(self, caller: Caller) -> int | None:
@@ -382,7 +444,7 @@ async def _chunks(response: aiohttp.ClientResponse, server: ModelServer) -> Asyn
             received = await anext(reading)
         except StopAsyncIteration:
             return
-        if first:
+        if first and b'"delta"' in received:  # a position in the queue is no word: the first may take much longer
             first = False
             if response.connection is not None and response.connection.protocol is not None:
                 response.connection.protocol.read_timeout = IDLE_TIMEOUT_S  # from now on it bounds the pause between two tokens
@@ -396,11 +458,22 @@ async def _chunks(response: aiohttp.ClientResponse, server: ModelServer) -> Asyn
                     "The model's answer can't be read.", service=server.service, hint="The server does not speak OpenAI's protocol."
                 ) from error
             if chunk.error:
-                text, code = _sentence_of(msgspec.json.encode({"error": chunk.error}))
-                if code == "context_length_exceeded":
-                    raise TooLong(f"The prompt is longer than {server.model} can take.", hint="Shorten it, or use a model with a larger context.")
-                raise ServiceUnavailable(f"The model broke off: {text}.", service=server.service, hint="What has come so far is kept; ask it to continue.")
+                raise _broken(chunk.error, server)
             yield chunk
+
+
+def _broken(error: Any, server: ModelServer) -> HearthError:
+    """An error inside a stream, in our words."""
+    text, code = _sentence_of(msgspec.json.encode({"error": error}))
+    if code == "context_length_exceeded":
+        return TooLong(f"The prompt is longer than {server.model} can take.", hint="Shorten it, or use a model with a larger context.")
+    if code == "model_missing":
+        return ModelMissing(f"{text}.", model=server.model)
+    return ServiceUnavailable(f"The model broke off: {text}.", service=server.service, hint="What has come so far is kept; ask it to continue.")
+
+
+def _parts(items: list[tuple[bytes, str]], size: int) -> Iterator[list[tuple[bytes, str]]]:
+    return (items[n : n + size] for n in range(0, len(items), size))
 
 
 class RemoteEmbedder:
@@ -487,6 +560,10 @@ class RemoteReranker:
                 f"The reranker gave {len(pairs)} scores for {len(documents)} passages.", service=self._server.service, hint="Check its dialect."
             )
         return [score for _, score in sorted(pairs)]
+
+
+class _Tokens(msgspec.Struct):
+    tokens: list[int]
 
 
 class _Vector(msgspec.Struct):

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from core.inference import Done, TextDelta, Usage, Vectors
+from core.inference import Done, Message, TextDelta, Usage, Vectors
 from core.rag.words import content_words, stem, stems
 from inference.engine import ChatRequest, EngineSettings
 
@@ -43,7 +43,15 @@ class EchoChat:
                 count += 1
                 yield TextDelta(word)
                 await asyncio.sleep(0)
-        yield Done(Usage(sum(len(m.content.split()) for m in request.messages), count))
+        yield Done(Usage(await self.count_prompt(request.messages), count))
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """Words."""
+        return [len(text.split()) for text in texts]
+
+    async def count_prompt(self, messages: Sequence[Message]) -> int:
+        """Words."""
+        return sum(await self.count([m.content for m in messages]))
 
     async def close(self) -> None:
         """As the protocol says."""

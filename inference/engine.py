@@ -23,6 +23,12 @@ class ChatEngine(Protocol):
     def stream(self, request: ChatRequest) -> AsyncIterator[TextDelta | Done]:
         """Deltas, then one Done. Leaving the iterator stops the work. Raises: TooLong, ModelError."""
 
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text by itself."""
+
+    async def count_prompt(self, messages: Sequence[Message]) -> int:
+        """The tokens of a prompt in the model's own template."""
+
     async def close(self) -> None:
         """Frees the model."""
 

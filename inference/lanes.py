@@ -6,17 +6,23 @@ Knows no model. A place is held with `async with`; it comes back whatever happen
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from core.errors import ServiceBusy
-from core.inference import Priority
+from core.inference import Priority, Queued
 
 AGE_S = 20.0
 """After waiting so long a standard request counts as premium."""
 FIRST_GUESS_S = 5.0
 REMEMBERED = 50
+QUIET_S = 0.1
+"""A wait that is over so soon is not told."""
+TOLD_EVERY_S = 0.5
+"""How often a changed position is told at most."""
+REPEATED_S = 15.0
+"""An unchanged position is told again after so long, so that whoever listens knows that the request still waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,52 @@ class _Waiting:
     """The round in which it is served: a user's second request is in the round after their first, and nobody's is in a round that is over."""
     number: int
     admitted: asyncio.Future[None] = field(repr=False)
+
+
+class Entered:
+    """A request inside the lanes: first it may wait, then it has a place."""
+
+    def __init__(self, lanes: "Lanes", ticket: Ticket, waiting: _Waiting | None) -> None:
+        """waiting: None where there was a place at once."""
+        self._lanes, self._ticket, self._waiting = lanes, ticket, waiting
+        self._asked = lanes.now()
+        self.begun: float | None = None if waiting else self._asked
+
+    @property
+    def queue_ms(self) -> float:
+        """The wait so far, or as it was, in milliseconds."""
+        return ((self._lanes.now() if self.begun is None else self.begun) - self._asked) * 1000
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a place was given to it; it may not have noticed yet."""
+        return self._waiting is None or self._waiting.admitted.done()
+
+    async def admitted(self) -> None:
+        """Waits for the place."""
+        if self._waiting is not None:
+            await asyncio.wait([self._waiting.admitted])  # not the future itself: whoever leaves would cancel it under the lanes' hands
+        self._begin()
+
+    async def changes(self) -> AsyncIterator[Queued]:
+        """The position and about how long it lasts, when they change; ends with the place. After at least one, the last is position 0: served now."""
+        if self._waiting is not None:
+            told: Queued | None = None
+            told_at, pause_s = 0.0, QUIET_S
+            while not (await asyncio.wait([self._waiting.admitted], timeout=pause_s))[0]:
+                pause_s, position = TOLD_EVERY_S, self._lanes.position(self._ticket.id)
+                now = Queued(position, round(self._lanes.eta_s(position), 1))
+                if now != told or time.monotonic() - told_at >= REPEATED_S:
+                    told, told_at = now, time.monotonic()
+                    yield now
+            if told is not None:
+                self._begin()
+                yield Queued(0, 0.0)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.begun is None:
+            self.begun = self._lanes.now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +111,9 @@ class Lanes:
         self._last_turn: dict[tuple[Priority, str], int] = {}
         self._number = 0
         self._took_s: deque[float] = deque(maxlen=REMEMBERED)
+        self._positions: dict[str, int] | None = None
+        """The order of the queue, made once for all who ask; None after it has changed."""
+        self._positions_at = 0.0
 
     def load(self) -> Load:
         """How full it is now."""
@@ -67,31 +122,51 @@ class Lanes:
 
     def position(self, ticket_id: str) -> int:
         """The place in the queue, 1 is next; 0 when it isn't waiting."""
-        order = [w.ticket.id for w in self._ordered()]
-        return order.index(ticket_id) + 1 if ticket_id in order else 0
+        now = self._clock()
+        if self._positions is None or now - self._positions_at >= TOLD_EVERY_S:  # ageing changes the order without anybody coming or going
+            self._positions, self._positions_at = {w.ticket.id: n for n, w in enumerate(self._ordered(), 1)}, now
+        return self._positions.get(ticket_id, 0)
 
     def eta_s(self, position: int) -> float:
         """About how long somebody at that position still waits: the median time of service, for each round of places before it."""
         usual = sorted(self._took_s)[len(self._took_s) // 2] if self._took_s else FIRST_GUESS_S
         return usual * position / self._places
 
+    def now(self) -> float:
+        """The clock, in seconds."""
+        return self._clock()
+
     @asynccontextmanager
     async def place(self, ticket: Ticket) -> AsyncIterator[float]:
         """Waits for a place, holds it, gives it back; yields the milliseconds waited. Raises: ServiceBusy at once if the queue is full."""
-        asked = self._clock()
-        await self._admit(ticket)
-        begun = self._clock()
+        with self.entered(ticket) as entered:
+            await entered.admitted()
+            yield entered.queue_ms
+
+    @contextmanager
+    def entered(self, ticket: Ticket) -> Iterator[Entered]:
+        """Takes a place or a position in the queue, for who wants to see how the wait goes; leaving gives back whichever it has.
+
+        Raises: ServiceBusy at once if the queue is full.
+        """
+        waiting = self._enter(ticket)
+        entered = Entered(self, ticket, waiting)
         try:
-            yield (begun - asked) * 1000
+            yield entered
         finally:
-            self._serving[ticket.priority.value] -= 1
-            self._took_s.append(self._clock() - begun)
+            if entered.has_place:
+                self._serving[ticket.priority.value] -= 1
+                if entered.begun is not None:  # not one who left in the moment in which the place came
+                    self._took_s.append(self._clock() - entered.begun)
+            elif waiting is not None:
+                self._leave(waiting)
             self._next()
 
-    async def _admit(self, ticket: Ticket) -> None:
+    def _enter(self, ticket: Ticket) -> _Waiting | None:
+        """None: it has a place."""
         if not self._waiting and self._free_for(ticket.priority):
             self._serving[ticket.priority.value] += 1
-            return
+            return None
         if len(self._waiting) >= self._queue:
             wait_s = self.eta_s(len(self._waiting) + 1)
             raise ServiceBusy(
@@ -100,16 +175,9 @@ class Lanes:
         self._number += 1
         waiting = _Waiting(ticket, self._clock(), self._turn_of(ticket), self._number, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
+        self._positions = None
         self._next()
-        try:
-            await waiting.admitted
-        except asyncio.CancelledError:
-            if waiting.admitted.done() and not waiting.admitted.cancelled():
-                self._serving[ticket.priority.value] -= 1  # the place came in the same moment as the cancellation
-            else:
-                self._leave(waiting)
-            self._next()
-            raise
+        return waiting
 
     def _turn_of(self, ticket: Ticket) -> int:
         """The user's next round. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996, with every request of the same length."""
@@ -143,6 +211,7 @@ class Lanes:
     def _leave(self, waiting: _Waiting) -> None:
         """Out of the queue without having been served; the same user's later requests move up."""
         self._waiting.remove(waiting)
+        self._positions = None
         ticket = waiting.ticket
         for later in self._waiting:
             if later.ticket.user_key == ticket.user_key and later.ticket.priority is ticket.priority and later.turn > waiting.turn:
@@ -158,6 +227,7 @@ class Lanes:
                 return
             if self._lane(waiting) == 0 or self._free_for(waiting.ticket.priority):
                 self._waiting.remove(waiting)
+                self._positions = None
                 lane = waiting.ticket.priority
                 self._round[lane] = max(self._round[lane], waiting.turn)
                 self._serving[waiting.ticket.priority.value] += 1

@@ -13,9 +13,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import uvicorn
@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 
 from core.errors import BadInput, HearthError, ModelMissing, ServiceBusy, TooLong
 from core.ids import new_id
-from core.inference import Done, Message, Priority, Service, TextDelta
+from core.inference import Done, Message, Priority, Queued, Service, TextDelta
 from core.settings import Settings, read_settings
 from inference.catalog import Entry, entry
 from inference.device import threads
@@ -35,7 +35,6 @@ from inference.engine import ChatRequest
 from inference.lanes import Lanes, Ticket
 from inference.residency import Resident
 
-CHAT_PLACES = 8
 WORK_PLACES = 1
 MAX_BODY_BYTES = 8 << 20
 MAX_INPUTS = 512
@@ -71,6 +70,14 @@ class RerankBody(msgspec.Struct):
     top_n: int | None = None
 
 
+class TokenizeBody(msgspec.Struct):
+    """Either texts, each counted by itself, or the messages of one prompt, counted in the model's template."""
+
+    texts: list[str] | None = None
+    messages: list[dict[str, Any]] | None = None
+    model: str = "default"
+
+
 class ModelHouse:
     """The models of this process: what each service's is, and the lanes in front of it."""
 
@@ -80,7 +87,7 @@ class ModelHouse:
         self.entries: dict[Service, Entry] = {s: entry(getattr(settings, f"{s}_model"), s) for s in services if s.value in settings.local_services()}
         count = threads(settings.inference_threads)
         self.residents = {s: Resident(e, settings.models_folder, threads=count, idle_s=settings.inference_idle_s) for s, e in self.entries.items()}
-        chat = Lanes(CHAT_PLACES, queue=settings.inference_queue)
+        chat = Lanes(settings.inference_chat_places, queue=settings.inference_queue)
         # Embedding and reranking share the same cores: one lane for both.
         work = Lanes(WORK_PLACES, queue=settings.inference_queue)
         self.lanes = {Service.LLM: chat, Service.EMBEDDINGS: work, Service.RERANKER: work}
@@ -177,20 +184,44 @@ async def chat(house: ModelHouse, request: Request) -> Response:
     if not body.messages:
         raise BadInput("There is no message.")
     wanted = ChatRequest(
-        [Message(m.get("role", "user"), _text(m.get("content"))) for m in body.messages],
+        _messages(body.messages),
         body.max_completion_tokens or body.max_tokens or house.settings.llm_max_tokens,
         resident.entry.temperature if body.temperature is None else body.temperature,
     )
     answer = _answer(house, resident, wanted, _ticket(request))
-    # The first piece decides whether this is an answer or an error with a status of its own.
+    if not body.stream:
+        return await _while_wanted(request, _whole(answer, resident.entry.name))
+    # The first piece decides whether this is an answer or an error with a status of its own; a request that waits is answered at once with its position.
     try:
         first = await anext(answer)
     except BaseException:
         await answer.aclose()
         raise
-    if body.stream:
-        return StreamingResponse(_events(first, answer, resident.entry.name), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-    return await _whole(first, answer, resident.entry.name, request)
+    return StreamingResponse(_events(first, answer, resident.entry.name), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+
+
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
+    """What the work gives, unless the client leaves first: then it is ended. Raises: ClientDisconnect."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    """Returns when the client has gone. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _messages(given: list[dict[str, Any]]) -> list[Message]:
+    return [Message(m.get("role", "user"), _text(m.get("content"))) for m in given]
 
 
 def _text(content: object) -> str:
@@ -199,15 +230,22 @@ def _text(content: object) -> str:
     return str(content or "")
 
 
-async def _answer(house: ModelHouse, resident: Resident, wanted: ChatRequest, ticket: Ticket) -> AsyncGenerator[TextDelta | Done, None]:
-    """The engine's pieces, from the place in the lane to the end; the wait is told with the last."""
-    async with house.lanes[Service.LLM].place(ticket) as queue_ms, resident.used() as engine, aclosing(engine.stream(wanted)) as pieces:
-        async for piece in pieces:
-            yield piece if isinstance(piece, TextDelta) else Done(piece.usage, piece.finish_reason, round(queue_ms, 1))
+Piece: TypeAlias = Queued | TextDelta | Done
 
 
-async def _events(first: TextDelta | Done, rest: AsyncGenerator[TextDelta | Done, None], model: str) -> AsyncIterator[bytes]:
-    """The pieces as OpenAI's chunks; what is the same in all is written once."""
+async def _answer(house: ModelHouse, resident: Resident, wanted: ChatRequest, ticket: Ticket) -> AsyncGenerator[Piece, None]:
+    """The position while it waits, then the engine's pieces; how long it waited is told with the last."""
+    with house.lanes[Service.LLM].entered(ticket) as entered:
+        async with aclosing(entered.changes()) as positions:  # type: ignore[type-var]
+            async for position in positions:
+                yield position
+        async with resident.used() as engine, aclosing(engine.stream(wanted)) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, TextDelta) else Done(piece.usage, piece.finish_reason, round(entered.queue_ms, 1))
+
+
+async def _events(first: Piece, rest: AsyncGenerator[Piece, None], model: str) -> AsyncIterator[bytes]:
+    """The pieces as OpenAI's chunks; what is the same in all is written once. A position is a chunk without a choice, which clients pass over."""
     head = _encode({"id": f"chatcmpl-{new_id()}", "object": "chat.completion.chunk", "created": int(time.time()), "model": model})[:-1]
     before, after = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":', b'},"finish_reason":null}]}\n\n'
     async with aclosing(rest):
@@ -216,6 +254,8 @@ async def _events(first: TextDelta | Done, rest: AsyncGenerator[TextDelta | Done
             while True:
                 if isinstance(piece, TextDelta):
                     yield before + _encode(piece.text) + after
+                elif isinstance(piece, Queued):
+                    yield b"data: " + head + b"," + _encode({"choices": [], "hearth": piece})[1:] + b"\n\n"
                 else:
                     yield b"data: " + head + b"," + _encode(_end(piece))[1:] + b"\n\n"
                 piece = await anext(rest)
@@ -235,23 +275,32 @@ def _usage(done: Done) -> dict[str, int]:
     return {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens, "total_tokens": used.prompt_tokens + used.completion_tokens}
 
 
-async def _whole(first: TextDelta | Done, rest: AsyncGenerator[TextDelta | Done, None], model: str, request: Request) -> Response:
-    """The answer in one piece; a client that leaves stops it."""
+async def _whole(answer: AsyncGenerator[Piece, None], model: str) -> Response:
+    """The answer in one piece."""
     text: list[str] = []
     end: dict[str, Any] = {}
-    async with aclosing(rest):
-        piece: TextDelta | Done | None = first
-        while piece is not None:
+    async with aclosing(answer):
+        async for piece in answer:
             if isinstance(piece, TextDelta):
                 text.append(piece.text)
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-            else:
+            elif isinstance(piece, Done):
                 end = {"finish_reason": piece.finish_reason, "usage": _usage(piece), "hearth": {"queue_ms": piece.queue_ms}}
-            piece = await anext(rest, None)
     message = {"role": "assistant", "content": "".join(text)}
     choice = {"index": 0, "message": message, "finish_reason": end.pop("finish_reason", "stop")}
     return JSONResponse({"id": f"chatcmpl-{new_id()}", "object": "chat.completion", "created": int(time.time()), "model": model, "choices": [choice], **end})
+
+
+async def tokenize(house: ModelHouse, request: Request) -> Response:
+    """`/v1/tokenize`: `{"tokens": n}` for messages, `{"tokens": [n, …]}` for texts. Waits for no place: counting is no answering."""
+    body = await _body(request, TokenizeBody)
+    resident = house.resident(Service.LLM, body.model)
+    if (body.texts is None) == (body.messages is None):
+        raise BadInput("Give either `texts` or `messages`.")
+    if len(body.texts or ()) > MAX_INPUTS:
+        raise BadInput(f"At most {MAX_INPUTS} texts are taken at once, not {len(body.texts or ())}.")
+    async with resident.used() as engine:
+        tokens = await engine.count_prompt(_messages(body.messages)) if body.messages is not None else await engine.count(body.texts)
+    return JSONResponse({"model": resident.entry.name, "tokens": tokens})
 
 
 async def embed(house: ModelHouse, request: Request) -> Response:
@@ -326,7 +375,7 @@ def application(settings: Settings, token: str) -> ASGIApp:
             await asyncio.gather(*tasks, return_exceptions=True)
             await house.close()
 
-    posts = {"/v1/chat/completions": chat, "/v1/embeddings": embed, "/v1/rerank": rerank}
+    posts = {"/v1/chat/completions": chat, "/v1/tokenize": tokenize, "/v1/embeddings": embed, "/v1/rerank": rerank}
     gets = {"/v1/models": models, "/v1/status": status}
     routes = [_route(p, h, house, token, "POST") for p, h in posts.items()] + [_route(p, h, house, token, "GET") for p, h in gets.items()]
     return Starlette(routes=[Route("/healthz", healthz), *routes], lifespan=lifespan)

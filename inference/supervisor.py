@@ -67,7 +67,8 @@ class Supervisor:
     def _environment(self) -> dict[str, str]:
         """What the child may know: its own settings and the process token; no key of any server."""
         settings, kept = self._settings, {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        named = ("home", "llm_model", "embeddings_model", "reranker_model", "inference_threads", "inference_idle_s", "inference_queue", "llm_max_tokens")
+        models, how = ("llm_model", "embeddings_model", "reranker_model"), ("threads", "idle_s", "queue", "chat_places")
+        named = ("home", "llm_max_tokens", *models, *(f"inference_{name}" for name in how))
         own = {PREFIX + name.upper(): str(getattr(settings, name)) for name in named}
         # A service that is remote has a URL here too, so that the child does not load a model for it; which URL is not its business.
         remote = {f"{PREFIX}{s.upper()}_URL": "http://elsewhere/v1#elsewhere" for s in ("llm", "embeddings", "reranker") if s not in settings.local_services()}

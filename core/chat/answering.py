@@ -10,13 +10,15 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.chat.grounding import CONTINUE, CitationFilter, as_history, nothing_relevant, numbered, prompt, quoted_answer
+from core.chat.grounding import CONTINUE, CitationFilter, ends, nothing_relevant, numbered, prompt, quoted_answer, stored_history
 from core.chat.model import ChatMessage, MessageMetadata, MessageStatus, SendMessage
+from core.chat.packing import KEPT_MESSAGES, MESSAGE_TOKENS, History, Summary, first_kept, fits_clearly, room_tokens, worth_counting
+from core.chat.summary import TIMEOUT_S, cut, extracted, reserved_tokens, summarised
 from core.chat.turn import SourcesFound, Stage, Turn
 from core.errors import ServiceError, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import new_id
-from core.inference import Done, Grounding, Message, Model, TextDelta
+from core.inference import Done, Grounding, Message, Model, Queued, TextDelta, estimated_tokens
 from core.ports import ChatModel, Reranker
 from core.rag.model import RAGContext, RAGQuery, RAGResult, Source
 from core.rag.quoting import best_quotes
@@ -27,6 +29,8 @@ CHECKPOINT_CHARS = 4096
 PIECE_CHARS = 24
 """Quoted answers are streamed in pieces of about this length, so that they read like any other."""
 CAUTION = "Written from memory by a very small model, without your documents: don't rely on its facts."
+AHEAD = 0.75
+"""A new summary stands for so much that only this part of the room is left to what it doesn't: the next few turns need no other."""
 QUOTED = "quoted from your documents"
 """What is named as the model of an answer that no model wrote."""
 
@@ -35,17 +39,34 @@ class Answering:
     """Turns an accepted message into an answer."""
 
     def __init__(
-        self, model: ChatModel, retrieval: Retrieval, reranker: Reranker | None, clock: Callable[[], datetime], *, max_tokens: int, quote_threshold: float
+        self,
+        model: ChatModel,
+        retrieval: Retrieval,
+        reranker: Reranker | None,
+        clock: Callable[[], datetime],
+        *,
+        max_tokens: int,
+        quote_threshold: float,
+        summary_timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """max_tokens: of an answer when the client doesn't say.   quote_threshold: how well a sentence must match before it is quoted."""
+        """max_tokens: of an answer when the client doesn't say.   quote_threshold: how well a sentence must match before it is quoted.
+
+        summary_timeout_s: how long the model may take to sum up what doesn't fit.
+        """
+        self._summary_timeout_s = summary_timeout_s
         self._model, self._retrieval, self._reranker, self._clock = model, retrieval, reranker, clock
         self._max_tokens, self._quote_threshold = max_tokens, quote_threshold
 
-    def history(self, messages: Sequence[ChatMessage]) -> list[Message]:
-        """Stored messages as a prompt's history."""
-        return as_history(messages)
+    def history(self, request: SendMessage, stored: Sequence[ChatMessage], system_prompt: str = "") -> History:
+        """What was said before: as the client holds it, if it does, else as it is stored. system_prompt: of the conversation."""
+        if request.history is None:
+            kept = stored_history(stored)
+        else:
+            said = tuple(Message(role, text) for role, text in request.history if role != "system")
+            kept = History(said, ("",) * len(said), tuple(text for role, text in request.history if role == "system"))
+        return replace(kept, instructions=(system_prompt, *kept.instructions)) if system_prompt else kept
 
-    async def write(self, turn: Turn, user: User, request: SendMessage, history: Sequence[Message], due: Callable[[], None]) -> ChatMessage:
+    async def write(self, turn: Turn, user: User, request: SendMessage, history: History, due: Callable[[], None]) -> ChatMessage:
         """Writes the answer into the turn and returns it complete.
 
         due: called when so much text has come that it should be checkpointed at once. Raises: HearthError; what has been written stays in the turn.
@@ -54,7 +75,7 @@ class Answering:
         question = request.content.text
         asked = f"{CONTINUE}\n\nThe question was: {question}" if request.continues else question
         if not request.collections:
-            return await self._ask(turn, user, request, info, prompt(asked, history, model=info, max_tokens=self._limit(request)), due)
+            return await self._ask(turn, user, request, info, await self._prompt(turn, user, request, info, asked, history), due)
         result, unavailable = await self._read(turn, user, request)
         if info.grounding is Grounding.EXTRACTIVE:
             return await self._quote(turn, user, question, result, unavailable)
@@ -64,8 +85,57 @@ class Answering:
         else:
             notice = unavailable if result is None else nothing_relevant(result.trace, result.trace.best_score, result.trace.threshold)
             turn.add(TextDelta(f"*{notice}*\n\n"))
-        messages = prompt(asked, history, model=info, max_tokens=self._limit(request), context=context, searched=context is None)
+        messages = await self._prompt(turn, user, request, info, asked, history, context=context, searched=context is None)
         return await self._ask(turn, user, request, info, messages, due)
+
+    async def _prompt(
+        self,
+        turn: Turn,
+        user: User,
+        request: SendMessage,
+        info: Model,
+        asked: str,
+        history: History,
+        *,
+        context: RAGContext | None = None,
+        searched: bool = False,
+    ) -> list[Message]:
+        """The prompt with what fits of the conversation; what doesn't is summed up, and both are kept with the answer."""
+        limit, said = self._limit(request), history.messages
+        system, last = ends(asked, history.instructions, model=info, max_tokens=limit, context=context, searched=searched)
+        room, texts = room_tokens(info, limit), [system, last, *(m.content for m in said)]
+        tokens = [estimated_tokens(text) for text in texts]
+        clear = fits_clearly(tokens, room)
+        if not clear:
+            first = max(2, worth_counting(texts, room))
+            counted = (await self._model.count([system, last, *texts[first:]])).tokens
+            tokens = [*counted[:2], *tokens[2:first], *counted[2:]]
+        left = room - tokens[0] - tokens[1] - 2 * MESSAGE_TOKENS
+        start, summary = first_kept(said, tokens[2:], left), ""
+        if dropped := history.unseen + start:
+            left -= reserved_tokens(room) + MESSAGE_TOKENS
+            start = first_kept(said, tokens[2:], left)
+            dropped = history.unseen + start
+            made = history.summary
+            if made is None or start > history.summarised:
+                ahead = max(start, first_kept(said, tokens[2:], int(left * AHEAD), int(KEPT_MESSAGES * AHEAD)))
+                made = await self._summed_up(turn, user, info, history, ahead, room)
+            summary = cut(made.text, room)
+            self._keep(turn, dropped=dropped, summary=made.text, summarised=made.messages, summarised_to=made.until)
+        own = [Message("system", text) for text in history.instructions]
+        kept = len(said) - start
+        return prompt(asked, [*own, *said], model=info, max_tokens=limit, context=context, searched=searched, kept=kept, summary=summary)
+
+    async def _summed_up(self, turn: Turn, user: User, info: Model, history: History, ahead: int, room: int) -> Summary:
+        """The summary of all messages up to that index, out of the last one and of those it doesn't stand for."""
+        before = history.summary.text if history.summary is not None else ""
+        fallen = history.messages[history.summarised : ahead]
+        if not history.stored:  # it would be made again in every turn
+            text = extracted(before, fallen, room)
+        else:
+            turn.add(Stage("summary"))
+            text = await summarised(self._model, info, before, fallen, caller=user.caller, room_tokens=room, timeout_s=self._summary_timeout_s)
+        return Summary(text, history.unseen + ahead, history.ids[ahead - 1])
 
     def _limit(self, request: SendMessage) -> int:
         return request.max_tokens or self._max_tokens
@@ -123,7 +193,7 @@ class Answering:
         async with aclosing(stream) as deltas:  # type: ignore[type-var]
             async for delta in deltas:
                 if type(delta) is not TextDelta:
-                    done = delta if isinstance(delta, Done) else done
+                    done = _aside(turn, delta) or done
                     continue
                 if not begun:
                     begun = True
@@ -158,6 +228,13 @@ class Answering:
     def _tell(self, turn: Turn, kind: EventType, data: dict[str, object]) -> None:
         answer = turn.answer
         turn.events.append(Event(new_id(), kind, answer.user_id, answer.conversation_id, self._clock(), {"message_id": answer.id, **data}))
+
+
+def _aside(turn: Turn, delta: Queued | TextDelta | Done) -> Done | None:
+    """Tells the turn of a wait; gives the end of the stream back."""
+    if isinstance(delta, Queued):
+        turn.add(Stage("queue", delta.position, delta.eta_s) if delta.position else Stage("model"))
+    return delta if isinstance(delta, Done) else None
 
 
 def _pieces(text: str) -> list[str]:

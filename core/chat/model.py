@@ -88,6 +88,22 @@ class MessageMetadata:
     """Why the answer should not be relied on, where Hearth knows a reason."""
     continues: str = ""
     """The id of the interrupted answer that this one goes on from."""
+    dropped: int = 0
+    """How many earlier messages of the conversation had no room in the prompt."""
+    summary: str = ""
+    """What stood in the prompt for them."""
+    summarised: int = 0
+    """How many of the conversation's first messages the summary stands for: those that were dropped, and some that will be next."""
+    summarised_to: str = ""
+    """The id of the last of them."""
+
+    @property
+    def left_out(self) -> str:
+        """The sentence that says what of the conversation the model did not see; empty where it saw everything."""
+        if not self.dropped:
+            return ""
+        messages = "1 earlier message" if self.dropped == 1 else f"{self.dropped:,} earlier messages"
+        return f"{messages} didn't fit" + (f"; summarised: {self.summary}" if self.summary else ".")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -36,7 +37,6 @@ from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import is_id, new_id, reply_id
-from core.inference import Message
 from core.ports import Conversations
 from core.rag.model import RAGQuery
 from core.records import DeleteReceipt, Page
@@ -49,7 +49,8 @@ CHECKPOINT_AFTER_S = 0.7
 """How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
 CHECKPOINT_TICK_S = 0.2
 LEASE = timedelta(seconds=30)
-HISTORY_MESSAGES = 20
+HISTORY_MESSAGES = 100
+"""More than a prompt keeps (packing.KEPT_MESSAGES): what it doesn't keep is summed up before it is out of sight."""
 ABANDONED_AFTER_S = 1.5
 """How long an answer that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
 FINISH_ATTEMPTS = 3
@@ -62,10 +63,14 @@ MAX_TAG_CHARS = 40
 class ChatRoom:
     """Conversations of every user. `async with` runs it: leaving stops open answers and keeps what they have."""
 
-    def __init__(self, conversations: Conversations, answering: Answering, clock: Callable[[], datetime], *, open_answers: int = 200) -> None:
-        """`open_answers`: how many may be written at the same time."""
+    def __init__(
+        self, conversations: Conversations, answering: Answering, clock: Callable[[], datetime], *, open_answers: int = 200, open_answers_per_user: int = 20
+    ) -> None:
+        """open_answers: how many may be written at the same time, and how many of them for one user."""
         self._conversations, self._answering, self._clock = conversations, answering, clock
-        self._open_answers = open_answers
+        self._open_answers, self._open_answers_per_user = open_answers, open_answers_per_user
+        self._accepting: Counter[str] = Counter()
+        """Messages that are being stored, by user: turns that are open in a moment."""
         self._turns: dict[str, Turn] = {}
         self._writing: dict[str, asyncio.Task[ChatMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -110,7 +115,8 @@ class ChatRoom:
             return turn
         now = self._clock()
         question = ChatMessage(request.message_id, request.conversation_id, who.session.id, who.user.id, "user", request.content.text, now)
-        return await self._begin(who, request, question, answer_id, now, request.parent_id, detached)
+        with self._room_for(who.user):
+            return await self._begin(who, request, question, answer_id, now, request.parent_id, detached)
 
     async def answer_again(self, who: SignedIn, answer_id: str, new_answer_id: str, *, model: str = "default", rag: RAGQuery | None = None) -> Turn:
         """Another answer to the same question, beside the first: by another model or with another depth, if wanted.
@@ -125,7 +131,8 @@ class ChatRoom:
         question = await self._conversations.message_for(who.user.id, first.reply_to)
         again = self._again(first, question)
         again = replace(again, model=model, rag=None if rag is None else replace(rag, query=question.content))
-        return await self._begin(who, again, None, new_answer_id, self._clock(), question.id, detached=True)
+        with self._room_for(who.user):
+            return await self._begin(who, again, None, new_answer_id, self._clock(), question.id, detached=True)
 
     async def go_on(self, who: SignedIn, answer_id: str, request: SendMessage | None = None) -> Turn:
         """Continues an answer that was broken off, as a new message after it. Raises: NotFound, IllegalStep if it was not broken off."""
@@ -134,7 +141,8 @@ class ChatRoom:
             raise IllegalStep("That answer is complete.", hint="Send a new message instead.")
         question = await self._conversations.message_for(who.user.id, broken.reply_to)
         again = replace(request or self._again(broken, question), continues=broken.id)
-        return await self._begin(who, again, None, reply_id(broken.id), self._clock(), broken.id, detached=True)
+        with self._room_for(who.user):
+            return await self._begin(who, again, None, reply_id(broken.id), self._clock(), broken.id, detached=True)
 
     def _again(self, answer: ChatMessage, question: ChatMessage) -> SendMessage:
         """What was asked for an answer, to be asked again."""
@@ -243,13 +251,29 @@ class ChatRoom:
             self._stopping.add(turn.answer_id)
             task.cancel()
 
+    @contextmanager
+    def _room_for(self, user: User) -> Iterator[None]:
+        """While a message is being stored. Raises: ServiceBusy if no more answers may be written now, or no more of this user's."""
+        if len(self._turns) + self._accepting.total() >= self._open_answers:
+            raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
+        mine = sum(turn.answer.user_id == user.id for turn in self._turns.values()) + self._accepting[user.id]
+        if mine >= self._open_answers_per_user:
+            raise ServiceBusy(
+                f"{mine} of your answers are being written already.", service="chat", hint="Wait until one is finished, or stop one.", retry_after_s=2
+            )
+        self._accepting[user.id] += 1
+        try:
+            yield
+        finally:
+            self._accepting[user.id] -= 1
+            if not self._accepting[user.id]:
+                del self._accepting[user.id]
+
     async def _begin(
         self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, parent_id: str | None, detached: bool
     ) -> Turn:
         if self._closing:
             raise ServiceUnavailable("Hearth is stopping.", service="chat", hint="Send it again in a moment.")
-        if len(self._turns) >= self._open_answers:
-            raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
         user = who.user
         # One microsecond later, so that an answer never sorts before its question.
         made_at = now + timedelta(microseconds=1)
@@ -267,13 +291,9 @@ class ChatRoom:
         turn = Turn(replace(answer, parent_id=accepted.parent_id), request.content.text, now)
         turn.lease_until = now + LEASE
         self._turns[answer_id] = turn
-        if request.history is not None:
-            history = [Message(r, t) for r, t in request.history]
-        else:
-            # The question itself is asked last; where it is answered again it is already on the path.
-            history = self._answering.history([m for m in accepted.history if request.continues or m.id != request.message_id])
-        if accepted.settings.system_prompt:
-            history = [Message("system", accepted.settings.system_prompt), *history]
+        # The question itself is asked last; where it is answered again it is already on the path.
+        earlier = [m for m in accepted.history if request.continues or m.id != request.message_id]
+        history = self._answering.history(request, earlier, accepted.settings.system_prompt)
         writing = asyncio.create_task(self._answering.write(turn, user, _with(accepted.settings, request), history, self._due.set), name=f"answer {answer_id}")
         self._writing[answer_id] = writing
         self._tasks[answer_id] = asyncio.create_task(self._conclude(turn, writing))

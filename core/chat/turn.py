@@ -18,9 +18,11 @@ from core.rag.model import RetrievalTrace, Source
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the turn waits for now: retrieval or model."""
+    """What the turn waits for now: retrieval, summary, queue or model. In the queue: the position (1 is next) and about how long it still lasts."""
 
     name: str
+    position: int = 0
+    eta_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ request gets no last event, and the generation thread keeps the process alive un
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, ContinuousBatching
 
 from core.errors import ModelError, TooLong
 from core.ids import new_id
-from core.inference import Done, TextDelta, Usage
+from core.inference import Done, Message, TextDelta, Usage
 from inference.device import best_device
 from inference.engine import ChatRequest, EngineSettings
 from inference.repetition import CHECKED_EVERY, goes_in_circles
@@ -55,7 +55,7 @@ class TransformersChat:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[TextDelta | Done]:
         """As the protocol says."""
-        ids = self._tokens(request)
+        ids = self._tokens(request.messages)
         room = self._limit - len(ids)
         if room < 1:
             raise TooLong(f"The prompt has {len(ids)} tokens; this model takes {self._limit} with the answer.", hint="Shorten it or begin a new conversation.")
@@ -89,10 +89,18 @@ class TransformersChat:
                 self._manager.cancel_request(request_id)
             self._manager.output_router.result_handlers.pop(request_id, None)
 
-    def _tokens(self, request: ChatRequest) -> list[int]:
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """As the protocol says; in a thread, because a long conversation takes a while."""
+        return await asyncio.to_thread(lambda: [len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts])
+
+    async def count_prompt(self, messages: Sequence[Message]) -> int:
+        """As the protocol says."""
+        return len(await asyncio.to_thread(self._tokens, messages))
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
         """The prompt in the model's own template."""
-        messages = [{"role": m.role, "content": m.content} for m in request.messages]
-        encoded = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+        said = [{"role": m.role, "content": m.content} for m in messages]
+        encoded = self._tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=True, return_dict=False)
         return list(encoded)
 
     async def _next_event(self, events: asyncio.Queue[Any]) -> Any:

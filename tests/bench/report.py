@@ -21,7 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import ingest, retrieval, start, streams
+from bench import ingest, retrieval, start, streams, thread
 from bench.document import document
 from bench.streams import Round
 from bench.verdicts import against, verdicts
@@ -98,6 +98,7 @@ def measured(plan):
         "streams": lambda: streams.measure(plan.blocks, plan.cells),
         "kill -9": lambda: (streams.kill_in_the_middle(after_s=s) for s in plan.kills_after_s),
         "retrieval": lambda: retrieval.measure(plan.chunk_counts, plan.queries),
+        "thread": lambda: [thread.measure(500, plan.queries // 2)],
         "ingest": lambda: [ingest.measure(plan.ingest_bytes)],
     }
     for what, lines in parts.items():

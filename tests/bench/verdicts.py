@@ -125,6 +125,8 @@ def _documents(lines):
     share = _one(lines, "ingest", "embedder_share_percent")
     return [
         _at_most("hybrid search in 100,000 chunks, p50", 25, " ms", _one(lines, "retrieval", "total_p50_ms", chunks=100_000), digits=1),
+        _at_most("conversation of 500 messages: the store opens it at its last 100, p50", 50, " ms", _one(lines, "thread", "open_p50_ms"), digits=1),
+        _at_most("the same: a turn is stored and the history of its prompt read, p50", 50, " ms", _one(lines, "thread", "accept_p50_ms"), digits=1),
         Verdict(
             "taking text in: the embedder's share of the time",
             "≥ 90 %",

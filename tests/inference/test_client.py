@@ -7,9 +7,10 @@ import pytest
 from aiohttp import web
 
 from core.errors import ModelMissing, ServiceBusy, ServiceError, ServiceUnavailable, SettingsError, TooLong
-from core.inference import Caller, Done, Message, Priority, Service, TextDelta
-from inference import client
+from core.inference import Caller, Counted, Done, Message, Priority, Queued, Service, TextDelta
+from inference import client, lanes
 from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
+from inference.lanes import Lanes
 from inference.sse import EventReader
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +97,64 @@ async def test_a_server_without_usage_is_counted_and_said_to_be_estimated(script
     script.streams(CHUNK % "a", CHUNK % "b", "data: [DONE]\n\n")
     got = await collected(RemoteChatModel(server))
     assert (got[-1].usage.completion_tokens, got[-1].usage.estimated) == (2, True)
+
+
+async def test_positions_in_the_servers_queue_come_before_the_words(script, server):
+    place = 'data: {"hearth":{"position":%d,"eta_s":%d},"choices":[]}\n\n'
+    script.streams(place % (3, 12), place % (0, 0), CHUNK % "Hi", END)
+    assert (await collected(RemoteChatModel(server)))[:3] == [Queued(3, 12.0), Queued(0, 0.0), TextDelta("Hi")]
+
+
+async def test_a_wait_in_the_queue_does_not_count_as_silence_between_two_words(script, server, monkeypatch):
+    monkeypatch.setattr(client, "IDLE_TIMEOUT_S", 0.1)
+    script.streams('data: {"hearth":{"position":1,"eta_s":9},"choices":[]}\n\n', CHUNK % "Hi" + END, pause_s=0.4)
+    assert (await collected(RemoteChatModel(server)))[1] == TextDelta("Hi")
+
+
+async def test_in_front_of_a_foreign_server_the_wait_is_told_too(script, monkeypatch):
+    monkeypatch.setattr(lanes, "QUIET_S", 0.01)
+    script.streams(CHUNK % "a", CHUNK % "b", END, pause_s=0.1)
+    server = ModelServer(Service.LLM, script.url, "m", lanes=Lanes(1))
+    chat = RemoteChatModel(server)
+    first, second = await asyncio.gather(collected(chat), collected(chat))
+    assert not any(isinstance(d, Queued) for d in first)
+    assert second[0] == Queued(1, 5.0)
+    assert Queued(0, 0.0) in second
+    assert second[-1].queue_ms > 100 > first[-1].queue_ms
+    await server.close()
+
+
+async def test_a_model_that_is_missing_after_the_wait_is_said_to_be_missing(script, server):
+    script.streams('data: {"error":{"message":"The model m is not on this machine.","code":"model_missing"}}\n\n')
+    with pytest.raises(ModelMissing, match="not on this machine"):
+        await collected(RemoteChatModel(server))
+
+
+async def test_a_text_is_counted_once_and_all_new_ones_in_one_request(script):
+    async def counts(request):
+        return web.json_response({"tokens": [len(t) for t in (await request.json())["texts"]]})
+
+    script.handler = counts
+    server = ModelServer(Service.LLM, script.url, "m", local=True)
+    chat = RemoteChatModel(server)
+    assert await chat.count(["a", "bb", "a"]) == Counted((1, 2, 1))
+    assert await chat.count(["bb", "ccc"]) == Counted((2, 3))
+    assert await chat.count(["ccc", "a"]) == Counted((3, 1))
+    assert await chat.count([]) == Counted(())
+    assert [body["texts"] for _, body, _ in script.seen] == [["a", "bb"], ["ccc"]]
+    await server.close()
+
+
+async def test_a_foreign_server_is_not_asked_to_count_and_the_estimate_says_so(script, server):
+    assert await RemoteChatModel(server).count(["", "four", "日本"]) == Counted((0, 2, 2), estimated=True)
+    assert script.seen == []
+
+
+async def test_a_server_that_can_not_count_leaves_estimates(script):
+    script.answers(500, "boom")
+    server = ModelServer(Service.LLM, script.url, "m", local=True)
+    assert await RemoteChatModel(server).count(["sixsix"]) == Counted((2,), estimated=True)
+    await server.close()
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))

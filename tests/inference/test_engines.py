@@ -88,6 +88,12 @@ async def test_an_answer_counts_its_tokens_and_says_why_it_ended(chat):
     assert done.finish_reason in ("stop", "length")
 
 
+async def test_texts_and_prompts_are_counted_by_the_models_own_tokenizer(chat):
+    assert await chat.count(["hello there", "", "the cat sat on a mat"]) == [2, 0, 6]
+    _, done = await said(chat, "hello there", max_tokens=2)
+    assert await chat.count_prompt([Message("user", "hello there")]) == done.usage.prompt_tokens
+
+
 async def test_a_prompt_longer_than_the_model_takes_is_refused_and_the_others_go_on(chat):
     with pytest.raises(TooLong, match="this model takes 256"):
         await said(chat, "cat " * 300)

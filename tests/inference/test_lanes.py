@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ServiceBusy
-from core.inference import Priority
+from core.inference import Priority, Queued
+from inference import lanes
 from inference.lanes import Lanes, Ticket
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +123,95 @@ async def test_whoever_leaves_the_queue_makes_room_and_positions_move_up():
     assert busy.lanes.position("second") == 1
     assert busy.lanes.position("first") == 0
     assert await busy.finish() == ["second"]
+
+
+async def test_one_users_flood_delays_anothers_first_request_by_one_at_most():
+    busy = Busy()
+    await busy.hold()
+    for n in range(20):
+        await busy.ask(f"flood {n}", "a")
+    await busy.ask("first", "b")
+    assert busy.lanes.position("first") <= 2
+    assert (await busy.finish()).index("first") <= 1
+
+
+async def test_a_premium_request_goes_before_everybody_elses_flood():
+    busy = Busy()
+    await busy.hold()
+    for n in range(20):
+        await busy.ask(f"flood {n}", "a")
+    await busy.ask("premium", "b", Priority.PREMIUM)
+    assert busy.lanes.position("premium") == 1
+    assert (await busy.finish())[0] == "premium"
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(lanes, "QUIET_S", 0.01)
+    monkeypatch.setattr(lanes, "TOLD_EVERY_S", 0.01)
+
+
+async def told(busy, name, user, into):
+    with busy.lanes.entered(Ticket(name, user)) as entered:
+        async for change in entered.changes():
+            into.append(change)
+
+
+async def test_who_waits_sees_its_position_count_down_to_its_place(at_once):
+    busy, seen = Busy(), []
+    await busy.hold()
+    ahead = [await busy.ask(name, name) for name in ("a", "b")]
+    watching = asyncio.create_task(told(busy, "me", "me", seen))
+    await asyncio.sleep(0.05)
+    for task in ahead:
+        task.cancel()
+        await asyncio.sleep(0.05)
+    await busy.finish()
+    await watching
+    assert [q.position for q in seen] == [3, 2, 1, 0]
+    assert [q.eta_s for q in seen] == [15.0, 10.0, 5.0, 0.0]
+    assert busy.lanes.load().serving == 0
+
+
+async def test_a_position_that_stays_is_told_once_and_again_after_a_while(at_once, monkeypatch):
+    busy, seen = Busy(), []
+    await busy.hold()
+    watching = asyncio.create_task(told(busy, "me", "me", seen))
+    await asyncio.sleep(0.1)
+    assert seen == [Queued(1, 5.0)]
+    monkeypatch.setattr(lanes, "REPEATED_S", 0.0)
+    await asyncio.sleep(0.05)
+    assert len(seen) > 1
+    await busy.finish()
+    await watching
+
+
+async def test_a_wait_that_is_soon_over_is_not_told():
+    busy, seen = Busy(), []
+    await busy.hold()
+    watching = asyncio.create_task(told(busy, "me", "me", seen))
+    await asyncio.sleep(0.02)
+    await busy.finish()
+    await watching
+    assert seen == []
+
+
+async def test_who_leaves_in_the_moment_in_which_its_place_comes_gives_it_back():
+    busy = Busy()
+    await busy.hold()
+    leaving = await busy.ask("leaving", "a")
+    busy.release.set()
+    busy.tasks[0].add_done_callback(lambda _: leaving.cancel())
+    await busy.ask("next", "b")
+    assert "next" in await busy.finish()
+
+
+async def test_the_time_is_the_usual_time_of_service_for_each_round_before_it():
+    busy = Busy(places=2)
+    for _ in range(3):
+        async with busy.lanes.place(Ticket("x")):
+            busy.now += 12
+    assert busy.lanes.eta_s(3) == 18
 
 
 @settings(deadline=None, max_examples=60)

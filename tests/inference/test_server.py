@@ -38,6 +38,7 @@ async def test_every_route_but_health_asks_for_the_token(served):
             ("POST", "/v1/embeddings"),
             ("POST", "/v1/chat/completions"),
             ("POST", "/v1/rerank"),
+            ("POST", "/v1/tokenize"),
         ):
             assert (await client.request(method, path, headers={"Authorization": "Bearer wrong"})).status_code == 401
 
@@ -72,11 +73,30 @@ async def test_embeddings_and_reranking_have_the_usual_shapes(http):
         ("/v1/chat/completions", {"model": "gpt-5", "messages": [{"role": "user", "content": "x"}]}, 404, "model_missing"),
         ("/v1/embeddings", {"input": ["x"] * 513}, 400, "invalid_request_error"),
         ("/v1/rerank", {"query": "x", "documents": ["x"] * 513}, 400, "invalid_request_error"),
+        ("/v1/tokenize", {"texts": ["x"] * 513}, 400, "invalid_request_error"),
+        ("/v1/tokenize", {}, 400, "invalid_request_error"),
+        ("/v1/tokenize", {"texts": ["x"], "model": "gpt-5"}, 404, "model_missing"),
     ],
 )
 async def test_what_can_not_be_done_is_refused_in_openais_shape(http, path, body, status, code):
     answer = await http.post(path, json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+async def test_texts_are_counted_each_and_messages_as_one_prompt(http):
+    assert (await http.post("/v1/tokenize", json={"texts": ["one two", "", "three"]})).json()["tokens"] == [2, 0, 1]
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    assert (await http.post("/v1/tokenize", json={"messages": messages})).json()["tokens"] == 3
+
+
+async def test_a_client_that_leaves_before_its_whole_answer_frees_its_place(http):
+    with pytest.raises(httpx.TimeoutException):
+        await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "[tokens=9999 rate=50]"}]}, timeout=0.3)
+    for _ in range(40):
+        if not (await http.get("/v1/status")).json()["lanes"]["llm"]["serving"]:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("the model goes on for nobody")
 
 
 async def test_models_say_what_our_own_client_needs(http):
@@ -122,8 +142,9 @@ async def test_a_killed_child_comes_back_on_the_same_address_and_goes_with_its_p
 
 async def test_the_child_gets_no_secret_of_the_parent(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    supervisor = Supervisor(echo_settings(tmp_path, reranker_url="http://host/v1#m", reranker_api_key="secret"))
+    supervisor = Supervisor(echo_settings(tmp_path, inference_chat_places=3, reranker_url="http://host/v1#m", reranker_api_key="secret"))
     environment = supervisor._environment()
     supervisor._listening.close()
     assert "secret" not in environment.values()
+    assert environment["HEARTH_INFERENCE_CHAT_PLACES"] == "3"
     assert environment["HEARTH_RERANKER_URL"] == "http://elsewhere/v1#elsewhere"

@@ -2,10 +2,11 @@ import asyncio
 import json
 
 import pytest
-from echo_house import ask, echo_settings, finished, taken_in
+from echo_house import Served, ask, echo_settings, finished, taken_in
 
-from core.app import open_app
+from core.app import LocalInference, open_app
 from core.ids import new_id
+from inference.server import application
 from ui.gate import COOKIE
 from ui.server import LatePage, web
 
@@ -426,3 +427,29 @@ async def test_an_answer_is_stopped_over_the_api(api, app, ada):
     turn = await app.chat.send(ada, ask("[tokens=5000 rate=100]"), detached=True)
     assert (await api.post(f"/v1/messages/{turn.answer_id}/stop")).status_code == 204
     assert (await finished(turn)).status.value == "stopped"
+
+
+async def test_a_streamed_answer_that_waits_says_so_in_chunks_that_clients_pass_over(tmp_path, open_client):
+    settings = echo_settings(tmp_path, inference_chat_places=1)
+    places = Served(application(settings, ""))
+    async with open_app(settings, local=LocalInference(f"{places.url}/v1", ""), serving=True) as house:
+        _, key = await house.users.make_key(await house.users.add("ada", None))
+        async with open_client(web(house, LatePage(wanted=False)), key) as client:
+            first, second = await asyncio.gather(*(client.post(ASK, json=body("[tokens=60 rate=100]", stream=True)) for _ in range(2)))
+    places.stop()
+    queued = [[c for c in chunks_of(answer) if "queue" in c.get("hearth", {})] for answer in (first, second)]
+    assert sorted(map(bool, queued)) == [False, True], "one of the two had to wait"
+    chunk = next(filter(None, queued))[0]
+    assert chunk["choices"] == [{"index": 0, "delta": {}, "finish_reason": None}]
+    assert chunk["hearth"]["queue"]["position"] == 1
+    assert chunk["hearth"]["queue"]["eta_s"] > 0
+
+
+async def test_an_answer_says_how_much_of_the_conversation_had_no_room(api):
+    earlier = [{"role": role, "content": f"{role} {n}? {'word ' * 4000}"} for n in range(40) for role in ("user", "assistant")]
+    messages = [*earlier, {"role": "user", "content": "And now?"}]
+    for stream in (False, True):
+        text, more = text_of(await api.post(ASK, json={"messages": messages, "stream": stream}))
+        assert text == "You said: And now?"
+        assert more["dropped"] > 0
+        assert more["summary"].startswith("- user 0?")

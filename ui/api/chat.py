@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from core.app import App
 from core.chat.export import as_json, as_markdown
 from core.chat.model import ChatMessage, MessageContent, MessageStatus, SendMessage
-from core.chat.turn import Finished, Turn
+from core.chat.turn import Finished, Stage, Turn
 from core.errors import BadInput
 from core.ids import new_id
 from core.inference import TextDelta
@@ -39,12 +39,17 @@ from ui.api.shapes import (
 router = APIRouter(prefix="/v1", tags=["chat"], route_class=KnownFirst)
 _encode = msgspec.json.Encoder().encode
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+EMPTY_CHOICE = {"index": 0, "delta": {}, "finish_reason": None}
 FINISH = {MessageStatus.COMPLETE: "stop", MessageStatus.STOPPED: "stop"}
 
 
 @router.post("/chat/completions", summary="Ask a question", response_model=None)
 async def complete(body: ChatIn, who: Who, app: Hearth) -> Response:
-    """Answers the last message. With `stream` the answer comes as server-sent events; the last chunk has `usage` and `hearth`."""
+    """Answers the last message. With `stream` the answer comes as server-sent events; the last chunk has `usage` and `hearth`.
+
+    While the model has no place for it, chunks with an empty delta have `hearth.queue`: the position (1 is next) and `eta_s`.
+    `hearth.dropped` is how many earlier messages had no room in the prompt; `hearth.summary` is what stood there for them.
+    """
     request = _request(body)
     for name in request.collections:
         await app.library.collection(who.user, name)  # a name that isn't there is the client's mistake; nothing is stored for it
@@ -94,6 +99,10 @@ async def _stream(app: App, who: Who, turn: Turn, request: SendMessage) -> Async
         async for update in updates:
             if type(update) is TextDelta:
                 yield before + _encode(update.text) + after
+            elif isinstance(update, Stage) and update.name == "queue":
+                # A delta without anything in it, which every client passes over.
+                waits = {"choices": [EMPTY_CHOICE], "hearth": {"queue": {"position": update.position, "eta_s": update.eta_s}}}
+                yield b"data: " + head + b"," + _encode(waits)[1:] + b"\n\n"
             elif isinstance(update, Finished):
                 yield _last(update.message, request, head)
     yield b"data: [DONE]\n\n"
@@ -123,6 +132,8 @@ def _extras(message: ChatMessage, request: SendMessage) -> dict[str, Any]:
             "rag_sources": [source_out(s) for s in message.metadata.sources],
             "retrieval": retrieval_out(message),
             "timing": message.metadata.timing,
+            "dropped": message.metadata.dropped,
+            "summary": message.metadata.summary,
         },
     }
 

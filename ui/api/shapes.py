@@ -300,6 +300,8 @@ def message_out(message: ChatMessage) -> dict[str, Any]:
             "error": meta.error,
             "caution": meta.caution,
             "continues": meta.continues or None,
+            "dropped": meta.dropped,
+            "summary": meta.summary,
         },
     }
 

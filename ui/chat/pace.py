@@ -21,6 +21,9 @@ class View:
 
     text: str = ""
     stage: str = "queued"
+    position: int = 0
+    """In the queue of the model: 1 is next, 0 where the stage is another."""
+    eta_s: float | None = None
     sources: tuple[Source, ...] = ()
     finished: bool = False
 
@@ -76,7 +79,7 @@ async def paced(turn: Turn, pace: Pace) -> AsyncIterator[View]:
                 elif isinstance(update, SourcesFound):
                     view = replace(view, sources=update.sources)
                 elif isinstance(update, Stage):
-                    view = replace(view, stage=update.name)
+                    view = replace(view, stage=update.name, position=update.position, eta_s=update.eta_s)
                 elif isinstance(update, Finished):
                     view = replace(view, text=update.message.content, finished=True)
                 changed.set()

@@ -359,7 +359,12 @@ class _Page:
             async for views in together:
                 if self._looks.get(str(request.session_hash)) is not look:
                     return
-                tail = render.beside([render.growing(v.text, v.stage, t.answer_id, v.sources, t.conversation_id) for t, v in zip(turns, views, strict=True)])
+                tail = render.beside(
+                    [
+                        render.growing(v.text, v.stage, t.answer_id, v.sources, t.conversation_id, position=v.position, eta_s=v.eta_s)
+                        for t, v in zip(turns, views, strict=True)
+                    ]
+                )
                 begun = (text, turn.conversation_id, turn.answer_id, writing, gr.update(visible=False), gr.update(visible=True))
                 yield (before, tail, *begun) if first else (gr.skip(), tail, *(gr.skip(),) * 6)
                 first = False

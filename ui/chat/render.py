@@ -11,7 +11,13 @@ from core.records import DeleteReceipt
 from ui.chat.markdown import render
 from ui.icons import icon
 
-STAGES = {"queued": "Waiting for its turn", "retrieval": "Reading your documents", "model": "Thinking"}
+STAGES = {
+    "queued": "Waiting for its turn",
+    "retrieval": "Reading your documents",
+    "summary": "Summing up what was said before",
+    "queue": "Waiting for its turn",
+    "model": "Thinking",
+}
 BROKEN = {
     MessageStatus.INTERRUPTED: "This answer was broken off.",
     MessageStatus.STOPPED: "You stopped this answer.",
@@ -69,14 +75,15 @@ def _branch(message_id: str, siblings: Sequence[str]) -> str:
 def answer(m: ChatMessage, siblings: Sequence[str] = (), verdict: Feedback | None = None, *, acting: bool = True) -> str:
     """A finished answer."""
     body = render(m.content, m.id, [s.number for s in m.metadata.sources])
-    about = f"{_trouble(m) if acting else ''}{sources(m)}{_caution(m)}{_figures(m, siblings, verdict, acting=acting)}"
+    about = f"{_trouble(m) if acting else ''}{sources(m)}{_left_out(m)}{_caution(m)}{_figures(m, siblings, verdict, acting=acting)}"
     return f'<article class="message theirs" aria-label="Hearth" data-message="{escape(m.id)}"><div class="text">{body}</div>{about}</article>'
 
 
-def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str) -> str:
-    """An answer while it is written; the page takes its own address from the conversation's id."""
+def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str, *, position: int = 0, eta_s: float | None = None) -> str:
+    """An answer while it is written; the page takes its own address from the conversation's id.   position, eta_s: in the queue, as `View` has them."""
     body = render(text, message_id, [s.number for s in known])
-    waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{STAGES.get(stage, "Thinking")}…</p>' if not text else ""
+    doing = f"{STAGES.get(stage, 'Thinking')}…" if not position else queue_place(position, eta_s)
+    waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{doing}</p>' if not text else ""
     about = f'aria-busy="true" aria-label="Hearth" data-conversation="{escape(conversation_id)}"'
     return f'<article class="message theirs growing" {about}><div class="text">{body}</div>{waiting}</article>'
 
@@ -84,6 +91,14 @@ def growing(text: str, stage: str, message_id: str, known: Sequence[Source], con
 def beside(articles: Sequence[str]) -> str:
     """Answers to one question side by side; one alone as it is."""
     return articles[0] if len(articles) == 1 else f'<div class="beside">{"".join(articles)}</div>'
+
+
+def queue_place(position: int, eta_s: float | None) -> str:
+    """Where in the queue, in words: 3rd in the queue, about 12 s."""
+    ending = "th" if 10 <= position % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(position % 10, "th")
+    if eta_s is None:
+        return f"{position}{ending} in the queue"
+    return f"{position}{ending} in the queue, about " + (f"{max(1, round(eta_s))} s" if eta_s < 90 else f"{round(eta_s / 60)} min")
 
 
 def _trouble(m: ChatMessage) -> str:
@@ -97,6 +112,15 @@ def _trouble(m: ChatMessage) -> str:
 
 def _caution(m: ChatMessage) -> str:
     return f'<p class="caution">{escape(m.metadata.caution)}</p>' if m.metadata.caution and m.content else ""
+
+
+def _left_out(m: ChatMessage) -> str:
+    """How much of the conversation had no room in the prompt, and what the model was told instead."""
+    count = m.metadata.dropped
+    if not count:
+        return ""
+    told = f"<p>{escape(m.metadata.summary)}</p>" if m.metadata.summary else ""
+    return f'<details class="waterfall"><summary>{count} earlier message{"" if count == 1 else "s"} did not fit; what the model was told instead</summary>{told}</details>'
 
 
 def sources(m: ChatMessage) -> str:

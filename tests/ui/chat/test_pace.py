@@ -64,6 +64,18 @@ async def test_a_stage_is_shown_before_the_first_word():
         assert (await anext(views)).text == "So"
 
 
+async def test_a_view_has_the_place_in_the_queue_while_there_is_one():
+    turn = a_turn()
+    turn.add(Stage("queue", 3, 12.0))
+    async with aclosing(paced(turn, Pace())) as views:
+        await anext(views)
+        waiting = await anext(views)
+        assert (waiting.stage, waiting.position, waiting.eta_s) == ("queue", 3, 12.0)
+        turn.add(Stage("model"))
+        served = await anext(views)
+        assert (served.stage, served.position, served.eta_s) == ("model", 0, None)
+
+
 @pytest.mark.parametrize("status", [s for s in MessageStatus if s.final])
 async def test_a_turn_that_is_over_is_shown_whole_however_it_ended(status):
     stored = ChatMessage("m1", "c1", "s1", "u1", "assistant", "the text", NOW, MessageMetadata(sources=(SOURCE,)), status)

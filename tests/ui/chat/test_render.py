@@ -274,3 +274,30 @@ def test_a_waterfall_begins_where_the_stage_before_ended_and_words_run_beside_me
     assert render.waterfall(an_answer()) == []
     assert parsed(render.answer(an_answer())).find("details") is None
     assert "290 ms" in parsed(render.answer(an_answer(timing=timing, retrieval=retrieval))).summary.get_text()
+
+
+@pytest.mark.parametrize(
+    ("position", "eta_s", "words"),
+    [
+        (1, 0.2, "1st in the queue, about 1 s"),
+        (2, 5.4, "2nd in the queue, about 5 s"),
+        (3, 12.0, "3rd in the queue, about 12 s"),
+        (11, 89, "11th in the queue, about 89 s"),
+        (21, 150, "21st in the queue, about 2 min"),
+        (112, None, "112th in the queue"),
+    ],
+)
+def test_an_answer_that_waits_says_where_in_the_queue_and_about_how_long(position, eta_s, words):
+    shown = parsed(render.growing("", "queue", "m1", [], "c1", position=position, eta_s=eta_s)).find(class_="waiting")
+    assert shown.text == words
+
+
+def test_once_there_are_words_the_queue_is_no_longer_shown():
+    assert parsed(render.growing("So", "queue", "m1", [], "c1", position=3, eta_s=12.0)).find(class_="waiting") is None
+
+
+def test_what_had_no_room_is_said_with_what_the_model_was_told_instead():
+    page = parsed(render.answer(an_answer(dropped=12, summary="- asked about <doors>")))
+    assert page.details.summary.get_text() == "12 earlier messages did not fit; what the model was told instead"
+    assert page.details.p.get_text() == "- asked about <doors>"
+    assert parsed(render.answer(an_answer())).details is None
