@@ -71,14 +71,14 @@ def _metadata():
 async def _open(store, user, conversation, n):
     """As a page does it: the conversation and its last messages."""
     await store.get_for(user.id, conversation)
-    await store.messages_for(user.id, conversation, limit=PAGE_MESSAGES)
+    await store.thread_for(user.id, conversation, limit=PAGE_MESSAGES)
 
 
 async def _whole(store, user, conversation, n):
     """Every page of it, back to its first message."""
-    before = ""
-    while before := (await store.messages_for(user.id, conversation, limit=PAGE_MESSAGES, before=before)).next_cursor:
-        pass
+    thread = await store.thread_for(user.id, conversation, limit=PAGE_MESSAGES)
+    while thread.older:
+        thread = await store.thread_for(user.id, conversation, limit=PAGE_MESSAGES, before=thread.messages[0].id)
 
 
 async def _accept(store, user, conversation, n):

@@ -150,7 +150,7 @@ async def test_where_others_wait_for_answers_nobody_waits_for_a_summary(tmp_path
         first = 0
         while not (await finished(await said(first))).metadata.dropped:
             first += 1
-        summaries = {m.metadata.summary for m in (await app.chat.messages(ada.user, conversation)).items}
+        summaries = {m.metadata.summary for m in (await app.chat.thread(ada.user, conversation)).messages}
         holding, turn = await busy(app, bob), None
         while turn is None or turn.answer.metadata.summary in summaries:  # until one needs a new summary
             turn = await said(0)

@@ -116,11 +116,7 @@ def _caution(m: ChatMessage) -> str:
 
 def _left_out(m: ChatMessage) -> str:
     """How much of the conversation had no room in the prompt, and what the model was told instead."""
-    count = m.metadata.dropped
-    if not count:
-        return ""
-    told = f"<p>{escape(m.metadata.summary)}</p>" if m.metadata.summary else ""
-    return f'<details class="waterfall"><summary>{count} earlier message{"" if count == 1 else "s"} did not fit; what the model was told instead</summary>{told}</details>'
+    return f'<p class="caution left-out">{escape(m.metadata.left_out)}</p>' if m.metadata.dropped else ""
 
 
 def sources(m: ChatMessage) -> str:

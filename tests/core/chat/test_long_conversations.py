@@ -45,7 +45,7 @@ async def test_a_summary_is_made_once_and_serves_several_turns(app, ada):
     for n in range(16):
         turn = await app.chat.send(ada, ask(f"Question {n}? {LONG}", conversation, max_tokens=MOST))
         made.append(any([u == Stage("summary") async for u in turn.follow()]))
-    answers = [m.metadata for m in (await app.chat.messages(ada.user, conversation)).items if m.role == "assistant"]
+    answers = [m.metadata for m in (await app.chat.thread(ada.user, conversation)).messages if m.role == "assistant"]
     with_summary = [a for a in answers if a.summary]
     assert 1 < sum(made) < len(with_summary)
     assert sum(made) == len({a.summary for a in with_summary})

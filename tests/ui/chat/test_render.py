@@ -298,6 +298,5 @@ def test_once_there_are_words_the_queue_is_no_longer_shown():
 
 def test_what_had_no_room_is_said_with_what_the_model_was_told_instead():
     page = parsed(render.answer(an_answer(dropped=12, summary="- asked about <doors>")))
-    assert page.details.summary.get_text() == "12 earlier messages did not fit; what the model was told instead"
-    assert page.details.p.get_text() == "- asked about <doors>"
-    assert parsed(render.answer(an_answer())).details is None
+    assert page.find(class_="left-out").get_text() == "12 earlier messages didn't fit; summarised: - asked about <doors>"
+    assert parsed(render.answer(an_answer())).find(class_="left-out") is None
