@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     open_answers: Annotated[int, Field(ge=1)] = 200
     """How many answers may be written at the same time in one process; the next is told that Hearth is busy."""
     open_answers_per_user: Annotated[int, Field(ge=1)] = 20
-    """How many of them may be one user's."""
+    """How many answers may be written at the same time for one user; further messages of theirs are refused until one is finished."""
 
     @classmethod
     def settings_customise_sources(
