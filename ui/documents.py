@@ -1,5 +1,6 @@
 """A document as a page: its text by heading, its passages, the pictures of its pages. Plain HTML; what can be switched is in the address."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,6 +36,8 @@ KINDS = {
     "text/x-source": "Source code",
     "text/plain": "Plain text",
 }
+_ALIGNED = re.compile(r' style="text-align:\s*(left|right|center);?"')
+"""How Markdown's tables say it; this page allows no styles inside HTML."""
 A4 = (595.0, 842.0)
 PICTURE_PX = 1000
 
@@ -272,7 +275,7 @@ def _text(view: View, stretch: Stretch) -> str:
         return _chunks(view, stretch)
     markdown = view.document.media_type == "text/markdown"
     code = view.document.media_type in ("text/x-python", "text/x-source")
-    html = render(stretch.text) if markdown else escape(stretch.text)
+    html = _ALIGNED.sub(r' class="to-\1"', render(stretch.text)) if markdown else escape(stretch.text)
     found = view.passage if view.passage and any(c.id == view.passage.id for c in stretch.chunks) else None
     if found is not None:
         near = len(letters(stretch.text[: found.metadata.start - stretch.start]))
@@ -294,10 +297,10 @@ def _chunks(view: View, stretch: Stretch) -> str:
         repeated = max(0, min(done - chunk.metadata.start, len(chunk.content)))
         done = max(done, chunk.metadata.end)
         text = escape(chunk.content[repeated:])
-        if chosen:
-            text = highlight(escape(chunk.content), escape(chunk.content), escape(view.quote))[0].replace(' id="passage"', "")
-        elif repeated:
+        if repeated:
             text = f'<span class="repeated" title="Also at the end of the passage before">{escape(chunk.content[:repeated])}</span>{text}'
+        if chosen:
+            text = highlight(text, "", escape(view.quote))[0].replace(' id="passage"', "")
         anchor = ' id="passage"' if chosen else ""
         link = view.address(chunk=chunk.id, quote=None) + "#passage"
         bar = f'<figcaption><a href="{escape(link)}">Passage {chunk.metadata.position + 1}</a><span>{len(chunk.content):,} characters</span></figcaption>'

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from html import unescape
+from itertools import takewhile
 
 from core.rag.words import letters
 
@@ -11,6 +12,7 @@ _SIGN = re.compile(r"&[^;\s&]{1,32};|.", re.DOTALL)
 _BAR = re.compile(r'<div class="codebar">.*?</div>', re.DOTALL)
 """What the page adds to a block of code; it is no part of the document."""
 PASSAGE, QUOTE = 1, 2
+IDENTITY = ' id="passage"'
 CLASSES = {PASSAGE: "passage", QUOTE: "quote"}
 
 
@@ -65,22 +67,31 @@ def _with_marks(pieces: Sequence[tuple[str, Sequence[str]]], levels: bytearray) 
     place, named = 0, False
     for markup, signs in pieces:
         out.append(markup)
-        level, held = 0, []  # signs without letters wait: they belong to a mark only if it goes on after them
+        level = 0
+        held: list[str] = []  # signs without letters wait until it is known whether a mark goes on after them
         for sign in signs:
             count = len(letters(unescape(sign)))
+            held.append(sign)
             if not count:
-                held.append(sign)
                 continue
             wanted = levels[place]
             place += count
-            if wanted == level:
-                out += held
-            else:
-                out += [*(["</mark>"] if level else []), *held]
-                name = "" if named else ' id="passage"'
-                out += [f'<mark class="{CLASSES[wanted]}"{name}>'] if wanted else []
+            if wanted != level:
+                between = held[:-1]
+                inside = between if wanted else _closing(between)  # what ends a sentence belongs to it
+                opening = f'<mark class="{CLASSES[wanted]}"{"" if named else IDENTITY}>' if wanted else ""
+                if level > wanted > 0:
+                    out += ["</mark>", opening, *between]
+                else:
+                    out += [*inside, "</mark>", *between[len(inside) :], opening] if level else [*between, opening]
+                held = held[-1:]
                 named, level = named or bool(wanted), wanted
+            out += held
             held = []
-            out.append(sign)
-        out += [*(["</mark>"] if level else []), *held]
+        out += [*_closing(held), "</mark>", *held[len(_closing(held)) :]] if level else held
     return "".join(out)
+
+
+def _closing(signs: list[str]) -> list[str]:
+    """The signs up to the first space."""
+    return list(takewhile(lambda sign: not unescape(sign).isspace(), signs))

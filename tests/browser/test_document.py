@@ -125,7 +125,7 @@ def opened(visitor, house, path):
 def loaded(visitor):
     """Waits until every picture near the window is there."""
     visitor.page.wait_for_function(
-        "[...document.querySelectorAll('.picture img')].filter((i) => i.getBoundingClientRect().top < innerHeight).every((i) => i.complete && i.naturalWidth > 0)"
+        "[...document.querySelectorAll('.picture img')].filter((i) => i.getBoundingClientRect().y < innerHeight).every((i) => i.complete && i.naturalWidth > 0)"
     )
 
 

@@ -103,7 +103,7 @@ def panel(m: ChatMessage, s: Source) -> str:
     return (
         f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">Source {s.number}</p><h3>{escape(s.title)}</h3>'
         f'<p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>'
-        f'{_picture(s, viewer)}<p class="ways">{whole}{original}</p>{_scores(m, s)}{_searched(m.metadata.retrieval)}</div>'
+        f'<p class="ways">{whole}{original}</p>{_picture(s, viewer)}{_scores(m, s)}{_searched(m.metadata.retrieval)}</div>'
     )
 
 

@@ -39,7 +39,7 @@ def drawn(job: Job) -> tuple[Told, bytes]:
         width, height = page.get_size()
         if width <= 0 or height <= 0:
             raise Unreadable(f"Page {number} of {job.name} has no size.", hint="Open the original instead.")
-        scale = min(job.width_px / width, (MAX_PIXELS / (width * height)) ** 0.5)
+        scale = min((job.width_px - 0.01) / width, (MAX_PIXELS / (width * height)) ** 0.5)
         bitmap = page.render(scale=scale, may_draw_forms=False)
     except pdfium.PdfiumError as error:
         raise Unreadable(f"Page {number} of {job.name} is broken.", hint="Open the original instead.") from error
