@@ -8,6 +8,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
+from running_house import PASSWORD
 
 pytestmark = pytest.mark.timeout(150)
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
@@ -102,10 +103,19 @@ def shelf(house):
     return ids
 
 
+def entered(house, visitor):
+    """Signs in without the chat, which goes on loading while somebody leaves it."""
+    visitor.page.goto(f"{house.url}/login?next=/")
+    visitor.page.fill("[name=username]", "ada")
+    visitor.page.fill("[name=password]", PASSWORD)
+    visitor.page.click("button")
+    visitor.page.wait_for_selector(".rooms")
+    return visitor
+
+
 @pytest.fixture
 def reader(house, visit):
-    visitor = visit(house.url)
-    visitor.sign_in(house.url)
+    visitor = entered(house, visit(house.url))
     yield visitor
     assert visitor.foreign == []
     assert visitor.problems == []
@@ -141,8 +151,7 @@ def test_a_pdf_shows_its_pages_with_the_passage_marked_beside_its_text(house, sh
     reader.page.emulate_media(color_scheme="dark")
     reader.shoot("document-pdf-dark")
     reader.page.emulate_media(color_scheme="light")
-    phone = visit(house.url, **PHONE)
-    phone.sign_in(house.url)
+    phone = entered(house, visit(house.url, **PHONE))
     opened(phone, house, address)
     loaded(phone)
     phone.shoot("document-pdf-phone")
@@ -172,8 +181,7 @@ def test_markdown_is_shown_by_heading_and_scrolled_to_the_passage(house, shelf, 
     assert reader.page.evaluate(
         "(() => { const b = document.querySelector('#passage').getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight })()"
     )
-    phone = visit(house.url, **PHONE)
-    phone.sign_in(house.url)
+    phone = entered(house, visit(house.url, **PHONE))
     opened(phone, house, address)
     phone.shoot("document-markdown-phone")
     assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -214,6 +222,8 @@ def test_the_chat_shows_the_page_and_leads_to_the_passage(house, shelf, reader):
     picture.wait_for()
     reader.page.wait_for_function("(document.querySelector('#source .page img') || {}).naturalWidth > 0")
     reader.shoot("chat-source-page")
+    seen = reader.page.locator("#source mark").bounding_box()
+    assert 0 <= seen["y"] < 820, "the panel opens at the quoted words"
     with reader.context.expect_page() as opening:
         reader.page.click("#source .whole")
     opening.value.wait_for_selector(".sheet#passage mark")
