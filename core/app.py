@@ -19,6 +19,7 @@ from core.events import EventType
 from core.inference import Model, Service
 from core.ports import ChatModel, Embedder, EventLog, Reranker
 from core.rag.library import Library
+from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
 from core.retention import Retention
 from core.settings import Settings
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_S = 3600
 RECORD_EVERY_S = 0.25
 CHECK_TIMEOUT_S = 5.0
+PICTURE_TIMEOUT_S = 20.0
+"""Somebody looks at the page and waits for its picture."""
 NOT_STARTED = "http://127.0.0.1:9/v1"
 """Where commands that start no models find none: nothing listens on the discard port."""
 
@@ -180,6 +183,7 @@ async def open_app(
         from core.adapters.conversations_sql import SqlConversations, record_message
         from core.adapters.documents_sql import SqlDocuments
         from core.adapters.events_outbox import OutboxEventLog
+        from core.adapters.page_renderer_child import ChildPageRenderer
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
         from core.adapters.prompts_sql import SqlPrompts
@@ -198,6 +202,7 @@ async def open_app(
             documents,
             objects,
             parser,
+            PagePictures(ChildPageRenderer(timeout_s=min(PICTURE_TIMEOUT_S, settings.parse_timeout_s), memory_mb=settings.parse_memory_mb)),
             models.embedder,
             index,
             clock,

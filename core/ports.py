@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, TextDelta, Vector
-    from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, ParsedDocument
+    from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument
     from core.records import DeleteReceipt, Page
     from core.users.model import ApiKey, Session, User
 
@@ -288,6 +288,12 @@ class Documents(Protocol):
     async def found(self, hits: Sequence[str]) -> Mapping[str, FoundChunk]:
         """Chunks by id with what an answer says about them; ids that are gone or not ready are left out."""
 
+    async def chunks_for(self, user_id: str, document_id: str, *, limit: int = 50, cursor: str = "") -> Page[Chunk]:
+        """A ready document's chunks in reading order, without vectors; [] before it is ready.
+
+        cursor: the position of the last chunk before these, as text.   Raises: NotFound for an unknown document; BadInput for a cursor that is no position.
+        """
+
     async def chunk_for(self, user_id: str, chunk_id: str) -> FoundChunk:
         """Raises: NotFound."""
 
@@ -352,3 +358,17 @@ class Parser(Protocol):
 
         Raises: Unreadable with a sentence for empty, encrypted, broken or unsupported files and for those that take too long; TooLong past a limit.
         """
+
+
+class PageRenderer(Protocol):
+    """Draws pages of PDFs, somewhere a hostile one can do no harm."""
+
+    async def page(self, path: Path, name: str, number: int, *, passage: str, quote: str, width_px: int) -> PagePicture:
+        """A page, counted from 1, with the passage marked lightly and the quote in it strongly; "" marks nothing.
+
+        width_px: of the picture; a page of odd proportions is drawn smaller.   PagePicture.marked: whether the quote (without one: the passage) was found.
+        Raises: NotFound for a page that isn't there; Unreadable for an encrypted or broken file or page, and for one that takes too long; TooLong past a limit.
+        """
+
+    async def sizes(self, path: Path, name: str) -> Sequence[tuple[float, float]]:
+        """Width and height of every page in points (1/72 inch). Raises: Unreadable."""

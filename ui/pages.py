@@ -25,14 +25,14 @@ MAX_FORM_BYTES = 16 * 1024
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · Hearth</title><link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/pages.css"></head>
+<title>{title} · Hearth</title><link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/pages.css">{head}</head>
 <body>{body}</body></html>"""
 BRAND = '<p class="brand"><img src="/static/hearth.svg" alt="" width="34" height="34">Hearth</p>'
 
 
-def page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """A whole page. `body` is HTML: whatever a person typed has been escaped by then."""
-    return HTMLResponse(PAGE.format(title=escape(title), body=body), status)
+def page(title: str, body: str, status: int = 200, *, head: str = "") -> HTMLResponse:
+    """A whole page. `body` and `head` are HTML: whatever a person typed has been escaped by then."""
+    return HTMLResponse(PAGE.format(title=escape(title), body=body, head=head), status)
 
 
 def routes(app: App) -> list[Route | Mount]:

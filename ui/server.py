@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.app import App, Health
 from core.errors import HearthError
-from ui import errors, pages
+from ui import documents, errors, pages
 from ui.api import chat as chat_api
 from ui.api import library as library_api
 from ui.api.auth import caller
@@ -130,7 +130,7 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
         await caller(request)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    api.router.routes.extend(pages.routes(app))
+    api.router.routes.extend([*pages.routes(app), *documents.routes(app)])
     for folder in OWN_CHECK:
         api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat

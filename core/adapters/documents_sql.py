@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs
-from core.errors import AlreadyThere, IllegalStep, NotFound
+from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
 from core.rag.model import Chunk, ChunkMetadata, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage
 from core.records import DeleteReceipt, Page
 
@@ -351,6 +351,20 @@ class SqlDocuments:
         """As the port says."""
         query = FOUND.where(chunks.c.id.in_(list(hits)), chunks.c.live > 0)
         return {row.id: _found(row) for row in await self._database.read(lambda c: c.execute(query).all())}
+
+    async def chunks_for(self, user_id: str, document_id: str, *, limit: int = 50, cursor: str = "") -> Page[Chunk]:
+        """As the port says."""
+        if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 10):
+            raise BadInput("That cursor is no position in a document.", hint="Leave it empty to begin at the start.")
+
+        def work(connection: Connection) -> Sequence[Row[Any]]:
+            _demand_document(connection, user_id, document_id)
+            query = FOUND.where(chunks.c.document_id == document_id, chunks.c.live > 0, chunks.c.position > (int(cursor) if cursor else -1))
+            return connection.execute(query.order_by(chunks.c.position).limit(limit + 1)).all()
+
+        rows = await self._database.read(work)
+        items = [_found(row).chunk for row in rows[:limit]]
+        return Page(items, str(items[-1].metadata.position) if len(rows) > limit else "")
 
     async def chunk_for(self, user_id: str, chunk_id: str) -> FoundChunk:
         """As the port says."""

@@ -1,18 +1,13 @@
 """Reads files in a child process that can be killed, with limits on time and memory: a hostile or broken file costs its own job and nothing else."""
 
-import asyncio
-import os
-import signal
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from core.adapters.child_process import ChildBroke, answer_of
 from core.errors import BadInput, TooLong, Unreadable
 from core.rag.model import ParsedDocument
 
-KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 ERRORS: dict[str, type[BadInput]] = {"Unreadable": Unreadable, "TooLong": TooLong, "BadInput": BadInput}
 
 
@@ -32,29 +27,13 @@ class ChildParser:
 
     async def parse(self, path: Path, filename: str) -> ParsedDocument:
         """As the port says."""
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "core.adapters.parsing", str(path), filename),
-            *(str(self._memory_mb), str(max(1, round(self._timeout_s))), str(self._max_bytes)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
-        )
+        limits = (str(self._memory_mb), str(max(1, round(self._timeout_s))), str(self._max_bytes))
         try:
-            async with asyncio.timeout(self._timeout_s):
-                out, _ = await child.communicate()
+            out = await answer_of("core.adapters.parsing", str(path), filename, *limits, timeout_s=self._timeout_s)
         except TimeoutError as error:
             raise self._too_slow(filename) from error
-        finally:
-            if child.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                await child.wait()
-        if child.returncode:
-            if child.returncode == -signal.SIGXCPU:
-                raise self._too_slow(filename)
-            raise Unreadable(f"{filename} broke the reader.", hint="It may be damaged; save it again or in another form.")
+        except ChildBroke as error:
+            raise Unreadable(f"{filename} broke the reader.", hint="It may be damaged; save it again or in another form.") from error
         answer = msgspec.json.decode(out, type=_Answer)
         if answer.document is None:
             raise ERRORS.get(answer.error, Unreadable)(answer.message, hint=answer.hint)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +24,8 @@ from core.ids import new_id
 from core.inference import Caller
 from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Parser
 from core.rag.chunking import chunk, chunker_name, embedding_text
-from core.rag.model import Chunk, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage
+from core.rag.model import Chunk, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage, PagePicture
+from core.rag.pictures import PagePictures
 from core.records import DeleteReceipt, Page
 from core.users.model import User
 
@@ -36,6 +38,8 @@ MAX_ATTEMPTS = 3
 POLL_S = 1.0
 RETRY_AFTER = timedelta(seconds=5)
 MAX_NAME_CHARS = 100
+MIN_WIDTH_PX, MAX_WIDTH_PX = 400, 2000
+PDF = "application/pdf"
 
 
 class Library:
@@ -46,6 +50,7 @@ class Library:
         documents: Documents,
         objects: ObjectStore,
         parser: Parser,
+        pictures: PagePictures,
         embedder: Embedder,
         index: ChunkIndex,
         clock: Callable[[], datetime],
@@ -56,6 +61,7 @@ class Library:
     ) -> None:
         """chunk_chars: length of a chunk in new collections.   max_bytes: of one upload.   workers: documents taken in at once; 0 only accepts."""
         self._documents, self._objects, self._parser, self._embedder, self._index = documents, objects, parser, embedder, index
+        self._pictures = pictures
         self._clock, self._chunk_chars, self._max_bytes, self._workers = clock, chunk_chars, max_bytes, workers
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -162,6 +168,39 @@ class Library:
         """A chunk with where it comes from. Raises: NotFound."""
         return await self._documents.chunk_for(user.id, chunk_id)
 
+    async def chunks(self, user: User, document_id: str, *, limit: int = 50, cursor: str = "") -> Page[Chunk]:
+        """A document's chunks in reading order; none before it is ready. cursor: the position before the first. Raises: NotFound, BadInput."""
+        return await self._documents.chunks_for(user.id, document_id, limit=_bounded(limit), cursor=cursor)
+
+    async def page_picture(
+        self, user: User, document_id: str, number: int, *, chunk_id: str = "", quote: str = "", width_px: int = 1000
+    ) -> tuple[Document, PagePicture]:
+        """A page of a PDF, counted from 1, with the chunk's passage and the quote marked where they stand on it.
+
+        A chunk that isn't there (any more) marks nothing. Raises: NotFound; BadInput for a document without pages; Unreadable, TooLong, ServiceBusy.
+        """
+        document = await self._with_pages(user, document_id)
+        passage = ""
+        if chunk_id:
+            with suppress(NotFound):
+                chunk = (await self._documents.chunk_for(user.id, chunk_id)).chunk
+                if (chunk.document_id, chunk.metadata.page) == (document_id, number):
+                    passage = chunk.content
+        width_px = max(MIN_WIDTH_PX, min(width_px, MAX_WIDTH_PX))
+        where = partial(self._objects.local_path, document.uri)
+        return document, await self._pictures.page(document, where, number, passage=passage, quote=quote, width_px=width_px)
+
+    async def page_sizes(self, user: User, document_id: str) -> Sequence[tuple[float, float]]:
+        """Width and height of every page of a PDF in points. Raises: as `page_picture`."""
+        document = await self._with_pages(user, document_id)
+        return await self._pictures.sizes(document, partial(self._objects.local_path, document.uri))
+
+    async def _with_pages(self, user: User, document_id: str) -> Document:
+        document = await self._documents.document_for(user.id, document_id)
+        if document.status is not DocumentStatus.READY or document.media_type != PDF:
+            raise BadInput(f"{document.title} has no pages to show.", hint="Only PDFs that have been taken in have pages.")
+        return document
+
     async def original(self, user: User, document_id: str) -> tuple[Document, Path]:
         """The file as it was uploaded. Raises: NotFound."""
         document = await self._documents.document_for(user.id, document_id)
@@ -170,6 +209,7 @@ class Library:
     async def delete_document(self, user: User, document_id: str) -> DeleteReceipt:
         """Removes a document from every store, with the counts. Raises: NotFound."""
         document = await self._documents.bury_for(user.id, document_id)
+        self._pictures.forget(document_id)
         crash("after_tombstone")
         return await self._remove(document)
 

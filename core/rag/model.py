@@ -144,6 +144,16 @@ class ParsedDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class PagePicture:
+    """A page of a document as a PNG. `marked`: whether what was to be marked was found on it."""
+
+    png: bytes
+    width_px: int
+    height_px: int
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RAGQuery:
     """A question to a collection."""
 

@@ -1,6 +1,7 @@
 """Words that carry meaning, in the form in which they can be compared. English endings and stop words; other languages pass unchanged."""
 
 import re
+import unicodedata
 
 _WORD = re.compile(r"\w+")
 STOP_WORDS = frozenset(
@@ -25,3 +26,8 @@ def stem(word: str) -> str:
 def stems(text: str) -> frozenset[str]:
     """The stems of the content words."""
     return frozenset(stem(word) for word in content_words(text))
+
+
+def letters(text: str) -> str:
+    """What is compared where line breaks, hyphens, ligatures and accents may differ: letters and digits alone, without case and marks."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())

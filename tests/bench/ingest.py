@@ -12,11 +12,13 @@ from core.adapters.chunk_index_sql import SqliteChunkIndex
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.objects_folder import FolderObjectStore
+from core.adapters.page_renderer_child import ChildPageRenderer
 from core.adapters.parser_child import ChildParser
 from core.app import now, open_app, open_models
 from core.inference import Caller
 from core.rag.library import Library
 from core.rag.model import IngestStage
+from core.rag.pictures import PagePictures
 from core.settings import Settings
 from ui.commands import local_inference
 
@@ -61,6 +63,7 @@ async def _measure(settings, size_bytes):
             SqlDocuments(database),
             objects,
             parser,
+            PagePictures(ChildPageRenderer(timeout_s=20, memory_mb=settings.parse_memory_mb)),
             embedder,
             SqliteChunkIndex(database),
             now,

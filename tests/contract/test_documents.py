@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.adapters.chunk_index_sql import SqliteChunkIndex
 from core.adapters.documents_sql import SqlDocuments
-from core.errors import AlreadyThere, IllegalStep, NotFound, WrongShape
+from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound, WrongShape
 from core.ids import chunk_id, new_id
 from core.rag.model import Chunk, ChunkMetadata, Collection, Document, IngestJob, IngestStage
 
@@ -65,6 +65,31 @@ async def test_a_name_is_taken_once_per_owner(store, ada, bob):
     await a_collection(store, bob)
     with pytest.raises(AlreadyThere):
         await a_collection(store, ada)
+
+
+async def test_a_documents_chunks_come_in_their_order_by_pages_and_to_its_owner_alone(store, ada, bob):
+    collection = await a_collection(store, ada)
+    document, _ = await add(store, ada, collection, [f"text {n}" for n in range(12)])
+    other, _ = await add(store, ada, collection, ["another document"], sha="b" * 64)
+    first = await store.chunks_for(ada.id, document.id, limit=5)
+    rest = await store.chunks_for(ada.id, document.id, limit=50, cursor=first.next_cursor)
+    assert [c.content for c in (*first.items, *rest.items)] == [f"text {n}" for n in range(12)]
+    assert (first.next_cursor, rest.next_cursor) == ("4", "")
+    assert first.items[0].embedding is None
+    assert [c.metadata.position for c in (await store.chunks_for(ada.id, document.id, cursor="9")).items] == [10, 11]
+    with pytest.raises(NotFound):
+        await store.chunks_for(bob.id, document.id)
+    with pytest.raises(NotFound):
+        await store.chunks_for(ada.id, new_id())
+    for cursor in ("x", "-1", "9" * 30, "²"):
+        with pytest.raises(BadInput):
+            await store.chunks_for(ada.id, document.id, cursor=cursor)
+    unready, _ = await add(store, ada, collection, sha="c" * 64, publish=False)
+    await store.store_chunks(replace(unready, chunks=2), passages(unready, ["x", "y"]))
+    assert (await store.chunks_for(ada.id, unready.id)).items == []
+    await store.bury_for(ada.id, other.id)
+    with pytest.raises(NotFound):
+        await store.chunks_for(ada.id, other.id)
 
 
 async def test_only_published_documents_are_found(store, index, ada):

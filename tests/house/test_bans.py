@@ -28,7 +28,7 @@ BUILT_INS = {"exec", "eval", "compile", "__import__", "print", "open", "input", 
 
 READS_THE_ENVIRONMENT = {
     ("core/settings.py", "read_settings"): "the one door; every other place gets a Settings",
-    ("core/adapters/parser_child.py", "ChildParser.parse"): "a supervisor: its child gets a few named variables, and no secret",
+    ("core/adapters/child_process.py", "answer_of"): "a supervisor: its child gets a few named variables, and no secret",
     ("inference/supervisor.py", "Supervisor._environment"): "a supervisor: its child gets a few named variables, and no secret",
     ("inference/fetch.py", "_download"): "pip runs as the user's own, with their proxy and index",
     ("inference/convert_gguf.py", "convert"): "a process's entry: keeps the model libraries from the network and from drawing bars",

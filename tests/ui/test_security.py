@@ -1,10 +1,12 @@
 import asyncio
+import io
 import json
 from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from echo_house import ask, echo_settings, finished, taken_in
+from reportlab.pdfgen.canvas import Canvas
 from starlette.routing import Mount
 
 from core.app import open_app
@@ -33,9 +35,10 @@ OWN_CHECK = {
     ("GET", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/query"),
     ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"),
     ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{job_id}"),
-    ("GET", "/files/{document_id}"), ("GET", "/metrics"),
+    ("GET", "/files/{document_id}"), ("GET", "/files/{document_id}/pages/{number}.png"), ("GET", "/metrics"),
 }  # fmt: skip
 BEHIND_THE_GATE = {
+    ("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete"),
     ("GET", "/"), ("POST", "/logout"), ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect"),
     ("MOUNT", "/static-offline-docs"), ("MOUNT", ""),
 }  # fmt: skip
@@ -69,6 +72,7 @@ def walk(routes):
 
 
 def filled(path, value="x"):
+    path = path.replace("{number}", "1")
     return path.partition("{")[0] + value + path.partition("}")[2] if "{" in path else path
 
 
@@ -192,9 +196,18 @@ class Feed(list):
 # 2 and 3: nobody reads, changes or deletes what is somebody else's
 
 
+def a_guide(username):
+    out = io.BytesIO()
+    canvas = Canvas(out)
+    canvas.setTitle(f"Guide of {username}")
+    canvas.drawString(72, 720, "Backups are kept for 35 days.")
+    canvas.save()
+    return out.getvalue()
+
+
 async def belongings(app, who):
     """One of everything of a user; every id that a route may name."""
-    document, job = await taken_in(app, who, "guide.md", f"# Guide of {who.user.username}\n\nBackups are kept for 35 days.")
+    document, job = await taken_in(app, who, "guide.pdf", a_guide(who.user.username))
     turn = await app.chat.send(who, ask("hello", new_id(), new_id()))
     await finished(turn)
     share, _ = await app.shelf.share(who.user, turn.conversation_id, turn.answer_id)
@@ -228,6 +241,32 @@ async def test_what_is_somebody_elses_is_answered_like_what_does_not_exist(app, 
     assert asked >= 60
     for path in {p for m, p in WITH_AN_ID if m == "GET"}:
         assert (await theirs.get(of(path, mine))).status_code == 200
+
+
+async def test_the_pages_of_somebody_elses_document_are_like_those_of_none(app, ada, bob, bobs, browser):
+    mine, theirs = await belongings(app, ada), await belongings(app, bob)
+    ids = {"of somebody else": theirs["document_id"], "unknown": new_id(), "no id": "x"}
+    for method, path in (("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete")):
+        answers = {name: await browser.request(method, filled(path, value)) for name, value in ids.items()}
+        assert {a.status_code for a in answers.values()} == {404}
+        assert len({a.text for a in answers.values()}) == 1
+        assert len({str(sorted(a.headers.items())) for a in answers.values()}) == 1
+    foreign = (await app.library.chunks(bob.user, theirs["document_id"])).items[0].id
+    for at in (f"/documents/{mine['document_id']}?chunk=", f"/files/{mine['document_id']}/pages/1.png?chunk="):
+        shown, none = (await browser.get(at + foreign), await browser.get(at + foreign[:-1] + "-"))
+        assert shown.status_code == none.status_code == 200
+        assert shown.content.replace(foreign.encode(), b"") == none.content.replace(foreign[:-1].encode() + b"-", b"")
+    assert (await bobs.get(f"/v1/documents/{theirs['document_id']}")).status_code == 200
+
+
+async def test_a_document_is_deleted_from_its_page_only_by_its_own_page(app, ada, browser):
+    mine = await belongings(app, ada)
+    at = f"/documents/{mine['document_id']}"
+    for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
+        assert (await browser.post(f"{at}/delete", headers=headers)).status_code == 403
+    assert (await browser.get(at)).status_code == 200
+    assert (await browser.post(f"{at}/delete", headers={"Sec-Fetch-Site": "same-origin"})).status_code == 200
+    assert (await browser.get(at)).status_code == 404
 
 
 async def test_a_collection_of_the_same_name_is_another_persons_own(app, ada, bob, api, bobs):

@@ -3,13 +3,14 @@
 import tempfile
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote as quoted
 
 import anyio
 import msgspec
 from fastapi import APIRouter, File, Query, UploadFile
 from starlette.responses import FileResponse, Response
 
+from core.rag.library import MAX_WIDTH_PX, MIN_WIDTH_PX
 from ui.api.auth import Hearth, KnownFirst, Who
 from ui.api.shapes import CollectionIn, CollectionOut, DocumentOut, JobOut, PageOut, QueryIn, ReceiptOut, result_out
 from ui.errors import not_stored
@@ -110,13 +111,29 @@ async def original(document_id: str, who: Who, app: Hearth) -> Response:
     name = found.title if "." in found.title else found.title + SUFFIXES.get(found.media_type, "")
     disposition = "attachment" if media_type == "application/octet-stream" else "inline"
     headers = {
-        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quoted(name, safe='')}",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-store",
     }
     if media_type != "application/pdf":
         headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
     return FileResponse(path, media_type=media_type, headers=headers)
+
+
+@files.get("/files/{document_id}/pages/{number}.png")
+async def page_picture(
+    document_id: str,
+    number: int,
+    who: Who,
+    app: Hearth,
+    chunk: str = "",
+    quote: Annotated[str, Query(max_length=4000)] = "",
+    width: Annotated[int, Query(ge=MIN_WIDTH_PX, le=MAX_WIDTH_PX)] = 1000,
+) -> Response:
+    """A page of a PDF with the passage marked, for its owner."""
+    _, picture = await app.library.page_picture(who.user, document_id, number, chunk_id=chunk, quote=quote, width_px=width)
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-cache", "X-Marked": str(picture.marked).lower()}
+    return Response(picture.png, media_type="image/png", headers=headers)
 
 
 SUFFIXES = {

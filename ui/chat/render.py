@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
+from urllib.parse import urlencode
 
 from core.chat.model import ChatMessage, Conversation, Feedback, MessageStatus, Thread, Verdict
 from core.rag.model import Collection, IngestJob, IngestStage, Source
@@ -136,13 +137,27 @@ def sources(m: ChatMessage) -> str:
 def panel(m: ChatMessage, s: Source) -> str:
     """What the side panel shows for one source: where it stands, the passage with the quote marked, and how it was found."""
     page = f"#page={s.page}" if s.page else ""
+    viewer = escape(f"/documents/{s.document_id}?{urlencode({'chunk': s.chunk_id, 'quote': s.quote})}#passage")
     where = " · ".join(part for part in (f"page {s.page}" if s.page else "", escape(s.heading)) if part)
     unverified = "" if s.verified else '<p class="unverified">The quoted words do not stand in this passage.</p>'
+    whole = f'<a class="whole" href="{viewer}" target="_blank" rel="noopener">Open the document</a>'
     original = f'<a class="original" href="/files/{escape(s.document_id)}{page}" target="_blank" rel="noopener">Open the original ↗</a>'
     return (
         f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">Source {s.number}</p><h3>{escape(s.title)}</h3>'
         f'<p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>'
-        f"{_scores(m, s)}{original}{_searched(m.metadata.retrieval)}</div>"
+        f'<p class="ways">{whole}{original}</p>{_picture(s, viewer)}{_scores(m, s)}{_searched(m.metadata.retrieval)}</div>'
+    )
+
+
+def _picture(s: Source, viewer: str) -> str:
+    """The page of a PDF with the passage marked; only PDFs have pages. It is loaded when it is seen."""
+    if not s.page:
+        return ""
+    asked = escape(urlencode({"chunk": s.chunk_id, "quote": s.quote, "width": 900}))
+    return (
+        f'<a class="page" href="{viewer}" target="_blank" rel="noopener" title="Open the document here">'
+        f'<img src="/files/{escape(s.document_id)}/pages/{s.page}.png?{asked}" alt="Page {s.page} with the passage marked" loading="lazy" decoding="async"'
+        ' width="595" height="842"></a>'
     )
 
 

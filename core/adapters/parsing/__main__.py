@@ -3,20 +3,17 @@
 `python -m core.adapters.parsing PATH NAME MEMORY_MB CPU_S MAX_BYTES`. Whatever goes wrong here goes wrong here only.
 """
 
-import resource
 import sys
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path, PurePath
+
+from core.adapters.child_limits import limit
 
 
 def main() -> int:
     """0 with a result on standard output: the document, or the sentence why it can't be read."""
     path, name, memory_mb, cpu_s, max_bytes = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
-    with suppress(ValueError, OSError):  # macOS refuses RLIMIT_AS; the parent's clock still ends us
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit(memory_mb, cpu_s)
 
     # After the limits, because libraries are the ones that need them.
     import msgspec

@@ -4,22 +4,16 @@ import pypdfium2 as pdfium
 
 from core.adapters.parsing import MAX_TEXT_CHARS, Read
 from core.adapters.parsing.plain import clean
+from core.adapters.pdf_file import opened
 from core.errors import TooLong, Unreadable
 from core.rag.model import Section
 
 MAX_PAGES = 5_000
-PASSWORD_ERROR = 4
-"""FPDF_ERR_PASSWORD of pdfium's public header fpdfview.h."""
 
 
 def read(data: bytes, name: str) -> Read:
     """One section per page with text, pages counted from 1. Raises: Unreadable for an encrypted, broken or purely pictorial file."""
-    try:
-        document = pdfium.PdfDocument(data)
-    except pdfium.PdfiumError as error:
-        if getattr(error, "err_code", None) == PASSWORD_ERROR or "password" in str(error).lower():
-            raise Unreadable(f"{name} is encrypted.", hint="Remove the password and upload it again.") from error
-        raise Unreadable(f"{name} is damaged and can't be opened as a PDF.", hint="Save or download it again.") from error
+    document = opened(data, name)
     try:
         if len(document) > MAX_PAGES:
             raise TooLong(f"{name} has {len(document):,} pages; at most {MAX_PAGES:,} are read.", hint="Split it.")

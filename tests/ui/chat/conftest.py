@@ -138,6 +138,11 @@ def harmless(html):
         assert set(icon.attrs) <= {"class", "aria-hidden"}, icon
         assert [(u.name, tuple(u.attrs), u["href"].partition("#")[0]) for u in icon.find_all(True)] == [("use", ("href",), "/static/icons.svg")], icon
         icon.decompose()
+    for picture in page.select("a.page > img"):  # a page of a document, from our own route
+        assert set(picture.attrs) == {"src", "alt", "loading", "decoding", "width", "height"}, picture
+        assert re.match(r"/files/[^?]*/pages/[0-9]+[.]png[?]", picture["src"]), picture
+        assert re.fullmatch(r"Page [0-9]+ with the passage marked", picture["alt"]), picture
+        picture.decompose()
     for math in page.find_all("math"):
         assert set(math.attrs) <= {"display"}, math
         assert {inside.name for inside in math.find_all(True)} <= FORMULA, math
