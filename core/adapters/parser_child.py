@@ -13,6 +13,8 @@ from core.errors import BadInput, TooLong, Unreadable
 from core.rag.model import ParsedDocument
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""numpy's threads would each take a share of the memory that a child has."""
 ERRORS: dict[str, type[BadInput]] = {"Unreadable": Unreadable, "TooLong": TooLong, "BadInput": BadInput}
 
 
@@ -39,7 +41,7 @@ class ChildParser:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
+            env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | ONE_THREAD,
         )
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -3,6 +3,7 @@
 `python -m core.adapters.parsing PATH NAME MEMORY_MB CPU_S MAX_BYTES`. Whatever goes wrong here goes wrong here only.
 """
 
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -17,6 +18,9 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no part of the answer
 
     # After the limits, because libraries are the ones that need them.
     import msgspec
@@ -41,7 +45,8 @@ def main() -> int:
         result = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     except (MemoryError, RecursionError):
         result = {"error": "TooLong", "message": f"{name} needs more memory to read than is allowed.", "hint": "Split it, or raise HEARTH_PARSE_MEMORY_MB."}
-    sys.stdout.buffer.write(msgspec.json.encode(result))
+    with answer:
+        answer.write(msgspec.json.encode(result))
     return 0
 
 
