@@ -3,8 +3,8 @@
 import io
 import posixpath
 import zipfile
+import zlib
 from urllib.parse import unquote
-from zlib import error as ZlibError
 
 from lxml import etree
 
@@ -43,7 +43,7 @@ def read(data: bytes, name: str) -> Read:
                 if total > MAX_TEXT_CHARS:
                     raise TooLong(f"{name} has more than {MAX_TEXT_CHARS:,} characters.", hint="Split it.")
             return Read(clean(_found(opf, "string(//dc:title)")).strip(), tuple(sections))
-    except (zipfile.BadZipFile, ZlibError, KeyError, EOFError, etree.XMLSyntaxError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, etree.XMLSyntaxError) as error:
         raise Unreadable(f"{name} is damaged and can't be opened as an EPUB book.", hint="Download it again.") from error
 
 

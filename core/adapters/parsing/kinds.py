@@ -69,25 +69,32 @@ def kind_of(data: bytes, name: str) -> str:
         return "application/pdf"
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _of_zip(data, name)
-    for magic, (media_type, _) in PICTURES.items():
-        if data.startswith(magic):
-            return media_type
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    for magic, what in _FOREIGN.items():
-        if data.startswith(magic):
-            raise Unreadable(f"{name} is {what}, which Hearth can't read.", hint=_READABLE)
+    if media_type := _picture(data):
+        return media_type
+    _demand_known(data, name)
     suffix = PurePath(name.lower()).suffix
-    if data[4:8] == b"ftyp":
-        raise Unreadable(f"{name} is a film or a picture, which Hearth can't read.", hint=_READABLE)
-    if b"\x00" in data[:4096] and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise Unreadable(f"{name} is not text, and no kind of file that Hearth knows.", hint=_READABLE)
     head = data[:2048].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<!doctype html", b"<html")):
         return "text/html"
     if suffix in _NAMED:
         raise Unreadable(f"{name} is not {_NAMED[suffix]}, whatever its name says.", hint="It may be damaged; save it again.")
     return _BY_SUFFIX.get(suffix) or ("text/x-source" if suffix in _SOURCE else "text/plain")
+
+
+def _picture(data: bytes) -> str:
+    """Its media type; "" for anything else."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((media_type for magic, (media_type, _) in PICTURES.items() if data.startswith(magic)), "")
+
+
+def _demand_known(data: bytes, name: str) -> None:
+    """Raises: Unreadable for what is known not to be text, by its name where it has one."""
+    what = "a film or a picture" if data[4:8] == b"ftyp" else next((what for magic, what in _FOREIGN.items() if data.startswith(magic)), "")
+    if what:
+        raise Unreadable(f"{name} is {what}, which Hearth can't read.", hint=_READABLE)
+    if b"\x00" in data[:4096] and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise Unreadable(f"{name} is not text, and no kind of file that Hearth knows.", hint=_READABLE)
 
 
 def _of_zip(data: bytes, name: str) -> str:

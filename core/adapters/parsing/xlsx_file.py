@@ -1,8 +1,8 @@
 """Excel files: a section per sheet. Cells are read as their stored values; formulas are not computed."""
 
 import io
+import zlib
 from zipfile import BadZipFile
-from zlib import error as ZlibError
 
 from lxml.etree import XMLSyntaxError
 from openpyxl import load_workbook
@@ -14,7 +14,7 @@ from core.adapters.parsing.table import section_of
 from core.errors import TooLong, Unreadable
 from core.rag.model import Section
 
-BROKEN = (InvalidFileException, BadZipFile, ZlibError, KeyError, ValueError, TypeError, AttributeError, SyntaxError, XMLSyntaxError, EOFError)
+BROKEN = (InvalidFileException, BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, SyntaxError, XMLSyntaxError, EOFError)
 """What a damaged workbook makes openpyxl raise (its XML parser's ParseError is a SyntaxError)."""
 
 

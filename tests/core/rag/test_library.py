@@ -72,7 +72,8 @@ def an_xlsx():
 CONTAINER = '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile full-path="O/b.opf"/></rootfiles></container>'
 PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The Harbour</dc:title></metadata>
 <manifest><item id="b" href="two%20b.xhtml" media-type="application/xhtml+xml"/><item id="a" href="../one.xhtml" media-type="application/xhtml+xml"/>
-<item id="p" href="p.png" media-type="image/png"/></manifest><spine><itemref idref="a"/><itemref idref="b"/><itemref idref="p"/><itemref idref="gone"/></spine></package>"""
+<item id="p" href="p.png" media-type="image/png"/></manifest>
+<spine><itemref idref="a"/><itemref idref="b"/><itemref idref="p"/><itemref idref="gone"/></spine></package>"""
 
 
 def a_zip(entries, method=zipfile.ZIP_DEFLATED):
