@@ -25,9 +25,11 @@ OWN_CHECK = {
     ("POST", "/v1/chat/completions"), ("GET", "/v1/models"),
     ("GET", "/v1/conversations"), ("GET", "/v1/conversations/{conversation_id}"), ("DELETE", "/v1/conversations/{conversation_id}"),
     ("GET", "/v1/collections"), ("POST", "/v1/collections"), ("GET", "/v1/collections/{name}"), ("DELETE", "/v1/collections/{name}"),
+    ("PATCH", "/v1/collections/{name}"), ("POST", "/v1/collections/{name}/texts"),
     ("GET", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/query"),
-    ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"),
-    ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{job_id}"),
+    ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"), ("GET", "/v1/documents/{document_id}/chunks"),
+    ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{job_id}"), ("POST", "/v1/jobs/{job_id}/retry"), ("POST", "/v1/jobs/{job_id}/cancel"),
+    ("POST", "/v1/jobs/pause"), ("POST", "/v1/jobs/resume"),
     ("GET", "/files/{document_id}"), ("GET", "/metrics"),
 }  # fmt: skip
 BEHIND_THE_GATE = {
@@ -36,7 +38,14 @@ BEHIND_THE_GATE = {
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
 WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p)
-BODIES = {"/v1/collections/{name}/query": {"json": {"query": "backups"}}, "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "x"}]}}}
+MAKES_A_COLLECTION = {("POST", f"/v1/collections/{{name}}/{what}") for what in ("documents", "texts")}
+"""What is sent there goes into a collection of one's own, whoever else has one of that name."""
+BODIES = {
+    "/v1/collections/{name}": {"json": {"rerank_depth": 10}},
+    "/v1/collections/{name}/query": {"json": {"query": "backups"}},
+    "/v1/collections/{name}/texts": {"json": {"title": "Notes", "text": "Bob's own text."}},
+    "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "x"}]}},
+}
 
 
 def application(served):
@@ -199,7 +208,7 @@ async def test_what_is_somebody_elses_is_answered_like_what_does_not_exist(app, 
     asked = 0
     for _, path in WITH_AN_ID:
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            if (method, path) == ("POST", "/v1/collections/{name}/documents"):
+            if (method, path) in MAKES_A_COLLECTION:
                 continue  # makes a collection of one's own, see below
             real, none = of(path, mine), of(path, unknown)
             answer, nothing = [await other.request(method, p, **BODIES.get(path, {})) for p in (real, none)]
@@ -345,7 +354,7 @@ FOREIGN = [
 async def test_another_sites_page_can_change_nothing_with_the_cookie(app, ada, browser):
     await app.library.create(ada.user, "x")
     token = browser.cookies[COOKIE]
-    mutating = [(m, p) for m, p in sorted(PUBLIC | OWN_CHECK | BEHIND_THE_GATE) if m in ("POST", "DELETE")]
+    mutating = [(m, p) for m, p in sorted(PUBLIC | OWN_CHECK | BEHIND_THE_GATE) if m in ("POST", "PATCH", "DELETE")]
     tried = [*mutating, ("POST", "/chat/gradio_api/queue/join"), ("PUT", "/v1/collections/x"), ("PATCH", "/")]
     assert len(tried) >= 11
     for headers in FOREIGN:
@@ -560,7 +569,8 @@ VALUES = [None, True, 0, -1, 1e308, 10**30, "", "x", "\x00", "\ud800", "x" * 10_
 PATHS = ["x", "%00", "%ff", "..%2f..%2fx", "%F0%9F%98%80", "'%20or%201=1", "a" * 4000, "%0d%0aX:y", "*", "{}", "00000000-0000-0000-0000-000000000000"]
 FIELDS = {
     "/v1/chat/completions": ("messages", "model", "stream", "max_tokens", "temperature", "conversation_id", "message_id", "collection", "rag"),
-    "/v1/collections": ("name",),
+    "/v1/collections": ("name", "chunk_chars", "rerank_depth"),
+    "/v1/collections/{name}/texts": ("title", "text"),
     "/v1/collections/{name}/query": ("query", "top_k", "rerank", "rerank_top_k"),
 }
 RAW = [
@@ -585,7 +595,7 @@ def assert_no_stumble(answer, what):
 
 async def test_no_body_makes_the_api_stumble(app, ada, api):
     await app.library.create(ada.user, "x")
-    sound = {"query": "backups", "name": "y", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
+    sound = {"query": "backups", "name": "y", "title": "t", "text": "x", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
     for path, fields in FIELDS.items():
         at = filled(path)
         for body in RAW:
