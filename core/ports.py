@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, NewTurn
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Done, Embedded, Message, Model, TextDelta, Vector
-    from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, ParsedDocument, Waiting
+    from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.users.model import ApiKey, Session, User
 
@@ -329,6 +329,17 @@ class EventLog(Protocol):
 
     async def record(self, limit: int = 100) -> int:
         """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many."""
+
+
+class Pages(Protocol):
+    """Fetches from the public internet what somebody else has named, and can't be led anywhere else."""
+
+    async def fetch(self, url: str, target: Path) -> FetchedPage:
+        """Writes the page into the file `target`.
+
+        Only http and https, only to public addresses (each redirect is checked like a new address, at most 5), at most 20 MB (also after decompression),
+        within 20 s, and only kinds of content that can be documents. Raises: BadInput, Unreadable, TooLong, ServiceTimeout, ServiceUnavailable.
+        """
 
 
 class Parser(Protocol):

@@ -19,10 +19,10 @@ from typing import Self
 import anyio
 
 from core.crash import crash
-from core.errors import AlreadyThere, BadInput, HearthError, ModelError, NoSpace, NotFound, ServiceError, TooLong
+from core.errors import AlreadyThere, BadInput, HearthError, ModelError, NoSpace, NotAllowed, NotFound, ServiceError, TooLong
 from core.ids import new_id
 from core.inference import Caller
-from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Parser
+from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser
 from core.rag.archives import is_archive, unpacked
 from core.rag.chunking import chunk, chunker_name, embedding_text
 from core.rag.model import (
@@ -72,10 +72,15 @@ class Library:
         chunk_chars: int,
         max_bytes: int,
         workers: int = 1,
+        pages: Pages | None = None,
     ) -> None:
-        """chunk_chars: length of a chunk in new collections.   max_bytes: of one upload.   workers: documents taken in at once; 0 only accepts."""
+        """chunk_chars: length of a chunk in new collections.   max_bytes: of one upload.   workers: documents taken in at once; 0 only accepts.
+
+        pages: where addresses are fetched; None refuses them.
+        """
         self._documents, self._objects, self._parser, self._embedder, self._index = documents, objects, parser, embedder, index
         self._clock, self._chunk_chars, self._max_bytes, self._workers = clock, chunk_chars, max_bytes, workers
+        self._pages = pages
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -164,6 +169,15 @@ class Library:
             path = anyio.Path(scratch) / "text"
             await path.write_text(text, "utf-8")
             return (await self.upload(user, collection, name, Path(path)))[1]
+
+    async def fetch(self, user: User, collection: str, url: str) -> IngestJob:
+        """Accepts a page of the public internet; fetched again, other content is its next version. Raises: NotAllowed where it is off; as Pages, `upload`."""
+        if self._pages is None:
+            raise NotAllowed("Taking in pages by their address is switched off.", hint="Whoever runs this Hearth can set HEARTH_URL_INGEST=true.")
+        with tempfile.TemporaryDirectory(prefix="hearth-fetch-", ignore_cleanup_errors=True) as scratch:
+            path = Path(scratch) / "page"
+            page = await self._pages.fetch(url, path)
+            return (await self.upload(user, collection, page.name, path, source_url=page.url))[1]
 
     async def upload(self, user: User, collection: str, filename: str, content: Path, *, source_url: str = "") -> tuple[Document, IngestJob]:
         """Accepts a file into a collection, made if it isn't there: when this returns, the original is stored and its job queued.

@@ -183,6 +183,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """A page from the internet: the address where it was found after all redirects, and what its file is called."""
+
+    url: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A file that was not taken in, and the sentence why."""
 

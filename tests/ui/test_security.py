@@ -25,7 +25,7 @@ OWN_CHECK = {
     ("POST", "/v1/chat/completions"), ("GET", "/v1/models"),
     ("GET", "/v1/conversations"), ("GET", "/v1/conversations/{conversation_id}"), ("DELETE", "/v1/conversations/{conversation_id}"),
     ("GET", "/v1/collections"), ("POST", "/v1/collections"), ("GET", "/v1/collections/{name}"), ("DELETE", "/v1/collections/{name}"),
-    ("PATCH", "/v1/collections/{name}"), ("POST", "/v1/collections/{name}/texts"),
+    ("PATCH", "/v1/collections/{name}"), ("POST", "/v1/collections/{name}/texts"), ("POST", "/v1/collections/{name}/urls"),
     ("GET", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/query"),
     ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"), ("GET", "/v1/documents/{document_id}/chunks"),
     ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{job_id}"), ("POST", "/v1/jobs/{job_id}/retry"), ("POST", "/v1/jobs/{job_id}/cancel"),
@@ -38,12 +38,13 @@ BEHIND_THE_GATE = {
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
 WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p)
-MAKES_A_COLLECTION = {("POST", f"/v1/collections/{{name}}/{what}") for what in ("documents", "texts")}
+MAKES_A_COLLECTION = {("POST", f"/v1/collections/{{name}}/{what}") for what in ("documents", "texts", "urls")}
 """What is sent there goes into a collection of one's own, whoever else has one of that name."""
 BODIES = {
     "/v1/collections/{name}": {"json": {"rerank_depth": 10}},
     "/v1/collections/{name}/query": {"json": {"query": "backups"}},
     "/v1/collections/{name}/texts": {"json": {"title": "Notes", "text": "Bob's own text."}},
+    "/v1/collections/{name}/urls": {"json": {"url": "http://127.0.0.1/"}},
     "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "x"}]}},
 }
 
@@ -571,6 +572,7 @@ FIELDS = {
     "/v1/chat/completions": ("messages", "model", "stream", "max_tokens", "temperature", "conversation_id", "message_id", "collection", "rag"),
     "/v1/collections": ("name", "chunk_chars", "rerank_depth"),
     "/v1/collections/{name}/texts": ("title", "text"),
+    "/v1/collections/{name}/urls": ("url",),
     "/v1/collections/{name}/query": ("query", "top_k", "rerank", "rerank_top_k"),
 }
 RAW = [

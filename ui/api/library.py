@@ -24,6 +24,7 @@ from ui.api.shapes import (
     ReceiptOut,
     TakenInOut,
     TextIn,
+    UrlIn,
     result_out,
 )
 from ui.errors import not_stored
@@ -96,6 +97,12 @@ async def upload(name: str, file: Annotated[UploadFile, File()], who: Who, app: 
 async def paste(name: str, body: TextIn, who: Who, app: Hearth) -> JobOut:
     """A document of that title; another text under the same title is its next version."""
     return JobOut.of(await app.library.paste(who.user, name, body.title, body.text))
+
+
+@router.post("/collections/{name}/urls", status_code=202, summary="Take in a page by its address")
+async def fetch(name: str, body: UrlIn, who: Who, app: Hearth) -> JobOut:
+    """Only where HEARTH_URL_INGEST is on, and only from public addresses. The same address again is the next version, if the page has changed."""
+    return JobOut.of(await app.library.fetch(who.user, name, body.url))
 
 
 @router.post("/collections/{name}/query", summary="Search a collection", response_model=None)
