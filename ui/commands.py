@@ -21,7 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from core.app import App, Health, LocalInference, only_one, open_app, prepare_home
-from core.errors import BadInput, HearthError, NotFound, SettingsError
+from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
 from core.rag.model import IngestJob, IngestStage
 from core.settings import PREFIX, Settings, shown, sources
@@ -171,9 +171,13 @@ async def _watch(app: App, user: User, collection: str, watch: Watch, *, every_s
         seen = await anyio.to_thread.run_sync(watch.look)
         for name in seen.vanished:
             out.print(f"{name} is gone from the folder. Its document stays until you delete it.", markup=False)
-        if seen.changed:
-            count, failed = await _ingest_with_progress(app, user, collection, seen.changed)
-            out.print(f"[green]✓[/] {count - len(failed)} of {count} new or changed files are ready in {collection!r}.")
+        try:
+            if seen.changed:
+                count, failed = await _ingest_with_progress(app, user, collection, seen.changed)
+                out.print(f"[green]✓[/] {count - len(failed)} of {count} new or changed files are ready in {collection!r}.")
+        except (ServiceError, NoSpace) as error:
+            out.print(f"{error} The files are tried again at the next look.", markup=False)
+            watch.forget(seen.changed)
         await asyncio.sleep(every_s)
 
 

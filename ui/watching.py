@@ -73,6 +73,12 @@ class Watch:
             del self._files[name]
         return Seen([source for source in there.values() if self._has_changed(source)], vanished)
 
+    def forget(self, sources: Sequence[Source]) -> None:
+        """These could not be taken in: they are handed out again at the next look."""
+        for source in sources:
+            known = self._files.get(source.name, _File())
+            known.handed_out, known.sha256 = None, ""
+
     def _has_changed(self, source: Source) -> bool:
         try:
             status = source.path.stat()

@@ -281,6 +281,10 @@ class Library:
         """Begins no more of the user's documents until `resume`; the one that is being taken in is finished."""
         await self._documents.pause(user.id, self._clock())
 
+    async def paused(self, user: User) -> bool:
+        """Whether the user's queue is paused."""
+        return (await self._documents.waiting_for(user.id, [])).paused
+
     async def resume(self, user: User) -> None:
         """Goes on after `pause`."""
         await self._documents.resume(user.id)

@@ -50,6 +50,15 @@ def test_a_file_is_handed_out_once_it_has_settled_and_again_only_with_other_byte
     assert [names(watch.look()) for _ in range(3)] == [[], ["lab/a.md"], []]
 
 
+def test_what_could_not_be_taken_in_is_handed_out_again(tmp_path):
+    watch = Watch([tmp_path / "lab"])
+    write(tmp_path / "lab/a.md", "one")
+    watch.look()
+    seen = watch.look()
+    watch.forget(seen.changed)
+    assert [names(watch.look()) for _ in range(2)] == [["lab/a.md"], []]
+
+
 def test_what_vanished_is_said_once_and_taken_in_again_when_it_comes_back(tmp_path):
     watch = Watch([tmp_path / "lab"])
     for name in ("a.md", "b.md", ".hidden"):

@@ -190,6 +190,7 @@ async def test_a_paused_queue_begins_nothing_until_it_is_resumed_and_holds_up_no
     for _ in range(2):
         await still.library.pause(eve.user)
     await all_of(still)
+    assert [await still.library.paused(who.user) for who in (eve, bob)] == [True, False]
     waiting = await still.library.job(eve.user, hers.id)
     assert (waiting.stage, waiting.paused, waiting.eta_s, waiting.stalled) == (IngestStage.QUEUED, True, None, False)
     assert (await still.library.job(bob.user, his.id)).stage is IngestStage.READY
