@@ -184,6 +184,7 @@ async def open_app(
         from core.adapters.documents_sql import SqlDocuments
         from core.adapters.events_outbox import OutboxEventLog
         from core.adapters.page_renderer_child import ChildPageRenderer
+        from core.adapters.pages_http import HttpPages
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
         from core.adapters.prompts_sql import SqlPrompts
@@ -209,6 +210,7 @@ async def open_app(
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
             workers=settings.ingest_workers if serving else 0,
+            pages=HttpPages() if settings.url_ingest else None,
         )
         if serving:
             # Whoever held these is gone: this process alone serves this home.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, TextDelta, Vector
-    from core.rag.model import Chunk, Collection, Document, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument
+    from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.users.model import ApiKey, Session, User
 
@@ -237,14 +237,20 @@ class Documents(Protocol):
     async def delete_collection_for(self, user_id: str, name: str) -> DeleteReceipt:
         """Removes a collection that has no documents left. Raises: NotFound; IllegalStep if it still has some."""
 
-    async def add_document(self, document: Document, collection: Collection, job: IngestJob) -> tuple[Document, IngestJob]:
-        """Stores a new document with its job; where the same bytes (sha256) are already in the collection, gives those back instead.
+    async def set_rerank_depth_for(self, user_id: str, name: str, depth: int) -> Collection:
+        """Changes how many candidates are reranked. Raises: NotFound."""
 
-        A failed document with the same bytes is queued again.
+    async def add_document(self, document: Document, collection: Collection, job: IngestJob) -> tuple[Document, IngestJob]:
+        """Stores an upload, described by `document`, with its job, and says which document and job it has become.
+
+        Where a document of that name (if it isn't "") is in the collection: with the same bytes (sha256) as it has or is getting, that one with that job,
+        queued again if it had failed; with other bytes its next version, whose forerunner is searched until it is published. Either way other bytes that
+        were on their way under this name are cancelled. Where none has that name: the document with the same bytes if there is one, else a new one.
+        The upload's object is used exactly if the job that comes back has its uri.
         """
 
     async def document_for(self, user_id: str, document_id: str) -> Document:
-        """With content. Raises: NotFound, also for a tombstone."""
+        """With content. Raises: NotFound, also for a tombstone and a cancelled one."""
 
     async def documents_for(self, user_id: str, collection: str, *, limit: int = 50, cursor: str = "") -> Page[Document]:
         """Newest first, without content. Raises: NotFound for an unknown collection."""
@@ -255,26 +261,50 @@ class Documents(Protocol):
     async def jobs_for(self, user_id: str, *, collection: str = "", unfinished: bool = False, limit: int = 50, cursor: str = "") -> Page[IngestJob]:
         """Newest first."""
 
+    async def waiting_for(self, user_id: str, job_ids: Sequence[str]) -> Waiting:
+        """Where these jobs stand in the queue of everybody (paused users' jobs don't count, but one's own do), and how fast it moves."""
+
+    async def retry_for(self, user_id: str, job_id: str) -> IngestJob:
+        """Queues a failed job again, with its attempts forgotten. Raises: NotFound; IllegalStep for one that has not failed."""
+
+    async def cancel_for(self, user_id: str, job_id: str) -> IngestJob:
+        """Ends a queued or running job and drops its version; an earlier ready one stays. Once more changes nothing.
+
+        Raises: NotFound; IllegalStep for one that is ready or failed.
+        """
+
+    async def pause(self, user_id: str, since: datetime) -> None:
+        """No job of that user is leased until `resume`; one that is being worked on goes on."""
+
+    async def resume(self, user_id: str) -> None:
+        """Ends a pause, if there is one."""
+
     async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
-        """Takes the oldest job that is queued or whose lease is over; None if there is nothing to do."""
+        """Takes the oldest job that is queued or whose lease is over; None if there is nothing to do. The document is the version that the job makes."""
 
     async def release_jobs(self) -> int:
         """Ends the lease of every job, so that what a process that is gone had begun is taken up at once; says how many."""
 
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
-        """Keeps stage, percent and heartbeat. False if the document has been deleted in the meantime: stop working on it."""
+        """Keeps stage, percent, chunks and heartbeat. False if the job has ended or its document been deleted in the meantime: stop working on it."""
 
     async def store_chunks(self, document: Document, chunks: Sequence[Chunk]) -> None:
-        """Upserts chunk rows with their vectors and full text, all in one transaction; they are not searched before `publish`."""
+        """Upserts chunk rows with their vectors and full text, all in one transaction; they are not searched before `publish`.
+
+        Raises: NotFound if the document has been deleted or this version of it cancelled.
+        """
 
     async def stored_positions(self, document_id: str, version: int) -> Sequence[int]:
         """Which chunks of a version are stored already, so that a restarted job goes on where it was."""
 
     async def publish(self, document: Document, job: IngestJob) -> None:
-        """Makes the version searchable and the job ready, in one transaction; rows of other versions and beyond the last chunk are removed."""
+        """Makes the version searchable and the job ready, in one transaction; rows of other versions and beyond the last chunk are removed.
+
+        The original of the version before is stale from then on. Raises: NotFound if the document has been deleted or the job cancelled.
+        """
 
     async def fail(self, job: IngestJob) -> None:
-        """Marks the job and its document failed with the job's error."""
+        """Marks the job failed with its error, and the document too if no version of it is ready. A job that has ended stays as it is."""
 
     async def bury_for(self, user_id: str, document_id: str) -> Document:
         """Writes the tombstone: from now on nothing finds the document. Raises: NotFound."""
@@ -284,6 +314,12 @@ class Documents(Protocol):
 
     async def remove(self, document_id: str) -> DeleteReceipt:
         """Removes a buried document's rows: chunks, vectors, full text, jobs and the document itself."""
+
+    async def stale_objects(self, limit: int) -> Sequence[str]:
+        """Uris of originals that belong to no version any more."""
+
+    async def forget_objects(self, uris: Sequence[str]) -> None:
+        """Says that these are dropped."""
 
     async def found(self, hits: Sequence[str]) -> Mapping[str, FoundChunk]:
         """Chunks by id with what an answer says about them; ids that are gone or not ready are left out."""
@@ -348,6 +384,17 @@ class EventLog(Protocol):
 
     async def record(self, limit: int = 100) -> int:
         """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many."""
+
+
+class Pages(Protocol):
+    """Fetches from the public internet what somebody else has named, and can't be led anywhere else."""
+
+    async def fetch(self, url: str, target: Path) -> FetchedPage:
+        """Writes the page into the file `target`.
+
+        Only http and https, only to public addresses (each redirect is checked like a new address, at most 5), at most 20 MB (also after decompression),
+        within 20 s, and only kinds of content that can be documents. Raises: BadInput, Unreadable, TooLong, ServiceTimeout, ServiceUnavailable.
+        """
 
 
 class Parser(Protocol):

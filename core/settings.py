@@ -90,6 +90,8 @@ class Settings(BaseSettings):
 
     upload_max_mb: Annotated[int, Field(ge=1)] = 100
     """The largest file that may be uploaded, in MB."""
+    url_ingest: bool = False
+    """Let users take in pages by their address. The server then fetches what they name, from public addresses only."""
     parse_timeout_s: Annotated[float, Field(gt=0)] = 120
     """How long reading one file may take before it is given up, in seconds."""
     parse_memory_mb: Annotated[int, Field(ge=128)] = 1024

@@ -49,9 +49,14 @@ async def taken_in(app, who, name, content, collection="lab"):
     path = app.settings.home / f"upload-{new_id()}"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     document, job = await app.library.upload(who.user, collection, name, path)
+    return document, await waited_for(app, who, job)
+
+
+async def waited_for(app, who, job):
+    """The job when it has ended."""
     for _ in range(600):
         job = await app.library.job(who.user, job.id)
         if job.done:
             break
         await asyncio.sleep(0.05)
-    return document, job
+    return job

@@ -66,9 +66,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add("up", commands.up, "start Hearth: the pages, the API and the local models", parents=(address,))
     add("inference", commands.inference, "start the model server alone, as on a GPU machine", parents=(address,))
-    ingest = add("ingest", commands.ingest, "put files and folders into a collection; safe to repeat")
+    ingest = add("ingest", commands.ingest, "put files, folders and zip archives into a collection; safe to repeat")
     ingest.add_argument("--collection", required=True, metavar="NAME")
     ingest.add_argument("--user", metavar="NAME", help="whose collection; the only user if there is one")
+    ingest.add_argument("--watch", action="store_true", help="keep looking, and take in what is new or has changed; nothing is removed by itself")
+    ingest.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="with --watch: how often to look (5)")
     ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     models = add("models", commands.models, "list the models, or fetch what the settings need")
     models.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")

@@ -14,17 +14,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import anyio
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from core.app import App, Health, LocalInference, only_one, open_app, prepare_home
-from core.errors import BadInput, HearthError, NotFound, SettingsError
+from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
 from core.rag.model import IngestJob, IngestStage
 from core.settings import PREFIX, Settings, shown, sources
 from core.users.model import Role, User
+from ui.watching import Source, Watch, found_files
 
 out = Console(highlight=False)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,7 +37,8 @@ BESIDE_SETTINGS = {
 }
 """What a person may set that only one command or the Makefile reads."""
 INFERENCE_ADDRESS = "inference.json"
-SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules", ".venv"})
+POLLED_JOBS = 20
+"""How many jobs are asked about at once: the oldest are taken first, so the others have nothing to tell yet."""
 
 
 async def up(settings: Settings, _args: argparse.Namespace) -> None:
@@ -140,8 +143,8 @@ def inference(settings: Settings, _args: argparse.Namespace) -> None:
 
 async def ingest(settings: Settings, args: argparse.Namespace) -> None:
     """Uploads, then waits until every document is ready. What is there already is not taken in twice, so a broken run is simply repeated."""
-    files = list(found_files(args.paths))
-    if not files:
+    files = found_files(args.paths)
+    if not files and not args.watch:
         raise BadInput("There is no file in those paths.", hint="Name files, or folders that hold some.")
     async with AsyncExitStack() as stack:
         prepare_home(settings.home)
@@ -153,48 +156,62 @@ async def ingest(settings: Settings, args: argparse.Namespace) -> None:
         local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
         app = await stack.enter_async_context(open_app(settings, local=local, serving=alone))
         user = await whose(app, args.user)
-        failed = await _ingest_with_progress(app, user, args.collection, files)
+        if args.watch:
+            await _watch(app, user, args.collection, Watch(args.paths), every_s=args.every)
+        count, failed = await _ingest_with_progress(app, user, args.collection, files)
     if failed:
-        for job in failed:
-            out.print(f"[red]✗[/] {job.title}: {job.error}")
-        raise BadInput(f"{len(failed)} of {len(files)} files could not be taken in.", hint="The others are ready. Mend these and run the same command again.")
-    out.print(f"[green]✓[/] {len(files)} files are ready in {args.collection!r}.")
+        raise BadInput(f"{len(failed)} of {count} files could not be taken in.", hint="The others are ready. Mend these and run the same command again.")
+    out.print(f"[green]✓[/] {count} files are ready in {args.collection!r}.")
 
 
-async def _ingest_with_progress(app: App, user: User, collection: str, files: Sequence[Path]) -> list[IngestJob]:
-    with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), console=out) as progress:
+async def _watch(app: App, user: User, collection: str, watch: Watch, *, every_s: float) -> None:
+    """Takes in what is new or has changed, again and again until somebody stops it. Nothing is removed by itself: what vanished is only said."""
+    out.print(f"Watching for {collection!r}. Ctrl+C stops it.")
+    while True:
+        seen = await anyio.to_thread.run_sync(watch.look)
+        for name in seen.vanished:
+            out.print(f"{name} is gone from the folder. Its document stays until you delete it.", markup=False)
+        try:
+            if seen.changed:
+                count, failed = await _ingest_with_progress(app, user, collection, seen.changed)
+                out.print(f"[green]✓[/] {count - len(failed)} of {count} new or changed files are ready in {collection!r}.")
+        except (ServiceError, NoSpace) as error:
+            out.print(f"{error} The files are tried again at the next look.", markup=False)
+            watch.forget(seen.changed)
+        await asyncio.sleep(every_s)
+
+
+async def _ingest_with_progress(app: App, user: User, collection: str, files: Sequence[Source]) -> tuple[int, list[IngestJob]]:
+    """How many files there were (those in archives too), and the jobs that ended otherwise than ready, which are printed with their reasons."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
+    count = 0
+    failed: list[IngestJob] = []
+    jobs: dict[str, IngestJob] = {}
+    with Progress(*columns, console=out) as progress:
         sending = progress.add_task("uploading", total=len(files))
-        jobs: dict[str, IngestJob] = {}
-        failed: list[IngestJob] = []
-        for path in files:
+        for file in files:
             try:
-                _, job = await app.library.upload(user, collection, path.name, path, source_url=path.resolve().as_uri())
-                jobs[job.id] = job
+                taken = await app.library.take_in(user, collection, file.name, file.path, source_url=file.path.resolve().as_uri())
+                jobs |= {job.id: job for job in taken.jobs}
+                count += len(taken.jobs)
+                for left_out in taken.skipped:
+                    progress.console.print(f"{file.path.name}: {left_out.name} was left out. {left_out.reason}", markup=False)
             except BadInput as error:
-                failed.append(IngestJob("", "", user.id, collection, path.name, IngestStage.FAILED, 0, str(error)))
+                failed.append(IngestJob("", "", user.id, collection, file.path.name, IngestStage.FAILED, 0, str(error)))
+                count += 1
             progress.advance(sending)
         working = progress.add_task("reading", total=100 * max(1, len(jobs)))
-        while True:
-            for job_id in [i for i, j in jobs.items() if not j.done]:
+        while pending := [i for i, j in jobs.items() if not j.done][:POLLED_JOBS]:
+            for job_id in pending:
                 jobs[job_id] = await app.library.job(user, job_id)
-            progress.update(working, completed=sum(100 if j.done else j.percent for j in jobs.values()))
-            if all(j.done for j in jobs.values()):
-                return [*failed, *(j for j in jobs.values() if j.stage is IngestStage.FAILED)]
-            await asyncio.sleep(0.25)
-
-
-def found_files(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those in the folders named; hidden ones and tools' own folders are left out."""
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = (p for p in sorted(path.rglob("*")) if p.is_file() and not p.is_symlink())
-            files += [p for p in inside if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in p.relative_to(path).parts)]
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise NotFound(f"{path} is not there.", hint="Check the path.")
-    return files
+            doing = "paused" if jobs[pending[0]].paused else "reading"
+            progress.update(working, completed=sum(100 if j.done else j.percent for j in jobs.values()), description=doing)
+            if not all(jobs[job_id].done for job_id in pending):
+                await asyncio.sleep(0.25)
+    failed += [j for j in jobs.values() if j.done and j.stage is not IngestStage.READY]
+    for job in failed:
+        out.print(f"[red]✗[/] {job.title}: {job.error}")
+    return count, failed
 
 
 async def whose(app: App, name: str | None) -> User:

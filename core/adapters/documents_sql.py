@@ -5,24 +5,30 @@ whole version at once; the full text follows by trigger, in the same transaction
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs
+from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs, ingest_pauses, stale_objects
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
-from core.rag.model import Chunk, ChunkMetadata, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage
+from core.rag.model import Chunk, ChunkMetadata, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage, Pace, Waiting
 from core.records import DeleteReceipt, Page
 
-READY, FAILED, INGESTING, DELETED = (s.value for s in (DocumentStatus.READY, DocumentStatus.FAILED, DocumentStatus.INGESTING, DocumentStatus.DELETED))
-ENDED = (IngestStage.READY.value, IngestStage.FAILED.value)
+READY, FAILED, INGESTING, DELETED, CANCELLED = (DocumentStatus(s).value for s in ("ready", "failed", "ingesting", "deleted", "cancelled"))
+GONE = (DELETED, CANCELLED)
+"""Documents that nothing lists or opens."""
+OPEN = tuple(s.value for s in (IngestStage.QUEUED, IngestStage.PARSING, IngestStage.EMBEDDING, IngestStage.STORING))
+"""Jobs that somebody works on, or will."""
+PACE_JOBS = 20
+"""From how many of the last jobs the pace is taken."""
 DOCUMENT: list[Any] = [c for c in documents.c if c.name != "content"]
-JOB = select(ingest_jobs, documents.c.owner_id, documents.c.title, collections.c.name.label("collection")).select_from(
+JOB = select(ingest_jobs, documents.c.owner_id, documents.c.title, documents.c.name, collections.c.name.label("collection")).select_from(
     ingest_jobs.join(documents, ingest_jobs.c.document_id == documents.c.id).join(collections, documents.c.collection_id == collections.c.id)
 )
 
@@ -33,7 +39,7 @@ def scope_word(collection_id: str) -> str:
 
 
 def _collection(row: Row[Any]) -> Collection:
-    return Collection(row.id, row.owner_id, row.name, row.embedding_model, row.dimensions, row.chunker, row.created_at, row.version)
+    return Collection(row.id, row.owner_id, row.name, row.embedding_model, row.dimensions, row.chunker, row.created_at, row.version, row.rerank_depth)
 
 
 def _document(row: Row[Any]) -> Document:
@@ -53,6 +59,7 @@ def _document(row: Row[Any]) -> Document:
         uri=row.uri,
         chunks=row.chunks,
         created_at=row.created_at,
+        name=row.name,
     )
 
 
@@ -69,12 +76,23 @@ def _job(row: Row[Any]) -> IngestJob:
         attempts=row.attempts,
         created_at=row.created_at,
         heartbeat_at=row.heartbeat_at,
+        name=row.name,
+        version=row.version,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        uri=row.uri,
+        source_url=row.source_url,
+        chunks=row.chunks,
+        started_at=row.started_at,
     )
 
 
+def _chunk(row: Row[Any]) -> Chunk:
+    return Chunk(row.id, row.document_id, row.content, None, ChunkMetadata(row.position, row.page, row.heading, row.start, row.end))
+
+
 def _found(row: Row[Any]) -> FoundChunk:
-    place = ChunkMetadata(row.position, row.page, row.heading, row.start, row.end)
-    return FoundChunk(Chunk(row.id, row.document_id, row.content, None, place), row.title, row.collection, row.uri)
+    return FoundChunk(_chunk(row), row.title, row.collection, row.uri)
 
 
 FOUND = select(chunks, documents.c.uri, collections.c.name.label("collection")).select_from(
@@ -90,22 +108,49 @@ def _demand_collection(connection: Connection, user_id: str, name: str) -> Row[A
     return row
 
 
-def _demand_document(connection: Connection, user_id: str, document_id: str) -> Row[Any]:
+def _demand_document(connection: Connection, user_id: str, document_id: str, *, gone: Sequence[str] = GONE) -> Row[Any]:
     query = select(documents, collections.c.name.label("collection")).select_from(_with_collection)
-    row = connection.execute(query.where(documents.c.id == document_id, documents.c.owner_id == user_id, documents.c.status != DELETED)).one_or_none()
+    row = connection.execute(query.where(documents.c.id == document_id, documents.c.owner_id == user_id, documents.c.status.not_in(gone))).one_or_none()
     if row is None:
         raise NotFound("There is no such document.", hint="It may have been deleted.")
+    return row
+
+
+def _demand_job(connection: Connection, user_id: str, job_id: str) -> Row[Any]:
+    query = JOB.where(ingest_jobs.c.id == job_id, documents.c.owner_id == user_id, documents.c.status != DELETED)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("There is no such job.", hint="Its document may have been deleted.")
     return row
 
 
 def _go_live(connection: Connection, document: Document) -> None:
     """Makes one version of a document searchable and removes the rows of every other."""
     mine = chunks.c.document_id == document.id
-    connection.execute(delete(chunks).where(mine, or_(chunks.c.version != document.version, chunks.c.position >= document.chunks)))
+    other = and_(mine, or_(chunks.c.version != document.version, chunks.c.position >= document.chunks))
+    replaced = connection.execute(select(chunks.c.n).where(other, chunks.c.live > 0).limit(1)).first()
+    connection.execute(delete(chunks).where(other))
     at = select(documents.c.collection_id).where(documents.c.id == document.id).scalar_subquery()
-    connection.execute(update(collections).where(collections.c.id == at).values(added_version=collections.c.added_version + 1))
+    grown = collections.c.added_version + 1
+    counters = {"added_version": grown, "removed_version": grown} if replaced else {"added_version": grown}
+    connection.execute(update(collections).where(collections.c.id == at).values(counters))
     version = select(collections.c.added_version).where(collections.c.id == at).scalar_subquery()
     connection.execute(update(chunks).where(mine, chunks.c.live == 0).values(live=version))
+
+
+def _drop_versions(connection: Connection, these: ColumnElement[bool], reason: str) -> None:
+    """Cancels unfinished and failed jobs: their chunks go, their originals are stale, the jobs stay and say why."""
+    rows = connection.execute(select(ingest_jobs).where(these, ingest_jobs.c.stage.in_((*OPEN, IngestStage.FAILED.value)))).all()
+    for row in rows:
+        connection.execute(delete(chunks).where(chunks.c.document_id == row.document_id, chunks.c.version == row.version, chunks.c.live == 0))
+        _make_stale(connection, row.uri)
+        ended = {"stage": IngestStage.CANCELLED.value, "error": reason, "lease_until": None}
+        connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == row.id).values(ended))
+
+
+def _make_stale(connection: Connection, uri: str) -> None:
+    if uri:
+        connection.execute(upsert(stale_objects).values(uri=uri).on_conflict_do_nothing())
 
 
 def _hide(connection: Connection, document_id: str) -> None:
@@ -125,7 +170,10 @@ class SqlDocuments:
 
     async def add_collection(self, collection: Collection) -> None:
         """As the port says."""
-        values = {name: getattr(collection, name) for name in ("id", "owner_id", "name", "embedding_model", "dimensions", "chunker", "version", "created_at")}
+        values = {
+            name: getattr(collection, name)
+            for name in ("id", "owner_id", "name", "embedding_model", "dimensions", "chunker", "version", "created_at", "rerank_depth")
+        }
         try:
             await self._database.write(lambda c: c.execute(insert(collections).values(values)))
         except IntegrityError as error:
@@ -141,7 +189,7 @@ class SqlDocuments:
         def count(status: str) -> Any:
             return func.coalesce(func.sum(case((documents.c.status == status, 1), else_=0)), 0).label(status)
 
-        alive = and_(documents.c.collection_id == collections.c.id, documents.c.status != DELETED)
+        alive = and_(documents.c.collection_id == collections.c.id, documents.c.status.not_in(GONE))
         sums = [func.count(documents.c.id).label("documents"), count(READY), count(FAILED), count(INGESTING)]
         sums += [func.coalesce(func.sum(column), 0).label(column.name) for column in (documents.c.chunks, documents.c.size_bytes)]
         query = (
@@ -160,9 +208,22 @@ class SqlDocuments:
 
         def work(connection: Connection) -> DeleteReceipt:
             row = _demand_collection(connection, user_id, name)
+            cancelled = select(documents.c.id).where(documents.c.collection_id == row.id, documents.c.status == CANCELLED)
+            connection.execute(delete(ingest_jobs).where(ingest_jobs.c.document_id.in_(cancelled)))
+            connection.execute(delete(documents).where(documents.c.collection_id == row.id, documents.c.status == CANCELLED))
             if connection.execute(select(documents.c.id).where(documents.c.collection_id == row.id)).first():
                 raise IllegalStep(f"The collection {name!r} still has documents.", hint="Delete them first.")
             return DeleteReceipt({"collections": connection.execute(delete(collections).where(collections.c.id == row.id)).rowcount}, {"collections": 0})
+
+        return await self._database.write(work)
+
+    async def set_rerank_depth_for(self, user_id: str, name: str, depth: int) -> Collection:
+        """As the port says."""
+
+        def work(connection: Connection) -> Collection:
+            row = _demand_collection(connection, user_id, name)
+            connection.execute(update(collections).where(collections.c.id == row.id).values(rerank_depth=depth))
+            return replace(_collection(row), rerank_depth=depth)
 
         return await self._database.write(work)
 
@@ -170,25 +231,53 @@ class SqlDocuments:
         """As the port says."""
 
         def work(connection: Connection) -> tuple[Document, IngestJob]:
-            same = and_(documents.c.collection_id == collection.id, documents.c.sha256 == document.sha256, documents.c.status != DELETED)
-            there = connection.execute(select(documents.c.id, documents.c.owner_id).where(same)).first()
-            if there is not None:
-                self._queue_again(connection, there.id)
-                last = JOB.where(ingest_jobs.c.document_id == there.id).order_by(ingest_jobs.c.created_at.desc())
-                return _document(_demand_document(connection, there.owner_id, there.id)), _job(connection.execute(last).first())  # type: ignore[arg-type]
-            values = {c.name: getattr(document, c.name) for c in documents.c if c.name not in ("collection_id", "status")}
-            connection.execute(insert(documents).values({**values, "collection_id": collection.id, "status": document.status.value}))
-            fields = ("id", "document_id", "percent", "error", "attempts", "created_at", "heartbeat_at")
-            connection.execute(insert(ingest_jobs).values({**{name: getattr(job, name) for name in fields}, "stage": job.stage.value}))
-            return document, job
+            here = and_(documents.c.collection_id == collection.id, documents.c.status != DELETED)
+            named = select(documents).where(here, documents.c.name == document.name).order_by(documents.c.id.desc())
+            known = connection.execute(named).first() if document.name else None
+            job_id = self._same_bytes(connection, document, documents.c.id == known.id if known else here)
+            if job_id is None and known is not None:
+                job_id = self._next_version(connection, known, document, job)
+            if job_id is None:
+                values = {c.name: getattr(document, c.name) for c in documents.c if c.name not in ("collection_id", "status")}
+                connection.execute(insert(documents).values({**values, "collection_id": collection.id, "status": document.status.value}))
+                job_id = _insert_job(connection, job, document)
+            stored = connection.execute(JOB.where(ingest_jobs.c.id == job_id)).one()
+            return _document(_demand_document(connection, stored.owner_id, stored.document_id)), _job(stored)
 
         return await self._database.write(work)
 
-    def _queue_again(self, connection: Connection, document_id: str) -> None:
-        failed = and_(ingest_jobs.c.document_id == document_id, ingest_jobs.c.stage == IngestStage.FAILED.value)
-        queued = {"stage": IngestStage.QUEUED.value, "percent": 0.0, "error": "", "attempts": 0, "lease_until": None}
-        if connection.execute(update(ingest_jobs).where(failed).values(queued)).rowcount:
-            connection.execute(update(documents).where(documents.c.id == document_id).values(status=INGESTING))
+    def _same_bytes(self, connection: Connection, document: Document, where: ColumnElement[bool]) -> str | None:
+        """The job of a version with these bytes that is searched, on its way or failed (it is queued again); other bytes on their way are cancelled."""
+        current = and_(ingest_jobs.c.stage == IngestStage.READY.value, ingest_jobs.c.version == documents.c.version)
+        counts = or_(current, ingest_jobs.c.stage.in_((*OPEN, IngestStage.FAILED.value)))
+        query = JOB.where(where, documents.c.status.not_in(GONE), ingest_jobs.c.sha256 == document.sha256, counts)
+        row = connection.execute(query.order_by(ingest_jobs.c.id.desc())).first()
+        if row is None:
+            return None
+        if row.name == document.name:
+            others = and_(ingest_jobs.c.document_id == row.document_id, ingest_jobs.c.id != row.id)
+            _drop_versions(connection, others, "Replaced by another upload.")
+        self._queue_again(connection, row)
+        return str(row.id)
+
+    def _queue_again(self, connection: Connection, job: Row[Any]) -> None:
+        if job.stage != IngestStage.FAILED.value:
+            return
+        queued = {"stage": IngestStage.QUEUED.value, "percent": 0.0, "error": "", "attempts": 0, "lease_until": None, "started_at": None}
+        connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == job.id).values(queued))
+        connection.execute(update(documents).where(documents.c.id == job.document_id, documents.c.status == FAILED).values(status=INGESTING))
+
+    def _next_version(self, connection: Connection, row: Row[Any], document: Document, job: IngestJob) -> str:
+        """The job of a new version of that document."""
+        mine = ingest_jobs.c.document_id == row.id
+        _drop_versions(connection, mine, "Replaced by a newer upload.")
+        last = connection.execute(select(func.max(ingest_jobs.c.version)).where(mine)).scalar() or row.version
+        new = replace(document, id=row.id, version=last + 1)
+        if row.status != READY:  # nothing of it is searched: the document is the new version at once
+            fields = ("version", "title", "sha256", "size_bytes", "uri", "source_url")
+            values = {name: getattr(new, name) for name in fields} | {"status": INGESTING}
+            connection.execute(update(documents).where(documents.c.id == row.id).values(values))
+        return _insert_job(connection, job, new)
 
     async def document_for(self, user_id: str, document_id: str) -> Document:
         """As the port says."""
@@ -200,7 +289,7 @@ class SqlDocuments:
         def work(connection: Connection) -> Sequence[Row[Any]]:
             row = _demand_collection(connection, user_id, collection)
             query = select(*DOCUMENT, collections.c.name.label("collection")).select_from(_with_collection)
-            query = query.where(documents.c.collection_id == row.id, documents.c.status != DELETED)
+            query = query.where(documents.c.collection_id == row.id, documents.c.status.not_in(GONE))
             return list(connection.execute(_newest_first(query, documents.c.id, limit, cursor)).all())
 
         rows = await self._database.read(work)
@@ -208,11 +297,7 @@ class SqlDocuments:
 
     async def job_for(self, user_id: str, job_id: str) -> IngestJob:
         """As the port says."""
-        query = JOB.where(ingest_jobs.c.id == job_id, documents.c.owner_id == user_id, documents.c.status != DELETED)
-        row = await self._database.read(lambda c: c.execute(query).one_or_none())
-        if row is None:
-            raise NotFound("There is no such job.", hint="Its document may have been deleted.")
-        return _job(row)
+        return _job(await self._database.read(lambda c: _demand_job(c, user_id, job_id)))
 
     async def jobs_for(self, user_id: str, *, collection: str = "", unfinished: bool = False, limit: int = 50, cursor: str = "") -> Page[IngestJob]:
         """As the port says."""
@@ -220,14 +305,71 @@ class SqlDocuments:
         if collection:
             query = query.where(collections.c.name == collection)
         if unfinished:
-            query = query.where(ingest_jobs.c.stage.not_in(ENDED))
+            query = query.where(ingest_jobs.c.stage.in_(OPEN))
         rows = await self._database.read(lambda c: c.execute(_newest_first(query, ingest_jobs.c.id, limit, cursor)).all())
         return Page([_job(r) for r in rows[:limit]], rows[limit - 1].id if len(rows) > limit else "")
+
+    async def waiting_for(self, user_id: str, job_ids: Sequence[str]) -> Waiting:
+        """As the port says."""
+        queued = func.sum(case((ingest_jobs.c.stage == IngestStage.QUEUED.value, 1), else_=0))
+        so_far: dict[str, Any] = {"order_by": ingest_jobs.c.id, "rows": (None, 0)}
+        paused = select(ingest_pauses.c.user_id)
+        line = select(ingest_jobs.c.id, queued.over(**so_far).label("place"), (func.sum(ingest_jobs.c.size_bytes).over(**so_far)).label("upto"))
+        line = line.add_columns(ingest_jobs.c.size_bytes).select_from(ingest_jobs.join(documents, ingest_jobs.c.document_id == documents.c.id))
+        counted = or_(documents.c.owner_id == user_id, documents.c.owner_id.not_in(paused))
+        everyone = line.where(ingest_jobs.c.stage.in_(OPEN), documents.c.status.not_in(GONE), counted).subquery()
+        asked = select(everyone).where(everyone.c.id.in_(list(job_ids)))
+        done = and_(ingest_jobs.c.stage == IngestStage.READY.value, ingest_jobs.c.started_at.is_not(None))
+        last = select(ingest_jobs).where(done).order_by(ingest_jobs.c.id.desc()).limit(PACE_JOBS)
+
+        def work(connection: Connection) -> Waiting:
+            places = {row.id: (int(row.place), int(row.upto - row.size_bytes)) for row in connection.execute(asked)} if job_ids else {}
+            rows = connection.execute(last).all()
+            seconds = sum(((row.heartbeat_at - row.started_at).total_seconds() for row in rows), 0.0)
+            pace = Pace(sum(row.chunks for row in rows), sum(row.size_bytes for row in rows), seconds)
+            return Waiting(places, pace, connection.execute(paused.where(ingest_pauses.c.user_id == user_id)).first() is not None)
+
+        return await self._database.read(work)
+
+    async def retry_for(self, user_id: str, job_id: str) -> IngestJob:
+        """As the port says."""
+
+        def work(connection: Connection) -> IngestJob:
+            row = _demand_job(connection, user_id, job_id)
+            if row.stage != IngestStage.FAILED.value:
+                raise IllegalStep(f"Only a failed job can be tried again; this one is {row.stage}.", hint="Upload the file again if it has changed.")
+            self._queue_again(connection, row)
+            return _job(_demand_job(connection, user_id, job_id))
+
+        return await self._database.write(work)
+
+    async def cancel_for(self, user_id: str, job_id: str) -> IngestJob:
+        """As the port says."""
+
+        def work(connection: Connection) -> IngestJob:
+            row = _demand_job(connection, user_id, job_id)
+            if row.stage in (IngestStage.READY.value, IngestStage.FAILED.value):
+                raise IllegalStep(f"This job has ended already: it is {row.stage}.", hint="Delete its document if you don't want it.")
+            _drop_versions(connection, ingest_jobs.c.id == job_id, "Cancelled.")
+            first = and_(documents.c.id == row.document_id, documents.c.status == INGESTING, documents.c.version == row.version)
+            connection.execute(update(documents).where(first).values(status=CANCELLED))
+            return _job(_demand_job(connection, user_id, job_id))
+
+        return await self._database.write(work)
+
+    async def pause(self, user_id: str, since: datetime) -> None:
+        """As the port says."""
+        await self._database.write(lambda c: c.execute(upsert(ingest_pauses).values(user_id=user_id, since=since).on_conflict_do_nothing()))
+
+    async def resume(self, user_id: str) -> None:
+        """As the port says."""
+        await self._database.write(lambda c: c.execute(delete(ingest_pauses).where(ingest_pauses.c.user_id == user_id)))
 
     async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
         """As the port says."""
         free = or_(ingest_jobs.c.lease_until.is_(None), ingest_jobs.c.lease_until <= now)
-        waiting = JOB.where(ingest_jobs.c.stage.not_in(ENDED), free, documents.c.status != DELETED).order_by(ingest_jobs.c.id).limit(1)
+        may = and_(documents.c.status.not_in(GONE), documents.c.owner_id.not_in(select(ingest_pauses.c.user_id)))
+        waiting = JOB.where(ingest_jobs.c.stage.in_(OPEN), free, may).order_by(ingest_jobs.c.id).limit(1)
         if not await self._database.read(lambda c: c.execute(waiting).first()):
             return None  # the usual case costs no write
 
@@ -235,11 +377,13 @@ class SqlDocuments:
             row = connection.execute(waiting).first()
             if row is None:
                 return None
-            taken = {"lease_until": lease_until, "heartbeat_at": now, "attempts": row.attempts + 1}
+            taken = {"lease_until": lease_until, "heartbeat_at": now, "attempts": row.attempts + 1, "started_at": row.started_at or now}
             connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == row.id).values(taken))
-            document = _demand_document(connection, row.owner_id, row.document_id)
-            collection = connection.execute(select(collections).where(collections.c.id == document.collection_id)).one()
-            return _job(connection.execute(JOB.where(ingest_jobs.c.id == row.id)).one()), _document(document), _collection(collection)
+            found = _demand_document(connection, row.owner_id, row.document_id)
+            collection = connection.execute(select(collections).where(collections.c.id == found.collection_id)).one()
+            job = _job(connection.execute(JOB.where(ingest_jobs.c.id == row.id)).one())
+            made_from = {name: getattr(job, name) for name in ("version", "sha256", "size_bytes", "uri", "source_url")}
+            return job, replace(_document(found), **made_from), _collection(collection)
 
         return await self._database.write(work)
 
@@ -250,15 +394,15 @@ class SqlDocuments:
 
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
         """As the port says."""
-        values = {name: getattr(job, name) for name in ("percent", "error", "attempts", "heartbeat_at")}
+        values = {name: getattr(job, name) for name in ("percent", "error", "attempts", "heartbeat_at", "chunks")}
         values |= {"stage": job.stage.value, "lease_until": lease_until}
 
         def work(connection: Connection) -> bool:
-            alive = select(documents.c.id).where(documents.c.id == job.document_id, documents.c.status != DELETED)
+            alive = select(documents.c.id).where(documents.c.id == job.document_id, documents.c.status.not_in(GONE))
             if not connection.execute(alive).first():
                 return False
-            connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == job.id).values(values))
-            return True
+            change = update(ingest_jobs).where(ingest_jobs.c.id == job.id, ingest_jobs.c.stage.in_(OPEN)).values(values)
+            return bool(connection.execute(change).rowcount)
 
         return await self._database.write(work)
 
@@ -266,9 +410,10 @@ class SqlDocuments:
         """As the port says."""
 
         def work(connection: Connection) -> None:
-            at = connection.execute(select(documents.c.collection_id).where(documents.c.id == document.id, documents.c.status != DELETED)).scalar()
-            if at is None:
-                raise NotFound("The document has been deleted.")
+            at = connection.execute(select(documents.c.collection_id).where(documents.c.id == document.id, documents.c.status.not_in(GONE))).scalar()
+            this = and_(ingest_jobs.c.document_id == document.id, ingest_jobs.c.version == document.version)
+            if at is None or connection.execute(select(ingest_jobs.c.id).where(this, ingest_jobs.c.stage == IngestStage.CANCELLED.value)).first():
+                raise NotFound("The document has been deleted, or this version of it cancelled.")
             rows = [_chunk_values(document, at, chunk) for chunk in passages]
             statement = upsert(chunks)
             kept = {c.name: statement.excluded[c.name] for c in chunks.c if c.name not in ("n", "id", "live")}
@@ -286,21 +431,19 @@ class SqlDocuments:
         """As the port says."""
 
         def work(connection: Connection) -> None:
-            values = {
-                "title": document.title,
-                "content": document.content,
-                "status": READY,
-                "media_type": document.media_type,
-                "chunks": document.chunks,
-                "version": document.version,
-                "ingested_at": document.ingested_at or datetime.now(UTC),
-            }
-            alive = and_(documents.c.id == document.id, documents.c.status != DELETED)
-            if not connection.execute(update(documents).where(alive).values(values)).rowcount:
-                raise NotFound("The document has been deleted.")
+            fields = ("title", "content", "media_type", "chunks", "version", "sha256", "size_bytes", "uri", "source_url")
+            values = {name: getattr(document, name) for name in fields} | {"status": READY, "ingested_at": document.ingested_at or datetime.now(UTC)}
+            alive = and_(documents.c.id == document.id, documents.c.status.not_in(GONE))
+            before = connection.execute(select(documents.c.uri).where(alive)).scalar()
+            stage = connection.execute(select(ingest_jobs.c.stage).where(ingest_jobs.c.id == job.id)).scalar()
+            if before is None or stage == IngestStage.CANCELLED.value:
+                raise NotFound("The document has been deleted, or this version of it cancelled.")
+            if before != document.uri:
+                _make_stale(connection, before)
+            connection.execute(update(documents).where(alive).values(values))
             _go_live(connection, document)
             done = {"stage": IngestStage.READY.value, "percent": 100.0, "error": "", "heartbeat_at": document.ingested_at, "lease_until": None}
-            connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == job.id).values(done))
+            connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == job.id).values(done | {"chunks": document.chunks}))
 
         await self._database.write(work)
 
@@ -309,10 +452,12 @@ class SqlDocuments:
 
         def work(connection: Connection) -> None:
             ended = {"stage": IngestStage.FAILED.value, "error": job.error, "heartbeat_at": job.heartbeat_at, "lease_until": None}
-            connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == job.id).values(ended))
-            ingesting = and_(documents.c.id == job.document_id, documents.c.status == INGESTING)
-            if connection.execute(update(documents).where(ingesting).values(status=FAILED)).rowcount:
-                connection.execute(delete(chunks).where(chunks.c.document_id == job.document_id))
+            going = update(ingest_jobs).where(ingest_jobs.c.id == job.id, ingest_jobs.c.stage.in_(OPEN))
+            if not connection.execute(going.values(ended)).rowcount:
+                return
+            connection.execute(update(documents).where(documents.c.id == job.document_id, documents.c.status == INGESTING).values(status=FAILED))
+            this = and_(chunks.c.document_id == job.document_id, chunks.c.version == job.version, chunks.c.live == 0)
+            connection.execute(delete(chunks).where(this))
 
         await self._database.write(work)
 
@@ -320,8 +465,11 @@ class SqlDocuments:
         """As the port says."""
 
         def work(connection: Connection) -> Document:
-            row = _demand_document(connection, user_id, document_id)
+            row = _demand_document(connection, user_id, document_id, gone=(DELETED,))
             connection.execute(update(documents).where(documents.c.id == document_id).values(status=DELETED))
+            going = select(ingest_jobs.c.uri).where(ingest_jobs.c.document_id == document_id, ingest_jobs.c.uri != row.uri)
+            for uri in connection.execute(going.where(ingest_jobs.c.stage.in_((*OPEN, IngestStage.FAILED.value)))).scalars().all():
+                _make_stale(connection, uri)
             _hide(connection, document_id)
             return _document(row)
 
@@ -346,6 +494,14 @@ class SqlDocuments:
             return DeleteReceipt(removed | {"vectors": removed["chunks"]}, left | {"vectors": left["chunks"]})
 
         return await self._database.write(work)
+
+    async def stale_objects(self, limit: int) -> Sequence[str]:
+        """As the port says."""
+        return await self._database.read(lambda c: c.execute(select(stale_objects.c.uri).limit(limit)).scalars().all())
+
+    async def forget_objects(self, uris: Sequence[str]) -> None:
+        """As the port says."""
+        await self._database.write(lambda c: c.execute(delete(stale_objects).where(stale_objects.c.uri.in_(list(uris)))))
 
     async def found(self, hits: Sequence[str]) -> Mapping[str, FoundChunk]:
         """As the port says."""
@@ -378,6 +534,14 @@ class SqlDocuments:
 def _newest_first(query: Select[Any], key: Any, limit: int, cursor: str) -> Select[Any]:
     """Ids sort by time, so they page by themselves."""
     return (query.where(key < cursor) if cursor else query).order_by(key.desc()).limit(limit + 1)
+
+
+def _insert_job(connection: Connection, job: IngestJob, document: Document) -> str:
+    """A job of the version that `document` describes."""
+    values = {name: getattr(job, name) for name in ("id", "percent", "error", "attempts", "created_at", "heartbeat_at")}
+    values |= {name: getattr(document, name) for name in ("version", "sha256", "size_bytes", "uri", "source_url")}
+    connection.execute(insert(ingest_jobs).values({**values, "document_id": document.id, "stage": job.stage.value}))
+    return job.id
 
 
 def _chunk_values(document: Document, collection_id: str, chunk: Chunk) -> dict[str, Any]:

@@ -205,6 +205,7 @@ collections = Table(
     Column("created_at", Moment, nullable=False),
     Column("added_version", Integer, nullable=False, default=0),  # grows when chunks become searchable
     Column("removed_version", Integer, nullable=False, default=0),  # the added_version at which chunks last went away
+    Column("rerank_depth", Integer, nullable=False, server_default="20"),
     UniqueConstraint("owner_id", "name"),
 )
 
@@ -226,7 +227,9 @@ documents = Table(
     Column("chunks", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("ingested_at", Moment),
+    Column("name", Text, nullable=False, server_default=text("''")),  # as it was uploaded; another upload of that name is its next version
     Index("ix_documents_collection_id_sha256", "collection_id", "sha256"),
+    Index("ix_documents_collection_id_name", "collection_id", "name"),
     Index("ix_documents_status", "status"),
 )
 
@@ -265,5 +268,24 @@ ingest_jobs = Table(
     Column("created_at", Moment, nullable=False),
     Column("heartbeat_at", Moment),
     Column("lease_until", Moment),
+    # What the version is made from: the document's own fields say the same only once it is ready.
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("sha256", String(64), nullable=False, server_default=text("''")),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("uri", Text, nullable=False, server_default=text("''")),
+    Column("source_url", Text, nullable=False, server_default=text("''")),
+    Column("chunks", Integer, nullable=False, server_default="0"),
+    Column("started_at", Moment),
     Index("ix_ingest_jobs_stage_lease_until", "stage", "lease_until"),
+    Index("ix_ingest_jobs_sha256", "sha256"),
+    Index("ix_ingest_jobs_stage_id", "stage", "id"),
 )
+
+ingest_pauses = Table(
+    "ingest_pauses",
+    metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("since", Moment, nullable=False),
+)
+
+stale_objects = Table("stale_objects", metadata, Column("uri", Text, primary_key=True))  # originals nobody needs any more, until they are dropped

@@ -7,24 +7,42 @@ and nothing else; search sees a document only when all of it is there. Deleting 
 import asyncio
 import hashlib
 import logging
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
 import anyio
 
 from core.crash import crash
-from core.errors import AlreadyThere, BadInput, HearthError, ModelError, NotFound, ServiceError, TooLong
+from core.errors import AlreadyThere, BadInput, HearthError, ModelError, NoSpace, NotAllowed, NotFound, ServiceError, TooLong
 from core.ids import new_id
 from core.inference import Caller
-from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Parser
+from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser
+from core.rag.archives import is_archive, unpacked
 from core.rag.chunking import chunk, chunker_name, embedding_text
-from core.rag.model import Chunk, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage, PagePicture
+from core.rag.model import (
+    MAX_CHUNK_CHARS,
+    MAX_RERANK_DEPTH,
+    MIN_CHUNK_CHARS,
+    RERANK_DEPTH,
+    Chunk,
+    Collection,
+    Document,
+    DocumentStatus,
+    FoundChunk,
+    IngestJob,
+    IngestStage,
+    PagePicture,
+    Skipped,
+    TakenIn,
+)
+from core.rag.pace import EMBEDDING_FROM, EMBEDDING_SHARE, with_outlook
 from core.rag.pictures import PagePictures
 from core.records import DeleteReceipt, Page
 from core.users.model import User
@@ -40,6 +58,8 @@ RETRY_AFTER = timedelta(seconds=5)
 MAX_NAME_CHARS = 100
 MIN_WIDTH_PX, MAX_WIDTH_PX = 400, 2000
 PDF = "application/pdf"
+MAX_TITLE_CHARS = 200
+MAX_SOURCE_NAME_CHARS = 1000
 
 
 class Library:
@@ -58,13 +78,19 @@ class Library:
         chunk_chars: int,
         max_bytes: int,
         workers: int = 1,
+        pages: Pages | None = None,
     ) -> None:
-        """chunk_chars: length of a chunk in new collections.   max_bytes: of one upload.   workers: documents taken in at once; 0 only accepts."""
+        """chunk_chars: length of a chunk in new collections.   max_bytes: of one upload.   workers: documents taken in at once; 0 only accepts.
+
+        pages: where addresses are fetched; None refuses them.
+        """
         self._documents, self._objects, self._parser, self._embedder, self._index = documents, objects, parser, embedder, index
         self._pictures = pictures
         self._clock, self._chunk_chars, self._max_bytes, self._workers = clock, chunk_chars, max_bytes, workers
+        self._pages = pages
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         """Starts the workers: they take up what an earlier process left."""
@@ -77,15 +103,24 @@ class Library:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def create(self, user: User, name: str) -> Collection:
-        """A new collection, pinned to the present embedding model. Raises: AlreadyThere, BadInput, ServiceError."""
+    async def create(self, user: User, name: str, *, chunk_chars: int | None = None, rerank_depth: int = RERANK_DEPTH) -> Collection:
+        """A new collection, pinned to the present embedding model and to a chunk size.
+
+        chunk_chars: about how long its passages are, for good; None takes the house's.   rerank_depth: candidates read together with a question.
+        Raises: AlreadyThere, BadInput, ServiceError.
+        """
         name = _plain(name)
         if not name or len(name) > MAX_NAME_CHARS or "/" in name or not name.isprintable():
             raise BadInput(f"A collection's name has 1 to {MAX_NAME_CHARS} characters and no slash.", hint="Choose another name.")
+        size = self._chunk_chars if chunk_chars is None else chunk_chars
+        if not MIN_CHUNK_CHARS <= size <= MAX_CHUNK_CHARS:
+            raise BadInput(f"A chunk has {MIN_CHUNK_CHARS} to {MAX_CHUNK_CHARS} characters, not {size}.")
+        _demand_depth(rerank_depth)
         model = await self._embedder.info()
         if model.dimensions is None:
             raise ModelError(f"{model.id} doesn't say how long its vectors are.", model=model.id, hint="Check HEARTH_EMBEDDINGS_URL with `hearth doctor`.")
-        collection = Collection(new_id(), user.id, name, model.id, model.dimensions, chunker_name(self._chunk_chars), self._clock())
+        pinned = (model.id, model.dimensions, chunker_name(size))
+        collection = Collection(new_id(), user.id, name, *pinned, self._clock(), rerank_depth=rerank_depth)
         await self._documents.add_collection(collection)
         return collection
 
@@ -97,19 +132,70 @@ class Library:
         """Raises: NotFound."""
         return await self._documents.collection_for(user.id, name)
 
+    async def set_rerank_depth(self, user: User, name: str, depth: int) -> Collection:
+        """Changes how many candidates are read together with a question. Raises: NotFound, BadInput."""
+        _demand_depth(depth)
+        return await self._documents.set_rerank_depth_for(user.id, name, depth)
+
+    async def take_in(self, user: User, collection: str, filename: str, content: Path, *, source_url: str = "") -> TakenIn:
+        """Accepts what somebody sends: a file as one document, a zip archive as its files, each a document with a job of its own.
+
+        What is in an archive is named by the archive and its path inside, so sending it again changes only what has changed. If this breaks off, what was
+        accepted stays, and sending it again takes the rest. Raises: as `upload`; BadInput for an archive without a file that can be taken, or a bomb.
+        """
+        name = _source_name(filename)
+        if not await anyio.to_thread.run_sync(is_archive, content, name):
+            return TakenIn(((await self.upload(user, collection, filename, content, source_url=source_url))[1],))
+        self._demand_size(name, (await anyio.Path(content).stat()).st_size)
+        jobs: list[IngestJob] = []
+        skipped: list[Skipped] = []
+        folder = PurePosixPath(name).with_suffix("")
+        try:
+            with tempfile.TemporaryDirectory(prefix="hearth-unpack-", ignore_cleanup_errors=True) as scratch:
+                entry = Path(scratch) / "entry"
+                with closing(unpacked(content, name, entry, max_bytes=self._max_bytes)) as entries:  # type: ignore[type-var]
+                    while (found := await anyio.to_thread.run_sync(next, entries, None)) is not None:
+                        if isinstance(found, Skipped):
+                            skipped.append(found)
+                        else:
+                            jobs.append((await self.upload(user, collection, f"{folder}/{found}", entry, source_url=source_url))[1])
+        except OSError as error:
+            raise NoSpace(f"{name} can't be unpacked: {error.strerror or 'the system refused it'}.", hint="Free some space for temporary files.") from error
+        if not jobs:
+            raise BadInput(f"{name} holds no file that can be taken in.", hint=" ".join(f"{s.name}: {s.reason}" for s in skipped[:3]))
+        return TakenIn(tuple(jobs), tuple(skipped), archive=True)
+
+    async def paste(self, user: User, collection: str, title: str, text: str) -> IngestJob:
+        """Accepts a text as a document of that title; the same title again is its next version. Raises: as `upload`."""
+        name = " ".join(title.replace("/", " ").replace("\\", " ").split())
+        if not name:
+            raise BadInput("A pasted text needs a title.", hint="Give it one; it is how you will find it again.")
+        if not name.lower().endswith((".md", ".txt")):
+            name = f"{name[: MAX_TITLE_CHARS - 4]}.txt"
+        with tempfile.TemporaryDirectory(prefix="hearth-paste-", ignore_cleanup_errors=True) as scratch:
+            path = anyio.Path(scratch) / "text"
+            await path.write_text(text, "utf-8")
+            return (await self.upload(user, collection, name, Path(path)))[1]
+
+    async def fetch(self, user: User, collection: str, url: str) -> IngestJob:
+        """Accepts a page of the public internet; fetched again, other content is its next version. Raises: NotAllowed where it is off; as Pages, `upload`."""
+        if self._pages is None:
+            raise NotAllowed("Taking in pages by their address is switched off.", hint="Whoever runs this Hearth can set HEARTH_URL_INGEST=true.")
+        with tempfile.TemporaryDirectory(prefix="hearth-fetch-", ignore_cleanup_errors=True) as scratch:
+            path = Path(scratch) / "page"
+            page = await self._pages.fetch(url, path)
+            return (await self.upload(user, collection, page.name, path, source_url=page.url))[1]
+
     async def upload(self, user: User, collection: str, filename: str, content: Path, *, source_url: str = "") -> tuple[Document, IngestJob]:
         """Accepts a file into a collection, made if it isn't there: when this returns, the original is stored and its job queued.
 
-        The same bytes again give the document that is there. Raises: BadInput for an empty file, TooLong, NoSpace, ServiceError.
+        filename: as the uploader knows it, with folders if it has some. Changed bytes under the same name are the next version of that document; the same
+        bytes again change nothing. Raises: BadInput for an empty file, TooLong, NoSpace, ServiceError.
         """
-        name = _safe_name(filename)
+        name = _source_name(filename)
+        title = PurePosixPath(name).name[:MAX_TITLE_CHARS]
         size_bytes = (await anyio.Path(content).stat()).st_size
-        if not size_bytes:
-            raise BadInput(f"{name} is empty.", hint="Check the file and upload it again.")
-        if size_bytes > self._max_bytes:
-            raise TooLong(
-                f"{name} has {size_bytes / 1e6:.0f} MB; at most {self._max_bytes / 1e6:.0f} MB are taken.", hint="Split it, or raise HEARTH_UPLOAD_MAX_MB."
-            )
+        self._demand_size(title, size_bytes)
         home = await self._home(user, collection)
         now, document_id = self._clock(), new_id()
         sha256 = await anyio.to_thread.run_sync(_sha256, content)
@@ -118,7 +204,7 @@ class Library:
         wanted = Document(
             id=document_id,
             collection=home.name,
-            title=name,
+            title=title,
             content="",
             source_url=source_url,
             ingested_at=None,
@@ -127,17 +213,26 @@ class Library:
             size_bytes=size_bytes,
             uri=uri,
             created_at=now,
+            name=name,
         )
-        queued = IngestJob(new_id(), document_id, user.id, home.name, name, IngestStage.QUEUED, 0.0, created_at=now)
+        queued = IngestJob(new_id(), document_id, user.id, home.name, title, IngestStage.QUEUED, 0.0, created_at=now)
         try:
             document, job = await self._documents.add_document(wanted, home, queued)
         except BaseException:
             await self._objects.drop(uri)
             raise
-        if document.id != document_id:
+        if job.uri != uri:
             await self._objects.drop(uri)
         self._arrived.set()
         return document, job
+
+    def _demand_size(self, name: str, size_bytes: int) -> None:
+        if not size_bytes:
+            raise BadInput(f"{name} is empty.", hint="Check the file and upload it again.")
+        if size_bytes > self._max_bytes:
+            raise TooLong(
+                f"{name} has {size_bytes / 1e6:.0f} MB; at most {self._max_bytes / 1e6:.0f} MB are taken.", hint="Split it, or raise HEARTH_UPLOAD_MAX_MB."
+            )
 
     async def _home(self, user: User, name: str) -> Collection:
         """The collection of that name, made if it isn't there; several uploads may find it missing at the same time."""
@@ -157,12 +252,46 @@ class Library:
         return await self._documents.document_for(user.id, document_id)
 
     async def jobs(self, user: User, *, collection: str = "", unfinished: bool = False, limit: int = 50, cursor: str = "") -> Page[IngestJob]:
-        """The user's ingest jobs, newest first."""
-        return await self._documents.jobs_for(user.id, collection=collection, unfinished=unfinished, limit=_bounded(limit), cursor=cursor)
+        """The user's ingest jobs, newest first, each with its place, remaining time and whether it has stalled."""
+        page = await self._documents.jobs_for(user.id, collection=collection, unfinished=unfinished, limit=_bounded(limit), cursor=cursor)
+        return Page(await self._with_outlook(user, page.items), page.next_cursor)
 
     async def job(self, user: User, job_id: str) -> IngestJob:
         """Raises: NotFound."""
-        return await self._documents.job_for(user.id, job_id)
+        return (await self._with_outlook(user, [await self._documents.job_for(user.id, job_id)]))[0]
+
+    async def _with_outlook(self, user: User, jobs: Sequence[IngestJob]) -> list[IngestJob]:
+        if not (going := [j.id for j in jobs if not j.done]):
+            return list(jobs)
+        waiting, now = await self._documents.waiting_for(user.id, going), self._clock()
+        return [with_outlook(j, waiting, now, lease=LEASE, workers=self._workers) for j in jobs]
+
+    async def retry(self, user: User, job_id: str) -> IngestJob:
+        """Queues a failed job again. Raises: NotFound, IllegalStep."""
+        job = await self._documents.retry_for(user.id, job_id)
+        self._arrived.set()
+        return (await self._with_outlook(user, [job]))[0]
+
+    async def cancel(self, user: User, job_id: str) -> IngestJob:
+        """Ends a queued or running job and drops its version; an earlier ready one stays. Raises: NotFound, IllegalStep for one that has ended."""
+        job = await self._documents.cancel_for(user.id, job_id)
+        if (task := self._running.get(job_id)) is not None:
+            task.cancel()
+        await self._drop_stale()
+        return job
+
+    async def pause(self, user: User) -> None:
+        """Begins no more of the user's documents until `resume`; the one that is being taken in is finished."""
+        await self._documents.pause(user.id, self._clock())
+
+    async def paused(self, user: User) -> bool:
+        """Whether the user's queue is paused."""
+        return (await self._documents.waiting_for(user.id, [])).paused
+
+    async def resume(self, user: User) -> None:
+        """Goes on after `pause`."""
+        await self._documents.resume(user.id)
+        self._arrived.set()
 
     async def passage(self, user: User, chunk_id: str) -> FoundChunk:
         """A chunk with where it comes from. Raises: NotFound."""
@@ -211,7 +340,9 @@ class Library:
         document = await self._documents.bury_for(user.id, document_id)
         self._pictures.forget(document_id)
         crash("after_tombstone")
-        return await self._remove(document)
+        receipt = await self._remove(document)
+        await self._drop_stale()
+        return receipt
 
     async def delete_collection(self, user: User, name: str) -> DeleteReceipt:
         """Removes a collection and all its documents from every store, with the counts. Raises: NotFound."""
@@ -231,7 +362,15 @@ class Library:
             for document in buried:
                 await self._remove(document)
                 count += 1
+        await self._drop_stale()
         return count
+
+    async def _drop_stale(self) -> None:
+        """Drops the originals of versions that are gone; what a crash leaves is dropped in the next round."""
+        while uris := await self._documents.stale_objects(100):
+            for uri in uris:
+                await self._objects.drop(uri)
+            await self._documents.forget_objects(uris)
 
     async def _remove(self, document: Document) -> DeleteReceipt:
         dropped = await self._objects.drop(document.uri) if document.uri else False
@@ -263,7 +402,7 @@ class Library:
         try:
             if job.attempts > MAX_ATTEMPTS:
                 raise BadInput(f"Reading this file broke off {MAX_ATTEMPTS} times.", hint="Delete it, and try another form of it.")
-            await self._ingest(job, document, collection)
+            await self._stoppable(job, document, collection)
         except ServiceError as error:
             if not error.retryable:
                 await self._fail(job, error)
@@ -280,6 +419,19 @@ class Library:
             await self._fail(job, HearthError(f"Something went wrong inside Hearth ({type(error).__name__}).", hint="The log has the cause."))
         return True
 
+    async def _stoppable(self, job: IngestJob, document: Document, collection: Collection) -> None:
+        """Takes a document in as a task of its own, which `cancel` can end without ending the worker."""
+        task = self._running[job.id] = asyncio.create_task(self._ingest(job, document, collection), name=f"ingest {document.id}")
+        try:
+            await task
+        except asyncio.CancelledError:
+            worker = asyncio.current_task()
+            if worker is None or worker.cancelling():
+                raise
+            log.info("job %s was cancelled while it was worked on", job.id)
+        finally:
+            del self._running[job.id]
+
     async def _fail(self, job: IngestJob, error: HearthError) -> None:
         await self._documents.fail(replace(job, stage=IngestStage.FAILED, error=str(error), heartbeat_at=self._clock()))
 
@@ -288,13 +440,14 @@ class Library:
         path = await self._objects.local_path(document.uri)
         beating = asyncio.create_task(self._beat(replace(job, stage=IngestStage.PARSING, percent=2)))
         try:
-            parsed = await self._parser.parse(path, document.title)
+            parsed = await self._parser.parse(path, PurePosixPath(document.name).name or document.title)
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
-        content, chunks = await anyio.to_thread.run_sync(chunk, document.id, document.version, parsed, _size_of(collection.chunker))
+        content, chunks = await anyio.to_thread.run_sync(chunk, document.id, document.version, parsed, collection.chunk_chars)
         if not chunks:
             raise BadInput(f"{document.title} has no text.", hint="If it holds pictures of text, run OCR over it first.")
+        job = replace(job, chunks=len(chunks))
         titled = replace(document, title=parsed.title or document.title, content=content, media_type=parsed.media_type, chunks=len(chunks))
         await self._store(job, titled, collection, chunks)
         await self._report(job, IngestStage.STORING, 98)
@@ -307,7 +460,7 @@ class Library:
         missing = [c for c in chunks if c.metadata.position not in there]
         caller = Caller(user_key=document.owner_id)
         for start in range(0, len(missing), EMBED_BATCH):
-            await self._report(job, IngestStage.EMBEDDING, 5 + 92 * (len(there) + start) / len(chunks))
+            await self._report(job, IngestStage.EMBEDDING, EMBEDDING_FROM + EMBEDDING_SHARE * (len(there) + start) / len(chunks))
             batch = missing[start : start + EMBED_BATCH]
             embedded = await self._embedder.embed([embedding_text(document.title, c) for c in batch], "document", caller=caller)
             collection.check(embedded.vectors.shape[1], embedded.model)
@@ -336,15 +489,19 @@ def _plain(name: str) -> str:
     return " ".join(name.split())
 
 
-def _safe_name(filename: str) -> str:
-    """The last part of a name, as one printable line: it is shown and never used as a path."""
-    name = filename.replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(c if c.isprintable() else " " for c in name).strip()
-    return name[:200] or "document"
+def _source_name(filename: str) -> str:
+    """A name or relative path as one printable line, without anything that could lead elsewhere: it is shown and compared, and never used as a path."""
+    parts = ("".join(c if c.isprintable() else " " for c in part).strip() for part in filename.replace("\\", "/").split("/"))
+    name = "/".join(part for part in parts if part not in ("", ".", "..")) or "document"
+    if len(name) <= MAX_SOURCE_NAME_CHARS:
+        return name
+    end = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]  # two long names that begin alike stay two
+    return f"{name[: MAX_SOURCE_NAME_CHARS - 9]}~{end}"
 
 
-def _size_of(chunker: str) -> int:
-    return int(chunker.rpartition("/")[2])
+def _demand_depth(rerank_depth: int) -> None:
+    if not 1 <= rerank_depth <= MAX_RERANK_DEPTH:
+        raise BadInput(f"The rerank depth is between 1 and {MAX_RERANK_DEPTH}, not {rerank_depth}.")
 
 
 def _sha256(path: Path) -> str:

@@ -11,6 +11,9 @@ from core.inference import Vector
 MAX_TOP_K = 50
 OVER_FETCH = 30
 """How many candidates each ranking hands to the fusion."""
+RERANK_DEPTH = 20
+MAX_RERANK_DEPTH = 100
+MIN_CHUNK_CHARS, MAX_CHUNK_CHARS = 200, 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,13 @@ class Collection:
     chunker: str
     created_at: datetime
     version: int = 1
+    rerank_depth: int = RERANK_DEPTH
+    """How many fused candidates are read together with the question; it may be changed at any time."""
+
+    @property
+    def chunk_chars(self) -> int:
+        """About how long its passages are."""
+        return int(self.chunker.rpartition("/")[2])
 
     def check(self, dimensions: int, model: str) -> None:
         """Raises: WrongShape if vectors of `model` don't belong into this collection."""
@@ -44,11 +54,17 @@ class DocumentStatus(StrEnum):
     FAILED = "failed"
     DELETED = "deleted"
     """A tombstone: not found by anything, its rows are going."""
+    CANCELLED = "cancelled"
+    """Its only version was cancelled: nothing finds it but its job; another upload of its name goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file somebody put into a collection. `content` is its text ("" in lists); the original lies at `uri` (s3://)."""
+    """A file somebody put into a collection. `content` is its text ("" in lists); the original lies at `uri` (s3://).
+
+    `name` is where it came from, as the uploader says it (a file's name, or its path in a folder or archive): changed bytes under the same name are the
+    next version of the same document. It is shown and compared, and never a path of ours.
+    """
 
     id: str
     collection: str
@@ -65,6 +81,7 @@ class Document:
     uri: str = ""
     chunks: int = 0
     created_at: datetime | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +118,16 @@ class IngestStage(StrEnum):
     STORING = "storing"
     READY = "ready"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class IngestJob:
-    """The way of one document version from upload to ready."""
+    """The way of one document version from upload to ready. `chunks` is 0 until the file has been read.
+
+    The last four are as of the moment they are asked for: `position` counts from 1 among the waiting ones of everybody, `eta_s` is None where nothing is
+    known to measure by, and `stalled` says that whoever works on it has not been heard of for longer than a lease.
+    """
 
     id: str
     document_id: str
@@ -118,11 +140,71 @@ class IngestJob:
     attempts: int = 0
     created_at: datetime | None = None
     heartbeat_at: datetime | None = None
+    name: str = ""
+    version: int = 1
+    sha256: str = ""
+    size_bytes: int = 0
+    uri: str = ""
+    source_url: str = ""
+    chunks: int = 0
+    started_at: datetime | None = None
+    position: int | None = None
+    eta_s: float | None = None
+    stalled: bool = False
+    paused: bool = False
 
     @property
     def done(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.stage in (IngestStage.READY, IngestStage.FAILED)
+        return self.stage in (IngestStage.READY, IngestStage.FAILED, IngestStage.CANCELLED)
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody works on it, or did until a moment ago."""
+        return not self.done and self.stage is not IngestStage.QUEUED
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the last documents took, all together: how fast this house takes documents in."""
+
+    chunks: int = 0
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The queue as a page of jobs sees it: for each unfinished job its place among those that wait, and the bytes of everything before it."""
+
+    places: Mapping[str, tuple[int, int]]
+    pace: Pace
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """A page from the internet: the address where it was found after all redirects, and what its file is called."""
+
+    url: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was not taken in, and the sentence why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What became of an upload: a job per file that was accepted, and what was left out."""
+
+    jobs: tuple[IngestJob, ...]
+    skipped: tuple[Skipped, ...] = ()
+    archive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

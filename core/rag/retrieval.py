@@ -14,19 +14,18 @@ from typing import TypeAlias
 from core.errors import ModelError, ServiceError
 from core.ports import ChunkIndex, Documents, Embedder, Reranker
 from core.rag.fusion import fuse
-from core.rag.model import OVER_FETCH, Candidate, Collection, FoundChunk, Hit, RAGQuery, RAGResult, RetrievalTrace
+from core.rag.model import OVER_FETCH, RERANK_DEPTH, Candidate, Collection, FoundChunk, Hit, RAGQuery, RAGResult, RetrievalTrace
 from core.users.model import User
 
 Ranked: TypeAlias = tuple[FoundChunk, float]
 
-RERANK_DEPTH = 20
-"""How many fused candidates are read together with the question."""
-
 
 @dataclass(slots=True)
 class _Stages:
-    """What one search has done so far."""
+    """What one search has done so far, and how deep it looks."""
 
+    fetch: int = OVER_FETCH
+    rerank_depth: int = RERANK_DEPTH
     ms: dict[str, float] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
     dense: list[Hit] = field(default_factory=list)
@@ -63,9 +62,11 @@ class Retrieval:
         with stages.timed("total"):
             chosen = [await self._documents.collection_for(user.id, name) for name in dict.fromkeys(collections or (query.collection,))]
             ids = [c.id for c in chosen]
+            stages.rerank_depth = max(query.top_k, *(c.rerank_depth for c in chosen))
+            stages.fetch = max(OVER_FETCH, stages.rerank_depth)
             considered, _, _ = await asyncio.gather(self._index.size(ids), self._dense(stages, user, query, chosen), self._lexical(stages, query, ids))
             with stages.timed("fuse"):
-                stages.fused = fuse([[h.chunk_id for h in stages.dense], [h.chunk_id for h in stages.lexical]])[:OVER_FETCH]
+                stages.fused = fuse([[h.chunk_id for h in stages.dense], [h.chunk_id for h in stages.lexical]])[: stages.fetch]
             with stages.timed("load"):
                 stages.found = await self._documents.found([h.chunk_id for h in stages.fused])
             order = [(stages.found[h.chunk_id], h.score) for h in stages.fused if h.chunk_id in stages.found]
@@ -89,16 +90,16 @@ class Retrieval:
         for collection in chosen:
             collection.check(embedded.vectors.shape[1], embedded.model)
         with stages.timed("dense"):
-            stages.dense = await self._index.nearest([c.id for c in chosen], embedded.vectors[0], OVER_FETCH)
+            stages.dense = await self._index.nearest([c.id for c in chosen], embedded.vectors[0], stages.fetch)
 
     async def _lexical(self, stages: _Stages, query: RAGQuery, ids: Sequence[str]) -> None:
         with stages.timed("lexical"):
-            stages.lexical = await self._index.matching(ids, query.query, OVER_FETCH)
+            stages.lexical = await self._index.matching(ids, query.query, stages.fetch)
 
     async def _rerank(self, stages: _Stages, user: User, query: RAGQuery, order: list[Ranked]) -> tuple[list[Ranked], bool]:
         """The first candidates in the reranker's order; the fused order, and a sentence about it, where it can't be reached."""
         assert self._reranker is not None
-        first = order[:RERANK_DEPTH]
+        first = order[: stages.rerank_depth]
         try:
             with stages.timed("rerank"):
                 scores = await self._reranker.rerank(query.query, [_passage(f) for f, _ in first], caller=user.caller)

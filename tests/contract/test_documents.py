@@ -49,12 +49,12 @@ def passages(document, texts):
     ]
 
 
-async def add(store, user, collection, texts=("the port is 8000", "the lamp is green"), sha="a" * 64, publish=True):
-    document = Document(new_id(), collection.name, "Manual", "", "", None, owner_id=user.id, sha256=sha, uri="s3://hearth/x", size_bytes=3, created_at=NOW)
+async def add(store, user, collection, texts=("the port is 8000", "the lamp is green"), sha="a" * 64, publish=True, name="", uri="s3://hearth/x"):
+    document = Document(new_id(), collection.name, "Manual", "", "", None, owner_id=user.id, sha256=sha, uri=uri, size_bytes=3, created_at=NOW, name=name)
     job = IngestJob(new_id(), document.id, user.id, collection.name, "Manual", IngestStage.QUEUED, 0.0, created_at=NOW)
     document, job = await store.add_document(document, collection, job)
     if publish:
-        document = replace(document, chunks=len(texts), content="\n".join(texts))
+        document = replace(document, chunks=len(texts), content="\n".join(texts), version=job.version, sha256=job.sha256, uri=job.uri)
         await store.store_chunks(document, passages(document, texts))
         await store.publish(document, job)
     return document, job
@@ -227,6 +227,82 @@ async def test_counts_say_what_is_there(store, ada):
     [(found, counts)] = (await store.collections_for(ada.id)).items
     assert found == collection
     assert counts == {"documents": 2, "ready": 1, "failed": 0, "ingesting": 1, "chunks": 2, "size_bytes": 6}
+
+
+async def test_a_new_version_is_swapped_in_whole_and_the_old_original_is_stale(store, index, ada):
+    collection = await a_collection(store, ada)
+    first, _ = await add(store, ada, collection, ("the port is 8000", "x", "y"), name="m.md", uri="s3://hearth/1")
+    assert len(await index.nearest([collection.id], axis(0), 9)) == 3
+    second, job = await add(store, ada, collection, sha="b" * 64, publish=False, name="m.md", uri="s3://hearth/2")
+    assert (second.id, second.version, job.version, job.uri) == (first.id, 1, 2, "s3://hearth/2")
+    new = replace(second, version=2, chunks=1, sha256=job.sha256, uri=job.uri)
+    await store.store_chunks(new, passages(new, ["the port is 9000"]))
+    assert len(await index.nearest([collection.id], axis(0), 9)) == 3
+    assert list(await store.stale_objects(10)) == []
+    await store.publish(new, job)
+    assert [h.chunk_id for h in await index.nearest([collection.id], axis(0), 9)] == [chunk_id(first.id, 2, 0)]
+    assert [h.chunk_id for h in await index.matching([collection.id], "port 8000 9000", 9)] == [chunk_id(first.id, 2, 0)]
+    assert await index.size([collection.id]) == 1
+    assert list(await store.stale_objects(10)) == ["s3://hearth/1"]
+    await store.forget_objects(["s3://hearth/1"])
+    assert list(await store.stale_objects(10)) == []
+
+
+async def test_what_is_done_for_a_cancelled_version_has_no_effect(store, ada):
+    collection = await a_collection(store, ada)
+    document, job = await add(store, ada, collection, publish=False, name="m.md")
+    await store.cancel_for(ada.id, job.id)
+    assert await store.report(replace(job, stage=IngestStage.EMBEDDING), NOW) is False
+    for attempt in (store.store_chunks(document, passages(document, ["x"])), store.publish(replace(document, chunks=1), job)):
+        with pytest.raises(NotFound):
+            await attempt
+    await store.fail(replace(job, error="too late"))
+    assert (await store.job_for(ada.id, job.id)).stage is IngestStage.CANCELLED
+    assert await store.lease_job(NOW, NOW + timedelta(minutes=1)) is None
+    assert list(await store.stale_objects(10)) == ["s3://hearth/x"]
+    assert (await store.collections_for(ada.id)).items[0][1]["documents"] == 0
+
+
+async def test_a_failed_job_is_retried_and_no_other(store, ada, bob):
+    collection = await a_collection(store, ada)
+    document, job = await add(store, ada, collection, publish=False)
+    with pytest.raises(IllegalStep):
+        await store.retry_for(ada.id, job.id)
+    await store.fail(replace(job, error="It is broken."))
+    for stranger in (store.retry_for, store.cancel_for):
+        with pytest.raises(NotFound):
+            await stranger(bob.id, job.id)
+    with pytest.raises(IllegalStep):
+        await store.cancel_for(ada.id, job.id)
+    again = await store.retry_for(ada.id, job.id)
+    assert (again.stage, again.error, again.attempts) == (IngestStage.QUEUED, "", 0)
+    assert (await store.document_for(ada.id, document.id)).status == "ingesting"
+
+
+async def test_the_queue_says_places_and_pace_and_leaves_paused_users_out(store, ada, bob):
+    mine, theirs = await a_collection(store, ada), await a_collection(store, bob)
+    done, finished = await add(store, ada, mine, publish=False)
+    await store.lease_job(NOW, NOW + timedelta(minutes=1))
+    await store.publish(replace(done, chunks=4, ingested_at=NOW + timedelta(seconds=8)), finished)
+    jobs = [(await add(store, user, where, sha=c * 64, publish=False))[1] for user, where, c in ((bob, theirs, "b"), (ada, mine, "c"), (ada, mine, "d"))]
+    waiting = await store.waiting_for(ada.id, [j.id for j in jobs[1:]])
+    assert waiting.places == {jobs[1].id: (2, 3), jobs[2].id: (3, 6)}
+    assert (waiting.pace.chunks, waiting.pace.size_bytes, waiting.pace.seconds, waiting.paused) == (4, 3, 8.0, False)
+    await store.pause(bob.id, NOW)
+    assert (await store.waiting_for(ada.id, [jobs[1].id])).places == {jobs[1].id: (1, 0)}
+    assert (await store.waiting_for(bob.id, [jobs[0].id])) == replace(waiting, places={jobs[0].id: (1, 0)}, paused=True)
+    assert (await store.lease_job(NOW, NOW + timedelta(minutes=1)))[0].id == jobs[1].id
+    await store.resume(bob.id)
+    assert (await store.lease_job(NOW, NOW + timedelta(minutes=1)))[0].id == jobs[0].id
+
+
+
+async def test_the_rerank_depth_is_kept(store, ada):
+    collection = await a_collection(store, ada)
+    assert await store.set_rerank_depth_for(ada.id, "manuals", 7) == replace(collection, rerank_depth=7)
+    assert (await store.collection_for(ada.id, "manuals")).rerank_depth == 7
+    with pytest.raises(NotFound):
+        await store.set_rerank_depth_for(ada.id, "none", 7)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -160,6 +161,28 @@ def forms(tmp_path, monkeypatch):
     return found
 
 
+def test_documents_of_the_first_revision_keep_a_name_and_their_jobs_know_what_they_made(tmp_path):
+    config = Config()
+    config.set_main_option("script_location", run.__file__.rpartition("/")[0])
+    engine = config.attributes["engine"] = create_engine(f"sqlite:///{tmp_path / 'hearth.db'}")
+    upgrade(config, "0001")
+    with sqlite3.connect(tmp_path / "hearth.db") as old:
+        old.execute("INSERT INTO users VALUES ('u', 'ada', 'ada', NULL, 'admin', 0, 0, '{}', 1)")
+        old.execute("INSERT INTO collections VALUES ('c', 'u', 'lab', 'm', 8, 'structure-1/700', 1, 1, 1, 0)")
+        old.execute("INSERT INTO documents VALUES ('d', 'c', 'u', 'Guide', 'text', '', 'ready', 1, 'abc', 'text/plain', 4, 's3://hearth/d', 3, 1, 2)")
+        old.execute("INSERT INTO ingest_jobs VALUES ('j', 'd', 'ready', 100, '', 1, 1, 2, NULL)")
+    old.close()
+    engine.dispose()
+    migrated(tmp_path)
+    with sqlite3.connect(tmp_path / "hearth.db") as new:
+        assert new.execute("SELECT name FROM documents").fetchall() == [("Guide",)]
+        assert new.execute("SELECT rerank_depth FROM collections").fetchall() == [(20,)]
+        assert new.execute("SELECT version, sha256, size_bytes, uri, chunks, started_at FROM ingest_jobs").fetchall() == [
+            (1, "abc", 4, "s3://hearth/d", 3, None)
+        ]
+    new.close()
+
+
 def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fresh, forms, tmp_path):
     done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -168,6 +191,7 @@ def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fre
     assert {number for _, number in killed} == {signal.SIGKILL}
     assert last[1] == 0
     whole = form_of(fresh)
+    assert forms[-1] == whole
     for n, _ in killed:
         form, version = form_of(tmp_path / str(n) / "hearth.db")
         # alembic's own empty table may be there already: it says "no revision", as its absence does.

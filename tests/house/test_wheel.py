@@ -23,6 +23,8 @@ OURS = ("core", "inference", "ui")
 ECHO = {"HEARTH_LLM_MODEL": "echo", "HEARTH_EMBEDDINGS_MODEL": "echo-embed", "HEARTH_RERANKER_MODEL": "echo-rerank"}
 ONLY_WITH_LOCAL = ("inference/engines/", "inference/convert_gguf.py", "inference/device.py")
 """What needs `hearth[local]`; everything else must run without it."""
+ONLY_WITH_OCR = ("core/adapters/parsing/ocr.py", "core/adapters/parsing/picture.py")
+"""What needs `hearth[ocr]`, which need not be installed here."""
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -111,13 +113,14 @@ def test_the_wheel_asks_for_everything_that_its_code_imports(wheel):
         asked = [Requirement(text) for text in Parser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist")]
     bare = brought_by(str(r) for r in asked if r.marker is None or r.marker.evaluate({"extra": ""}))
     local = bare | brought_by(str(r).partition(";")[0] for r in asked if r.marker is not None and r.marker.evaluate({"extra": "local"}))
+    ocr = bare | {canonicalize_name(r.name) for r in asked if r.marker is not None and r.marker.evaluate({"extra": "ocr"})}
     owners = packages_distributions()
     missing = []
     for path in (p for package in OURS for p in sorted((ROOT / package).rglob("*.py"))):
         name = str(path.relative_to(ROOT))
-        there = local if name.startswith(ONLY_WITH_LOCAL) else bare
+        there = local if name.startswith(ONLY_WITH_LOCAL) else ocr if name.startswith(ONLY_WITH_OCR) else bare
         for top in set(imported(path)) - set(sys.stdlib_module_names) - set(OURS):
-            if not there & {canonicalize_name(owner) for owner in owners.get(top, ())}:
+            if not there & {canonicalize_name(owner) for owner in owners.get(top, [top])}:
                 missing.append(f"{name} imports {top}")
     assert missing == []
 

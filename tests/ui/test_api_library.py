@@ -1,4 +1,6 @@
 import asyncio
+import io
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -17,7 +19,7 @@ async def upload(client, name, content, collection="lab"):
 
 
 async def done(client, job_id):
-    while (job := (await client.get(f"/v1/jobs/{job_id}")).json())["stage"] not in ("ready", "failed"):
+    while (job := (await client.get(f"/v1/jobs/{job_id}")).json())["stage"] not in ("ready", "failed", "cancelled"):
         await asyncio.sleep(0.02)
     return job
 
@@ -203,3 +205,91 @@ async def test_a_collection_of_another_models_vectors_is_refused_with_what_to_do
     error = answer.json()["error"]
     assert "bge-large" in error["message"]
     assert "HEARTH_EMBEDDINGS_URL" in error["hint"]
+
+
+def a_zip(entries):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+async def test_an_archive_is_its_files_and_says_what_was_left_out(api):
+    answer = await upload(api, "papers.zip", a_zip({"a.md": "# A\n\nThe lamp.", "b/c.md": "The port.", "../x.txt": "bad", "d.docx": "no Word file"}))
+    assert answer.status_code == 202
+    taken = answer.json()
+    assert (taken["accepted"], taken["skipped"]) == (3, [{"name": "../x.txt", "reason": "Its name leads out of the archive."}])
+    jobs = [await done(api, job_id) for job_id in taken["job_ids"]]
+    assert [(j["name"], j["stage"]) for j in jobs] == [("papers/a.md", "ready"), ("papers/b/c.md", "ready"), ("papers/d.docx", "failed")]
+
+
+async def test_an_archive_that_is_a_bomb_or_holds_nothing_is_refused(api):
+    assert (await upload(api, "bomb.zip", a_zip({"a.txt": "0" * 30_000_000}))).status_code == 413
+    assert (await upload(api, "none.zip", a_zip({".hidden": "x"}))).status_code == 400
+    assert (await api.get("/v1/collections")).json()["items"] == []
+
+
+async def test_a_changed_file_is_the_next_version_of_the_same_document(api):
+    first = await done(api, (await upload(api, "guide.md", GUIDE)).json()["id"])
+    second = await done(api, (await upload(api, "guide.md", GUIDE.replace("35 days", "90 days"))).json()["id"])
+    assert (second["document_id"], second["version"], second["name"]) == (first["document_id"], 2, "guide.md")
+    found = (await api.post("/v1/collections/lab/query", json={"query": "How long are backups kept?"})).json()
+    contents = [c["content"] for c in found["chunks"]]
+    assert "90 days" in contents[0]
+    assert "35 days" not in " ".join(contents)
+    file = await api.get(f"/files/{first['document_id']}")
+    assert "90 days" in file.text
+    assert file.headers["content-disposition"].endswith("guide.md")
+
+
+async def test_jobs_are_retried_cancelled_paused_and_resumed(app, ada, api):
+    assert (await api.post("/v1/jobs/pause")).json() == {"paused": True}
+    queued = (await upload(api, "guide.md", GUIDE)).json()
+    waiting = (await api.get(f"/v1/jobs/{queued['id']}")).json()
+    assert {k: waiting[k] for k in ("stage", "position", "eta_s", "stalled", "paused")} == {
+        "stage": "queued", "position": 1, "eta_s": None, "stalled": False, "paused": True,
+    }  # fmt: skip
+    cancelled = (await api.post(f"/v1/jobs/{queued['id']}/cancel")).json()
+    assert (cancelled["stage"], cancelled["error"]) == ("cancelled", "Cancelled.")
+    assert (await api.post(f"/v1/jobs/{queued['id']}/retry")).status_code == 409
+    assert (await api.get("/v1/jobs", params={"unfinished": True})).json()["items"] == []
+    assert (await api.post("/v1/jobs/resume")).json() == {"paused": False}
+    failed = await done(api, (await upload(api, "x.txt", b"\x7fELF" + b"x" * 99)).json()["id"])
+    assert failed["stage"] == "failed"
+    again = await api.post(f"/v1/jobs/{failed['id']}/retry")
+    assert (again.status_code, again.json()["id"], again.json()["error"]) == (200, failed["id"], "")
+    assert (await done(api, failed["id"]))["stage"] == "failed"
+    assert (await api.post(f"/v1/jobs/{failed['id']}/cancel")).status_code == 409
+
+
+async def test_a_pasted_text_is_a_document(api):
+    job = await done(api, (await api.post("/v1/collections/lab/texts", json={"title": "Door", "text": "The door code is 4711."})).json()["id"])
+    assert (job["stage"], job["title"], job["name"]) == ("ready", "Door", "Door.txt")
+    found = (await api.post("/v1/collections/lab/query", json={"query": "door code"})).json()
+    assert "4711" in found["chunks"][0]["content"]
+    for wrong in ({"title": "", "text": "x"}, {"title": " ", "text": "x"}, {"title": "x", "text": ""}, {"title": "x"}):
+        assert (await api.post("/v1/collections/lab/texts", json=wrong)).status_code in (400, 422)
+
+
+async def test_a_documents_passages_are_paged_in_reading_order_and_stand_where_they_say(app, ada, api):
+    document, _ = await taken_in(app, ada, "racks.md", "# Racks\n\n" + "\n\n".join(f"## Rack {n}\nThe backups of rack {n}." for n in range(5)))
+    chunks, pages = await every(api, f"/v1/documents/{document.id}/chunks")
+    assert ([c["position"] for c in chunks], pages) == ([0, 1, 2, 3, 4], 3)
+    content = (await api.get(f"/v1/documents/{document.id}")).json()["content"]
+    assert all(content[c["start"] : c["end"]] == c["content"] for c in chunks)
+    assert (chunks[3]["heading"], chunks[3]["page"]) == ("Racks › Rack 3", None)
+
+
+async def test_a_collection_chooses_its_chunk_size_once_and_its_rerank_depth_any_time(api):
+    made = (await api.post("/v1/collections", json={"name": "lab", "chunk_chars": 300, "rerank_depth": 5})).json()
+    assert (made["chunk_chars"], made["chunker"], made["rerank_depth"]) == (300, "structure-1/300", 5)
+    assert (await api.patch("/v1/collections/lab", json={"rerank_depth": 40})).json()["rerank_depth"] == 40
+    shown = (await api.get("/v1/collections/lab")).json()
+    assert (shown["rerank_depth"], shown["chunk_chars"]) == (40, 300)
+    assert (await api.get("/v1/collections")).json()["items"][0]["rerank_depth"] == 40
+    for wrong in ({"rerank_depth": 0}, {"rerank_depth": 101}, {}, {"chunk_chars": 500}):
+        assert (await api.patch("/v1/collections/lab", json=wrong)).status_code == 422
+    for wrong in ({"chunk_chars": 199}, {"chunk_chars": 4001}, {"rerank_depth": 0}):
+        assert (await api.post("/v1/collections", json={"name": "other"} | wrong)).status_code == 422
+    assert (await api.patch("/v1/collections/nol", json={"rerank_depth": 4})).status_code == 404

@@ -32,9 +32,11 @@ OWN_CHECK = {
     ("PUT", "/v1/messages/{message_id}/feedback"), ("DELETE", "/v1/messages/{message_id}/feedback"),
     ("GET", "/v1/prompts"), ("PUT", "/v1/prompts"), ("DELETE", "/v1/prompts/{prompt_id}"),
     ("GET", "/v1/collections"), ("POST", "/v1/collections"), ("GET", "/v1/collections/{name}"), ("DELETE", "/v1/collections/{name}"),
+    ("PATCH", "/v1/collections/{name}"), ("POST", "/v1/collections/{name}/texts"), ("POST", "/v1/collections/{name}/urls"),
     ("GET", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/documents"), ("POST", "/v1/collections/{name}/query"),
-    ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"),
-    ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{job_id}"),
+    ("GET", "/v1/documents/{document_id}"), ("DELETE", "/v1/documents/{document_id}"), ("GET", "/v1/documents/{document_id}/chunks"),
+    ("GET", "/v1/jobs"), ("GET", "/v1/jobs/{job_id}"), ("POST", "/v1/jobs/{job_id}/retry"), ("POST", "/v1/jobs/{job_id}/cancel"),
+    ("POST", "/v1/jobs/pause"), ("POST", "/v1/jobs/resume"),
     ("GET", "/files/{document_id}"), ("GET", "/files/{document_id}/pages/{number}.png"), ("GET", "/metrics"),
 }  # fmt: skip
 BEHIND_THE_GATE = {
@@ -44,8 +46,13 @@ BEHIND_THE_GATE = {
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
 WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p)
+MAKES_A_COLLECTION = {("POST", f"/v1/collections/{{name}}/{what}") for what in ("documents", "texts", "urls")}
+"""What is sent there goes into a collection of one's own, whoever else has one of that name."""
 BODIES = {
+    "/v1/collections/{name}": {"json": {"rerank_depth": 10}},
     "/v1/collections/{name}/query": {"json": {"query": "backups"}},
+    "/v1/collections/{name}/texts": {"json": {"title": "Notes", "text": "Bob's own text."}},
+    "/v1/collections/{name}/urls": {"json": {"url": "http://127.0.0.1/"}},
     "/v1/chat/completions": {"json": {"messages": [{"role": "user", "content": "x"}]}},
     "/v1/conversations/{conversation_id}": {"json": {"title": "mine now"}},
     "/v1/conversations/{conversation_id}/shares": {"json": {"message_id": new_id()}},
@@ -228,7 +235,7 @@ async def test_what_is_somebody_elses_is_answered_like_what_does_not_exist(app, 
     asked = 0
     for _, path in WITH_AN_ID:
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            if (method, path) == ("POST", "/v1/collections/{name}/documents"):
+            if (method, path) in MAKES_A_COLLECTION:
                 continue  # makes a collection of one's own, see below
             real, none = of(path, mine), of(path, unknown)
             answer, nothing = [await other.request(method, p, **BODIES.get(path, {})) for p in (real, none)]
@@ -409,7 +416,7 @@ FOREIGN = [
 async def test_another_sites_page_can_change_nothing_with_the_cookie(app, ada, browser):
     await app.library.create(ada.user, "x")
     token = browser.cookies[COOKIE]
-    mutating = [(m, p) for m, p in sorted(PUBLIC | OWN_CHECK | BEHIND_THE_GATE) if m in ("POST", "DELETE")]
+    mutating = [(m, p) for m, p in sorted(PUBLIC | OWN_CHECK | BEHIND_THE_GATE) if m in ("POST", "PATCH", "DELETE")]
     tried = [*mutating, ("POST", "/chat/gradio_api/queue/join"), ("PUT", "/v1/collections/x"), ("PATCH", "/")]
     assert len(tried) >= 11
     for headers in FOREIGN:
@@ -624,7 +631,9 @@ VALUES = [None, True, 0, -1, 1e308, 10**30, "", "x", "\x00", "\ud800", "x" * 10_
 PATHS = ["x", "%00", "%ff", "..%2f..%2fx", "%F0%9F%98%80", "'%20or%201=1", "a" * 4000, "%0d%0aX:y", "*", "{}", "00000000-0000-0000-0000-000000000000"]
 FIELDS = {
     "/v1/chat/completions": ("messages", "model", "stream", "max_tokens", "temperature", "conversation_id", "message_id", "collection", "rag"),
-    "/v1/collections": ("name",),
+    "/v1/collections": ("name", "chunk_chars", "rerank_depth"),
+    "/v1/collections/{name}/texts": ("title", "text"),
+    "/v1/collections/{name}/urls": ("url",),
     "/v1/collections/{name}/query": ("query", "top_k", "rerank", "rerank_top_k"),
 }
 RAW = [
@@ -649,7 +658,7 @@ def assert_no_stumble(answer, what):
 
 async def test_no_body_makes_the_api_stumble(app, ada, api):
     await app.library.create(ada.user, "x")
-    sound = {"query": "backups", "name": "y", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
+    sound = {"query": "backups", "name": "y", "title": "t", "text": "x", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
     for path, fields in FIELDS.items():
         at = filled(path)
         for body in RAW:

@@ -1,7 +1,7 @@
 """Collections and documents over HTTP."""
 
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import quote as quoted
 
@@ -12,7 +12,22 @@ from starlette.responses import FileResponse, Response
 
 from core.rag.library import MAX_WIDTH_PX, MIN_WIDTH_PX
 from ui.api.auth import Hearth, KnownFirst, Who
-from ui.api.shapes import CollectionIn, CollectionOut, DocumentOut, JobOut, PageOut, QueryIn, ReceiptOut, result_out
+from ui.api.shapes import (
+    ChunkOut,
+    CollectionChangeIn,
+    CollectionIn,
+    CollectionOut,
+    DocumentOut,
+    JobOut,
+    PageOut,
+    PausedOut,
+    QueryIn,
+    ReceiptOut,
+    TakenInOut,
+    TextIn,
+    UrlIn,
+    result_out,
+)
 from ui.errors import not_stored
 
 router = APIRouter(prefix="/v1", tags=["documents"], route_class=KnownFirst)
@@ -31,14 +46,20 @@ async def collections(who: Who, app: Hearth, limit: int = Query(50, ge=1, le=500
 
 @router.post("/collections", status_code=201, summary="Make a collection")
 async def create(body: CollectionIn, who: Who, app: Hearth) -> CollectionOut:
-    """It is pinned to the present embedding model and chunker."""
-    return CollectionOut.of(await app.library.create(who.user, body.name))
+    """It is pinned to the present embedding model and to its chunk size."""
+    return CollectionOut.of(await app.library.create(who.user, body.name, chunk_chars=body.chunk_chars, rerank_depth=body.rerank_depth))
 
 
 @router.get("/collections/{name}", summary="One collection")
 async def collection(name: str, who: Who, app: Hearth) -> CollectionOut:
     """What it pins."""
     return CollectionOut.of(await app.library.collection(who.user, name))
+
+
+@router.patch("/collections/{name}", summary="Change a collection's rerank depth")
+async def change(name: str, body: CollectionChangeIn, who: Who, app: Hearth) -> CollectionOut:
+    """From the next question on."""
+    return CollectionOut.of(await app.library.set_rerank_depth(who.user, name, body.rerank_depth))
 
 
 @router.delete("/collections/{name}", summary="Delete a collection with all its documents")
@@ -55,8 +76,12 @@ async def documents(name: str, who: Who, app: Hearth, limit: int = Query(50, ge=
 
 
 @router.post("/collections/{name}/documents", status_code=202, summary="Upload a document")
-async def upload(name: str, file: Annotated[UploadFile, File()], who: Who, app: Hearth) -> JobOut:
-    """Accepted when this answers: the original is stored, the job goes on by itself. The same bytes again give the same document."""
+async def upload(name: str, file: Annotated[UploadFile, File()], who: Who, app: Hearth) -> JobOut | TakenInOut:
+    """Accepted when this answers: the original is stored, the job goes on by itself.
+
+    The same bytes again give the same document; other bytes under the same file name are its next version, and the old one is searched until that is ready.
+    A zip archive becomes its files, each a document with a job; the answer then counts them and says what was left out.
+    """
     with tempfile.TemporaryDirectory(prefix="hearth-upload-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "upload"
         try:
@@ -65,8 +90,20 @@ async def upload(name: str, file: Annotated[UploadFile, File()], who: Who, app: 
                     await out.write(piece)
         except OSError as error:
             raise not_stored(error) from error
-        _, job = await app.library.upload(who.user, name, file.filename or "document", path)
-    return JobOut.of(job)
+        taken = await app.library.take_in(who.user, name, file.filename or "document", path)
+    return TakenInOut.of(taken) if taken.archive else JobOut.of(taken.jobs[0])
+
+
+@router.post("/collections/{name}/texts", status_code=202, summary="Take in a pasted text")
+async def paste(name: str, body: TextIn, who: Who, app: Hearth) -> JobOut:
+    """A document of that title; another text under the same title is its next version."""
+    return JobOut.of(await app.library.paste(who.user, name, body.title, body.text))
+
+
+@router.post("/collections/{name}/urls", status_code=202, summary="Take in a page by its address")
+async def fetch(name: str, body: UrlIn, who: Who, app: Hearth) -> JobOut:
+    """Only where HEARTH_URL_INGEST is on, and only from public addresses. The same address again is the next version, if the page has changed."""
+    return JobOut.of(await app.library.fetch(who.user, name, body.url))
 
 
 @router.post("/collections/{name}/query", summary="Search a collection", response_model=None)
@@ -80,6 +117,13 @@ async def query(name: str, body: QueryIn, who: Who, app: Hearth) -> Response:
 async def document(document_id: str, who: Who, app: Hearth) -> DocumentOut:
     """With its text."""
     return DocumentOut.of(await app.library.document(who.user, document_id), whole=True)
+
+
+@router.get("/documents/{document_id}/chunks", summary="The passages of a document, in reading order")
+async def chunks(document_id: str, who: Who, app: Hearth, limit: int = Query(50, ge=1, le=500), cursor: str = "") -> PageOut:
+    """Of its ready version; none before it has one."""
+    page = await app.library.chunks(who.user, document_id, limit=limit, cursor=cursor)
+    return PageOut(items=[ChunkOut.of(c) for c in page.items], next_cursor=page.next_cursor)
 
 
 @router.delete("/documents/{document_id}", summary="Delete a document")
@@ -101,6 +145,32 @@ async def job(job_id: str, who: Who, app: Hearth) -> JobOut:
     return JobOut.of(await app.library.job(who.user, job_id))
 
 
+@router.post("/jobs/pause", summary="Pause your queue")
+async def pause(who: Who, app: Hearth) -> PausedOut:
+    """The document that is being taken in is finished; no other is begun. What you upload meanwhile waits."""
+    await app.library.pause(who.user)
+    return PausedOut(paused=True)
+
+
+@router.post("/jobs/resume", summary="Go on with your queue")
+async def resume(who: Who, app: Hearth) -> PausedOut:
+    """After a pause."""
+    await app.library.resume(who.user)
+    return PausedOut(paused=False)
+
+
+@router.post("/jobs/{job_id}/retry", summary="Try a failed job again")
+async def retry(job_id: str, who: Who, app: Hearth) -> JobOut:
+    """From the original as it was uploaded."""
+    return JobOut.of(await app.library.retry(who.user, job_id))
+
+
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job that waits or runs")
+async def cancel(job_id: str, who: Who, app: Hearth) -> JobOut:
+    """Its version of the document is dropped; an earlier one that is ready stays."""
+    return JobOut.of(await app.library.cancel(who.user, job_id))
+
+
 @files.get("/files/{document_id}")
 async def original(document_id: str, who: Who, app: Hearth) -> Response:
     """The original of a document, for its owner. Only what can't carry a script is shown in place, and even that in a sandbox."""
@@ -108,7 +178,8 @@ async def original(document_id: str, who: Who, app: Hearth) -> Response:
     media_type = found.media_type if found.media_type in SHOWN else "application/octet-stream"
     if found.media_type.startswith("text/") and found.media_type != "text/html":
         media_type = "text/plain; charset=utf-8"
-    name = found.title if "." in found.title else found.title + SUFFIXES.get(found.media_type, "")
+    shown = PurePosixPath(found.name).name or found.title
+    name = shown if "." in shown else shown + SUFFIXES.get(found.media_type, "")
     disposition = "attachment" if media_type == "application/octet-stream" else "inline"
     headers = {
         "Content-Disposition": f"{disposition}; filename*=UTF-8''{quoted(name, safe='')}",
@@ -142,4 +213,9 @@ SUFFIXES = {
     "text/markdown": ".md",
     "text/html": ".html",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "application/epub+zip": ".epub",
+    "message/rfc822": ".eml",
+    "text/csv": ".csv",
 }

@@ -18,7 +18,21 @@ from core.chat.model import (
     Share,
     Verdict,
 )
-from core.rag.model import MAX_TOP_K, Collection, Document, IngestJob, RAGQuery, RAGResult, Source
+from core.rag.model import (
+    MAX_CHUNK_CHARS,
+    MAX_RERANK_DEPTH,
+    MAX_TOP_K,
+    MIN_CHUNK_CHARS,
+    RERANK_DEPTH,
+    Chunk,
+    Collection,
+    Document,
+    IngestJob,
+    RAGQuery,
+    RAGResult,
+    Source,
+    TakenIn,
+)
 from core.records import DeleteReceipt
 
 
@@ -81,9 +95,30 @@ class ChatIn(BaseModel):
 
 
 class CollectionIn(BaseModel):
-    """A new collection."""
+    """A new collection. Its chunk size stays as it is; the rerank depth can be changed."""
 
     name: Text
+    chunk_chars: int | None = Field(None, ge=MIN_CHUNK_CHARS, le=MAX_CHUNK_CHARS, description="About how long a passage is; left out, HEARTH_CHUNK_CHARS.")
+    rerank_depth: int = Field(RERANK_DEPTH, ge=1, le=MAX_RERANK_DEPTH, description="How many candidates are read together with the question.")
+
+
+class CollectionChangeIn(BaseModel):
+    """What may be changed of a collection."""
+
+    rerank_depth: int = Field(ge=1, le=MAX_RERANK_DEPTH)
+
+
+class TextIn(BaseModel):
+    """A pasted text."""
+
+    title: Text = Field(min_length=1, max_length=200)
+    text: Text = Field(min_length=1)
+
+
+class UrlIn(BaseModel):
+    """A page to fetch and take in."""
+
+    url: Text = Field(min_length=1, max_length=2000)
 
 
 class CollectionOut(BaseModel):
@@ -95,6 +130,8 @@ class CollectionOut(BaseModel):
     embedding_model: str
     dimensions: int
     chunker: str
+    chunk_chars: int
+    rerank_depth: int
     version: int
     created_at: datetime
     counts: dict[str, int] = {}
@@ -112,6 +149,7 @@ class DocumentOut(BaseModel):
     id: str
     collection: str
     title: str
+    name: str
     source_url: str
     status: str
     version: int
@@ -131,24 +169,76 @@ class DocumentOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """How far a document has come."""
+    """How far a document version has come. `eta_s` is null where nothing is known to measure by; `position` counts from 1 among those that wait."""
 
     model_config = ConfigDict(from_attributes=True)
     id: str
     document_id: str
     collection: str
     title: str
+    name: str
+    version: int
     stage: str
     percent: float
+    chunks: int
     error: str
     attempts: int
     created_at: datetime | None
     heartbeat_at: datetime | None
+    position: int | None
+    eta_s: float | None
+    stalled: bool
+    paused: bool
 
     @classmethod
     def of(cls, job: IngestJob) -> "JobOut":
         """From the domain."""
         return cls.model_validate(job)
+
+
+class SkippedOut(BaseModel):
+    """A file of an archive that was not taken in, and why."""
+
+    model_config = ConfigDict(from_attributes=True)
+    name: str
+    reason: str
+
+
+class TakenInOut(BaseModel):
+    """What became of an archive: how many of its files were accepted, the ids of their jobs, and what was left out."""
+
+    accepted: int
+    job_ids: list[str]
+    skipped: list[SkippedOut]
+
+    @classmethod
+    def of(cls, taken: TakenIn) -> "TakenInOut":
+        """From the domain."""
+        return cls(accepted=len(taken.jobs), job_ids=[j.id for j in taken.jobs], skipped=[SkippedOut.model_validate(s) for s in taken.skipped])
+
+
+class ChunkOut(BaseModel):
+    """A passage of a document; `start` and `end` are offsets into the document's content."""
+
+    id: str
+    position: int
+    page: int | None
+    heading: str
+    start: int
+    end: int
+    content: str
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> "ChunkOut":
+        """From the domain."""
+        at = chunk.metadata
+        return cls(id=chunk.id, position=at.position, page=at.page, heading=at.heading, start=at.start, end=at.end, content=chunk.content)
+
+
+class PausedOut(BaseModel):
+    """Whether one's queue is paused."""
+
+    paused: bool
 
 
 class QueryIn(RagIn):

@@ -6,7 +6,7 @@ from sqlalchemy import Engine, inspect, text
 
 from core.errors import ServiceUnavailable
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 def current(engine: Engine) -> str | None:

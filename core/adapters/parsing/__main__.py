@@ -3,6 +3,7 @@
 `python -m core.adapters.parsing PATH NAME MEMORY_MB CPU_S MAX_BYTES`. Whatever goes wrong here goes wrong here only.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path, PurePath
@@ -14,6 +15,9 @@ def main() -> int:
     """0 with a result on standard output: the document, or the sentence why it can't be read."""
     path, name, memory_mb, cpu_s, max_bytes = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
     limit(memory_mb, cpu_s)
+
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no part of the answer
 
     # After the limits, because libraries are the ones that need them.
     import msgspec
@@ -38,7 +42,8 @@ def main() -> int:
         result = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     except (MemoryError, RecursionError):
         result = {"error": "TooLong", "message": f"{name} needs more memory to read than is allowed.", "hint": "Split it, or raise HEARTH_PARSE_MEMORY_MB."}
-    sys.stdout.buffer.write(msgspec.json.encode(result))
+    with answer:
+        answer.write(msgspec.json.encode(result))
     return 0
 
 

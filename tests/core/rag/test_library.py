@@ -1,16 +1,22 @@
 """Taking documents in: every kind of file, every kind of bad file, and what deleting leaves."""
 
 import asyncio
+import importlib.util
 import io
 import zipfile
+from email.message import EmailMessage
 
 import numpy as np
 import pytest
 from docx import Document as WordDocument
 from echo_house import taken_in
+from openpyxl import Workbook
+from pptx import Presentation
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from core.errors import BadInput, NotFound, TooLong, WrongShape
+from core.adapters.parsing import ocr, pdf, picture
+from core.errors import BadInput, NotFound, TooLong, Unreadable, WrongShape
 from core.inference import Embedded
 from core.rag.model import IngestStage, RAGQuery
 
@@ -38,6 +44,87 @@ def a_docx():
     return out.getvalue()
 
 
+def a_pptx():
+    deck = Presentation()
+    for title, text in (("Welcome", "Hello to all."), ("Doors", "The south door opens at seven.")):
+        slide = deck.slides.add_slide(deck.slide_layouts[1])
+        slide.shapes.title.text, slide.placeholders[1].text = title, text
+    slide.notes_slide.notes_text_frame.text = "Say that the key is blue."
+    table = slide.shapes.add_table(1, 2, 0, 0, 100, 100).table
+    table.cell(0, 0).text, table.cell(0, 1).text = "Hall", "C4"
+    out = io.BytesIO()
+    deck.save(out)
+    return out.getvalue()
+
+
+def an_xlsx():
+    book = Workbook()
+    book.active.title = "Stock"
+    for row in (("part", "room", "count"), ("fan", "cellar", 12), ("belt", None, 7.5)):
+        book.active.append(row)
+    book.create_sheet("Empty")
+    book.create_sheet("Notes").append(["Order the filters in May."])
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+CONTAINER = '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile full-path="O/b.opf"/></rootfiles></container>'
+PACKAGE = """<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The Harbour</dc:title></metadata>
+<manifest><item id="b" href="two%20b.xhtml" media-type="application/xhtml+xml"/><item id="a" href="../one.xhtml" media-type="application/xhtml+xml"/>
+<item id="p" href="p.png" media-type="image/png"/></manifest>
+<spine><itemref idref="a"/><itemref idref="b"/><itemref idref="p"/><itemref idref="gone"/></spine></package>"""
+
+
+def a_zip(entries, method=zipfile.ZIP_DEFLATED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as package:
+        for name, content in entries.items():
+            package.writestr(name, content)
+    return out.getvalue()
+
+
+def an_epub(**more):
+    chapter = "<html><body><h1>{}</h1><p>{}</p></body></html>"
+    return a_zip(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": CONTAINER,
+            "O/b.opf": PACKAGE,
+            "O/two b.xhtml": chapter.format("Night", "The lighthouse blinks twice."),
+            "one.xhtml": chapter.format("Day", "The ships sleep."),
+        }
+        | more
+    )
+
+
+def an_eml():
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "Grace <g@example.org>", "ada@example.org", "Übergabe der Pumpe"
+    mail.set_content("The pump moves to hall seven.")
+    mail.add_alternative("<p>The pump moves to hall <b>seven</b>.</p>", subtype="html")
+    mail.add_attachment(b"%PDF-1.7 secret plan", maintype="application", subtype="pdf", filename="plan.pdf")
+    return mail.as_bytes()
+
+
+def a_picture(text="", kind="PNG", size=(900, 200)):
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", size, "white")
+    ImageDraw.Draw(picture).text((30, 60), text, fill="black", font=ImageFont.load_default(size=40))
+    out = io.BytesIO()
+    picture.save(out, kind)
+    return out.getvalue()
+
+
+def a_scan(text):
+    out = io.BytesIO()
+    canvas = Canvas(out)
+    canvas.drawImage(ImageReader(io.BytesIO(a_picture(text))), 50, 500, 450, 100)
+    canvas.save()
+    return out.getvalue()
+
+
 def a_bomb():
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
@@ -52,6 +139,12 @@ GOOD = {
     "notes.md": (b"# Top\n\n## Sub\n\nThe cat is called Miso.\n", "What is the cat called?", None, "Miso"),
     "plain.txt": ("Die Tür heißt Ölberg.".encode("latin-1"), "Ölberg", None, "Ölberg"),
     "code.py": (b"import os\n\n\ndef reindex_everything():\n    return 42\n", "reindex_everything", None, "42"),
+    "deck.pptx": (a_pptx(), "When does the south door open?", 2, "Hall | C4"),
+    "stock.xlsx": (an_xlsx(), "fan cellar", None, "fan | cellar | 12\nbelt |  | 7.5"),
+    "stock.csv": (b'part;room;count\nfan;cellar;12\n"a;b";attic;3\n', "attic", None, "a;b | attic | 3"),
+    "stock.tsv": (b"part\troom\nfan\tcellar\n", "cellar", None, "fan | cellar"),
+    "harbour.epub": (an_epub(), "lighthouse", None, "blinks twice"),
+    "mail.eml": (an_eml(), "Where does the pump move?", None, "Attachments (not opened): plan.pdf"),
     "lying.txt": (a_pdf("A PDF whose name lies."), "name lies", 1, "lies"),
 }
 
@@ -68,14 +161,57 @@ async def test_every_kind_of_document_is_found_by_its_words(app, ada, name):
     assert "skip me" not in result.chunks[0].chunk.content
 
 
+needs_ocr = pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="the extra `ocr` is not installed")
+
+
+@needs_ocr
+@pytest.mark.parametrize(("name", "make"), [("photo.png", a_picture), ("fax.tiff", lambda text: a_picture(text, "TIFF")), ("scan.pdf", a_scan)])
+async def test_text_in_pictures_and_scans_is_found(app, ada, name, make):
+    _, job = await taken_in(app, ada, name, make("The spare key hangs in room 512"))
+    assert job.error == ""
+    found = (await app.retrieval.search(ada.user, RAGQuery("Where is the spare key?", "lab"))).chunks[0].chunk
+    assert "room 512" in found.content
+    assert found.metadata.page == (1 if name == "scan.pdf" else None)
+
+
+@pytest.mark.parametrize(("reader", "content"), [(picture.read, a_picture("x")), (pdf.read, a_scan("x"))])
+def test_without_the_extra_a_picture_says_what_to_install(monkeypatch, reader, content):
+    monkeypatch.setattr(ocr, "find_spec", lambda _name: None)
+    with pytest.raises(Unreadable, match=r"not installed.*hearth\[ocr\]"):
+        raise_with_hint(reader, content)
+
+
+def raise_with_hint(reader, content):
+    """The sentence as a person reads it: message and hint."""
+    try:
+        reader(content, "scan")
+    except Unreadable as error:
+        raise Unreadable(str(error)) from error
+
+
+BILLION_LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha">' + "".join(f'<!ENTITY {chr(98 + n)} "{("&" + chr(97 + n) + ";") * 10}">' for n in range(9)) + "]><x>&j;</x>"
+FOREIGN_ENTITY = '<!DOCTYPE html [<!ENTITY f SYSTEM "file:///etc/passwd">]><package xmlns="http://www.idpf.org/2007/opf"><title>&f;</title></package>'
 BAD = {
+    "broken.pptx": (a_pptx()[:9000], "breaks off"),
+    "broken.xlsx": (a_zip({"xl/workbook.xml": "<x"}), "damaged"),
+    "laughs.xlsx": (a_zip({"xl/workbook.xml": BILLION_LAUGHS}), "damaged"),
+    "laughs.epub": (an_epub(**{"O/b.opf": BILLION_LAUGHS}), "damaged"),
+    "foreign.epub": (an_epub(**{"O/b.opf": FOREIGN_ENTITY}), "no text"),
+    "protected.epub": (
+        an_epub(**{"META-INF/encryption.xml": '<e xmlns:k="http://www.w3.org/2001/04/xmlenc#"><k:CipherReference URI="one.xhtml"/></e>'}),
+        "protected against copying",
+    ),
+    "no.epub": (b"just words", "is not an EPUB book"),
+    "no.eml": (b"just words without a head", "is not an e-mail"),
+    "sheet.ods": (a_zip({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}), "OpenDocument"),
+    "tiny.png": (b"\x89PNG\r\n\x1a\n" + b"x" * 99, "a PNG picture"),
     "encrypted.pdf": (a_pdf("secret", password="x"), "encrypted"),
     "truncated.pdf": (a_pdf("hello")[:300], "damaged"),
     "picture.txt": (b"\x89PNG\r\n\x1a\n" + b"x" * 99, "a PNG picture"),
     "wrong.pdf": (b"this is no pdf at all", "is not a PDF"),
     "broken.docx": (a_docx()[:900], "breaks off"),
     "bomb.docx": (a_bomb(), "would grow"),
-    "blank.pdf": (a_pdf(""), "no text"),
+    "blank.pdf": (a_pdf(""), "without text" if importlib.util.find_spec("rapidocr") is None else "no text"),
     "binary.bin": (bytes(range(256)) * 40, "not text"),
     "spaces.txt": (b"   \n\t ", "empty"),
 }
