@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-short clean
+.PHONY: help run test check bench bench-short bench-retrieval clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -31,6 +31,11 @@ bench: ## Measure, and write docs/benchmarks.md
 bench-short: ## Measure the streams in under a minute; fails on counts and ratios, never on milliseconds
 	@scripts/setup test
 	@$(BIN)/python tests/bench/report.py --short
+
+bench-retrieval: ## Measure how good search and quoting are, on the tuning half of the questions; JSON lines
+	@scripts/setup test
+	@$(BIN)/hearth models fetch --home .test-home
+	@$(BIN)/python tests/bench/evaluation/run.py --half tuning
 
 clean: ## Remove what the commands above made here (never the home folder)
 	rm -rf .venv .test-home dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from core.chat.followups import standalone
 from core.chat.grounding import CONTINUE, CitationFilter, ends, nothing_relevant, numbered, prompt, quoted_answer, stored_history
 from core.chat.model import ChatMessage, MessageMetadata, MessageStatus, SendMessage
 from core.chat.packing import KEPT_MESSAGES, MESSAGE_TOKENS, History, Summary, first_kept, fits_clearly, room_tokens, worth_counting
@@ -76,9 +77,10 @@ class Answering:
         asked = f"{CONTINUE}\n\nThe question was: {question}" if request.continues else question
         if not request.collections:
             return await self._ask(turn, user, request, info, await self._prompt(turn, user, request, info, asked, history), due)
-        result, unavailable = await self._read(turn, user, request)
+        searched = standalone(question, history.messages)
+        result, unavailable = await self._read(turn, user, request, searched)
         if info.grounding is Grounding.EXTRACTIVE:
-            return await self._quote(turn, user, question, result, unavailable)
+            return await self._quote(turn, user, searched, result, unavailable)
         context = RAGContext(result.chunks, result.scores, question) if result is not None and result.relevant else None
         if context is not None:
             self._sources_found(turn, numbered(context), result)
@@ -140,10 +142,10 @@ class Answering:
     def _limit(self, request: SendMessage) -> int:
         return request.max_tokens or self._max_tokens
 
-    async def _read(self, turn: Turn, user: User, request: SendMessage) -> tuple[RAGResult | None, str]:
+    async def _read(self, turn: Turn, user: User, request: SendMessage, searched: str) -> tuple[RAGResult | None, str]:
         """What was found, or a sentence that says why nothing could be read; either way it is told as an event and kept with the answer."""
         turn.add(Stage("retrieval"))
-        query = replace(request.rag or RAGQuery(request.content.text, request.collections[0]), query=request.content.text)
+        query = replace(request.rag or RAGQuery(searched, request.collections[0]), query=searched)
         try:
             result = await self._retrieval.search(user, query, request.collections)
         except ServiceError as error:

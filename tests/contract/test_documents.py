@@ -296,7 +296,6 @@ async def test_the_queue_says_places_and_pace_and_leaves_paused_users_out(store,
     assert (await store.lease_job(NOW, NOW + timedelta(minutes=1)))[0].id == jobs[0].id
 
 
-
 async def test_the_rerank_depth_is_kept(store, ada):
     collection = await a_collection(store, ada)
     assert await store.set_rerank_depth_for(ada.id, "manuals", 7) == replace(collection, rerank_depth=7)

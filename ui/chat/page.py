@@ -158,7 +158,7 @@ _TOP_BAR = (
 _ATTACH = (
     f'<button type="button" id="pick" aria-label="Add documents">{icon("attach")} <span>Add documents</span></button>'
     '<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" '
-    'accept=".pdf,.docx,.md,.markdown,.txt,.html,.htm,.py,.js,.ts,.java,.go,.rs,.c,.h,.cpp,.css,.json,.yaml,.yml,.toml,.sql,.sh,text/*,application/pdf">'
+    'accept=".pdf,.docx,.pptx,.xlsx,.csv,.tsv,.epub,.eml,.zip,image/*,.md,.markdown,.txt,.html,.htm,.py,.js,.ts,.java,.go,.rs,.c,.h,.cpp,.css,.json,.yaml,.yml,.toml,.sql,.sh,text/*,application/pdf">'
 )
 
 Handler = Callable[..., Awaitable[Any]]

@@ -31,6 +31,7 @@ JOB_STAGES = {
     IngestStage.STORING: "storing",
     IngestStage.READY: "ready",
     IngestStage.FAILED: "failed",
+    IngestStage.CANCELLED: "cancelled",
 }
 MEASURABLE_MS = 100
 """An answer that was written faster has no speed worth telling."""
@@ -324,12 +325,27 @@ def jobs(items: Sequence[IngestJob]) -> str:
 
 
 def _job(j: IngestJob) -> str:
-    failed, ready = j.stage is IngestStage.FAILED, j.stage is IngestStage.READY
-    percent = "" if ready or j.stage is IngestStage.QUEUED else f" · {j.percent:.0f} %"
-    detail = escape(j.error) if j.error else f"{JOB_STAGES[j.stage]}{percent}"
+    failed, ready = j.stage in (IngestStage.FAILED, IngestStage.CANCELLED), j.stage is IngestStage.READY
+    detail = escape(j.error) if j.error else " · ".join([JOB_STAGES[j.stage], *_outlook(j)])
     bar = "" if failed else f'<progress max="100" value="{j.percent:.0f}" aria-label="{escape(j.title)}"></progress>'
     kind = " failed" if failed else " done" if ready else ""
-    return f'<div class="job{kind}"><b>{escape(j.title)}</b><span>{detail}</span>{bar}</div>'
+    act, label = ("retry", "Try again") if failed else ("cancel", "Cancel")
+    button = "" if ready else f'<button type="button" class="quiet" data-job="{act}" data-id="{escape(j.id)}">{label}</button>'
+    return f'<div class="job{kind}"><b>{escape(j.title)}</b><span>{detail}{button}</span>{bar}</div>'
+
+
+def _outlook(j: IngestJob) -> list[str]:
+    """How far a document is and how long it still takes; waiting is not standing still."""
+    if j.stalled:
+        return ["not heard of for a while; it is taken up again by itself"]
+    parts = [] if j.done or j.stage is IngestStage.QUEUED else [f"{j.percent:.0f} %"]
+    if j.paused and j.stage is IngestStage.QUEUED:
+        parts.append("paused")
+    elif j.position:
+        parts.append(f"{j.position - 1} before it" if j.position > 1 else "next")
+    if j.eta_s is not None and not j.done:
+        parts.append(f"about {_seconds(max(1000.0, j.eta_s * 1000))}" if j.eta_s < 90 else f"about {j.eta_s / 60:.0f} min")
+    return parts
 
 
 def recent(items: Sequence[IngestJob], now: datetime | None = None) -> list[IngestJob]:
@@ -362,7 +378,8 @@ def collection_choices(items: Sequence[tuple[Collection, Mapping[str, int]]]) ->
 
 EMPTY = (
     '<section class="empty"><img src="/static/hearth.svg" alt="" width="56" height="56"><h2>Ask your own documents</h2>'
-    "<p>Drop a PDF, Word file, Markdown, web page or source code anywhere on this page. Then ask: the answer shows the passage it rests on.</p>"
+    "<p>Drop a PDF, Office file, e-book, mail, Markdown, web page, source code or a zip of them anywhere on this page. "
+    "Then ask: the answer shows the passage it rests on.</p>"
     '<div class="examples">'
     + "".join(f'<button type="button" data-act="example" data-text="{escape(e)}">{escape(e)}</button>' for e in EXAMPLES)
     + "</div></section>"

@@ -253,7 +253,11 @@
       request.open("POST", "/v1/collections/" + encodeURIComponent(COLLECTION) + "/documents");
       request.upload.onprogress = (event) => uploading(file.name, (event.loaded / event.total) * 99);
       request.onload = () => {
-        if (request.status === 202) { uploading(file.name, 100); return done(true); }
+        if (request.status === 202) {
+          const skipped = JSON.parse(request.responseText).skipped || [];
+          uploading(file.name, 100, skipped.length ? skipped.length + " of its files were left out: " + skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") : "");
+          return done(true);
+        }
         let text = "The upload was refused.";
         try { const error = JSON.parse(request.responseText).error; text = [error.message, error.hint].filter(Boolean).join(" "); } catch { /* keep the sentence */ }
         uploading(file.name, 0, text);
@@ -307,7 +311,7 @@
   };
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],#pick,#new,#send");
+    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],[data-job],#pick,#new,#send");
     if (!target) {
       if (document.body.classList.contains("side-open") && !event.target.closest("#side")) document.body.classList.remove("side-open");
       return;
@@ -316,6 +320,7 @@
     else if (target.dataset.copy) copy(target);
     else if (target.dataset.judge) judge(target).catch((error) => alert(error.message));
     else if (target.dataset.edit) edit(target);
+    else if (target.dataset.job) api("POST", `/jobs/${target.dataset.id}/${target.dataset.job}`).catch((error) => alert(error.message)).then(() => tell("#jobs", { act: "uploaded" }));
     else if (target.dataset.dialog) show(target.dataset.dialog);
     else if ("dialogClose" in target.dataset) target.closest("dialog").close();
     else if (target.dataset.share) makeLink(target.closest("dialog")).catch((error) => say(target.closest("dialog"), error.message));
