@@ -331,7 +331,7 @@ def _job(j: IngestJob) -> str:
     kind = " failed" if failed else " done" if ready else ""
     act, label = ("retry", "Try again") if failed else ("cancel", "Cancel")
     button = "" if ready else f'<button type="button" class="quiet" data-job="{act}" data-id="{escape(j.id)}">{label}</button>'
-    return f'<div class="job{kind}"><b>{escape(j.title)}</b><span>{detail}{button}</span>{bar}</div>'
+    return f'<div class="job{kind}"><b>{escape(j.title)}</b><span>{detail}</span>{button}{bar}</div>'
 
 
 def _outlook(j: IngestJob) -> list[str]:
