@@ -107,8 +107,8 @@ async def test_models_say_what_our_own_client_needs(http):
 
 async def test_a_client_that_leaves_frees_its_place(http, served):
     async with http.stream("POST", "/v1/chat/completions", json={"stream": True, "messages": [{"role": "user", "content": "[tokens=9999 rate=50]"}]}) as answer:
-        async for _ in answer.aiter_bytes():
-            break
+        heard = answer.aiter_bytes()  # held: one that nobody holds is closed, and the answer with it
+        await anext(heard)
         assert (await http.get("/v1/status")).json()["lanes"]["llm"]["serving"] == 1
     for _ in range(40):
         if not (await http.get("/v1/status")).json()["lanes"]["llm"]["serving"]:
