@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 3600
 RECORD_EVERY_S = 0.25
+ACCOUNTS_EVERY_S = 2.0
+"""How soon a disabled user's open answers end; requests are refused at once."""
 CHECK_TIMEOUT_S = 5.0
 PICTURE_TIMEOUT_S = 20.0
 """Somebody looks at the page and waits for its picture."""
@@ -212,6 +214,13 @@ async def open_app(
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
         )
+        users = Users(SqlAccounts(database), sessions, Argon2Passwords(), clock)
+
+        async def stop_for_the_disabled() -> None:
+            for user_id in chat.answering_for():
+                if not await users.usable(user_id):
+                    await chat.stop_all(user_id)
+
         if serving:
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
@@ -220,13 +229,14 @@ async def open_app(
             await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
             await stack.enter_async_context(library)
             await stack.enter_async_context(chat)
+            await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
 
         async def check() -> list[Health]:
             return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
 
         yield App(
             settings=settings,
-            users=Users(SqlAccounts(database), sessions, Argon2Passwords(), clock),
+            users=users,
             chat=chat,
             shelf=Shelf(conversations, SqlShares(database), SqlPrompts(database), clock),
             library=library,

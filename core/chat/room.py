@@ -161,6 +161,16 @@ class ChatRoom:
         self._stopping.add(answer_id)
         self._writing[answer_id].cancel()
 
+    def answering_for(self) -> set[str]:
+        """The ids of the users for whom answers are being written now."""
+        return {turn.answer.user_id for turn in self._turns.values()}
+
+    async def stop_all(self, user_id: str) -> None:
+        """Ends every open answer of a user; their text is kept."""
+        for answer_id in [turn.answer_id for turn in self._turns.values() if turn.answer.user_id == user_id]:
+            self._stopping.add(answer_id)
+            self._writing[answer_id].cancel()
+
     async def open_turn(self, user: User, answer_id: str) -> Turn | None:
         """The turn of an answer that is still being written here, to follow it again."""
         turn = self._turns.get(answer_id)

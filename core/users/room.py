@@ -134,6 +134,13 @@ class Users:
             raise NotSignedIn("You are not signed in.", hint="Sign in; everything you wrote is kept.")
         return SignedIn(await self._active(session.user_id), await self._touched(session))
 
+    async def usable(self, user_id: str) -> bool:
+        """Whether that account is there and not disabled."""
+        try:
+            return not (await self._accounts.get(user_id)).disabled
+        except NotFound:
+            return False
+
     async def by_key(self, key: str) -> SignedIn:
         """Who holds that API key. Raises: NotSignedIn."""
         try:

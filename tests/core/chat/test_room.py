@@ -1,6 +1,7 @@
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -54,6 +55,17 @@ async def test_stop_keeps_the_text_and_takes_less_than_200_ms(app, ada):
     assert time.monotonic() - begun < 0.2
     assert answer.status is MessageStatus.STOPPED
     assert answer.content.startswith("t0:")
+
+
+async def test_a_disabled_users_open_answers_end_within_5_s_and_others_go_on(app, ada, bob):
+    turn, other = await app.chat.send(ada, ask("[tokens=2000 rate=50]")), await app.chat.send(bob, ask("[tokens=2000 rate=50]"))
+    await app.users.save(replace(ada.user, disabled=True))
+    async with asyncio.timeout(5):
+        answer = await finished(turn)
+    assert answer.status is MessageStatus.STOPPED
+    assert answer.content
+    assert not other.finished
+    await app.chat.stop(bob.user, other.answer_id)
 
 
 async def test_nobody_stops_or_reads_somebody_elses_answer(app, ada, bob):
