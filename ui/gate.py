@@ -4,6 +4,7 @@ Pure ASGI, for http and websocket alike. Deny by default: what is not listed nee
 session), so the gate lets it pass, and adds nothing to it but headers. Decides on `scope["path"]`, never on a URL put together from headers.
 """
 
+from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import cookie_parser
@@ -59,8 +60,10 @@ class Gate:
         elif path in PUBLIC or path in OWN_CHECK_PATHS or path.startswith(PUBLIC_FOLDERS + OWN_CHECK):
             await self._inner(scope, receive, guarded)
         else:
+            # Read as the routes read them: other programs of this host put cookies of any form beside ours.
+            cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
             try:
-                await self._app.users.by_session(session_cookie(headers))
+                await self._app.users.by_session(session_token(self._app, cookies))
             except NotSignedIn:
                 await self._refuse(scope, receive, guarded, 401)
                 return
@@ -85,9 +88,17 @@ class Gate:
         await JSONResponse({"error": {"message": message, "type": code, "code": code}}, status)(scope, receive, send)
 
 
-def session_cookie(headers: dict[bytes, bytes]) -> str:
-    """The session token in a request's cookies, or "". Read as the routes read it: other programs of this host put cookies of any form beside ours."""
-    return cookie_parser(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE, "")
+def cookie_name(app: App) -> str:
+    """The session cookie's name. Behind TLS browsers take a name with `__Host-` from this very host only, never from a neighbour under the same domain.
+
+    Source: RFC 6265bis, section 4.1.3.2.
+    """
+    return f"__Host-{COOKIE}" if app.settings.session_cookie_secure else COOKIE
+
+
+def session_token(app: App, cookies: Mapping[str, str]) -> str:
+    """The session token among a request's cookies, or ""."""
+    return cookies.get(cookie_name(app), "")
 
 
 def _foreign(scope: Scope, headers: dict[bytes, bytes]) -> bool:

@@ -17,7 +17,7 @@ from core.errors import BadInput, HearthError, NotFound
 from core.users.model import SESSION_LIFETIME
 from ui.chat.markdown import render
 from ui.errors import kind, sentence
-from ui.gate import COOKIE
+from ui.gate import cookie_name, session_token
 from ui.icons import icon
 
 STATIC = Path(__file__).parent / "static"
@@ -80,7 +80,7 @@ def _said(message: ChatMessage) -> str:
 
 async def landing(app: App, request: Request) -> Response:
     """The way to the rooms, and what is not there yet."""
-    who = await app.users.by_session(request.cookies.get(COOKIE, ""))
+    who = await app.users.by_session(session_token(app, request.cookies))
     name = escape(who.user.username)
     return page(
         "Welcome",
@@ -108,7 +108,7 @@ async def login(app: App, request: Request) -> Response:
         _, token = await app.users.sign_in(form.get("username", ""), form.get("password", ""), _address(request))
     except HearthError as error:
         return _login_form(form.get("next", ""), form.get("username", ""), sentence(error), kind(error)[0])
-    await app.users.sign_out(request.cookies.get(COOKIE, ""))  # whoever knew the old session doesn't know the new one
+    await app.users.sign_out(session_token(app, request.cookies))  # whoever knew the old session doesn't know the new one
     return _signed_in(app, token, _own_path(form.get("next", "")))
 
 
@@ -133,16 +133,22 @@ async def setup(app: App, request: Request) -> Response:
 
 async def logout(app: App, request: Request) -> Response:
     """Ends the session on the server and forgets the cookie."""
-    await app.users.sign_out(request.cookies.get(COOKIE, ""))
+    await app.users.sign_out(session_token(app, request.cookies))
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE, path="/")
+    answer.delete_cookie(cookie_name(app), path="/", secure=app.settings.session_cookie_secure)
     return answer
 
 
 def _signed_in(app: App, token: str, target: str) -> Response:
     answer = RedirectResponse(target, 303)
     answer.set_cookie(
-        COOKIE, token, max_age=int(SESSION_LIFETIME.total_seconds()), path="/", httponly=True, samesite="lax", secure=app.settings.session_cookie_secure
+        cookie_name(app),
+        token,
+        max_age=int(SESSION_LIFETIME.total_seconds()),
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=app.settings.session_cookie_secure,
     )
     return answer
 

@@ -397,6 +397,17 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(tmp_path, e
     assert (parts["samesite"].lower(), parts["path"], parts["max-age"]) == ("lax", "/", str(7 * 24 * 3600))
     assert "domain" not in parts
     assert ("secure" in parts) is secure
+    assert cookie.startswith(f"__Host-{COOKIE}=" if secure else f"{COOKIE}=")
+
+
+async def test_behind_tls_a_cookie_that_a_neighbouring_host_could_have_set_is_not_read(tmp_path, echo_server, open_client):
+    async with open_app(echo_settings(tmp_path, session_cookie_secure=True), local=echo_server) as house:
+        await house.users.add("ada", PASSWORD)
+        async with open_client(web(house, LatePage(wanted=False))) as client:
+            token = (await signed_in(client)).cookies[f"__Host-{COOKIE}"]
+            client.cookies.clear()
+            answers = [(await client.get("/", headers={"Cookie": f"{name}={token}"})).status_code for name in (COOKIE, f"__Host-{COOKIE}")]
+    assert answers == [401, 200]
 
 
 async def test_cookies_of_other_programs_on_the_same_host_do_not_sign_anybody_out(browser):

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from core.app import App
 from core.errors import NotSignedIn
 from core.users.room import SignedIn
-from ui.gate import COOKIE
+from ui.gate import session_token
 
 
 async def the_app(request: Request) -> App:
@@ -27,8 +27,8 @@ async def caller(request: Request) -> SignedIn:
         if scheme.lower() != "bearer":
             raise NotSignedIn("Only bearer keys are understood.", hint="Send `Authorization: Bearer hk_…`.")
         return await app.users.by_key(key.strip())
-    if cookie := request.cookies.get(COOKIE):
-        return await app.users.by_session(cookie)
+    if token := session_token(app, request.cookies):
+        return await app.users.by_session(token)
     raise NotSignedIn("This needs an API key.", hint="`hearth token --user NAME` makes one; send it as `Authorization: Bearer hk_…`.")
 
 

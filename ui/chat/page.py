@@ -19,7 +19,7 @@ from core.users.room import SignedIn
 from ui.chat import dialogs, render
 from ui.chat.pace import Pace, paced_together
 from ui.errors import sentence
-from ui.gate import COOKIE
+from ui.gate import session_token
 from ui.icons import icon
 
 LISTED = 40
@@ -222,7 +222,7 @@ class _Page:
         self._searches: dict[str, str] = {}
 
     async def _who(self, request: gr.Request) -> SignedIn:
-        return await self._app.users.by_session(request.cookies.get(COOKIE, ""))
+        return await self._app.users.by_session(session_token(self._app, request.cookies))
 
     async def open(self, search: str, listed: int, request: gr.Request) -> Any:
         """The whole page as it is when it is loaded; ?c= names the open conversation."""
