@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-short bench-retrieval clean
+.PHONY: help run test check words bench bench-short bench-retrieval clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -22,6 +22,10 @@ check: ## The part without tests: format, lint, types, stairs
 	$(BIN)/ruff check core inference ui tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+words: ## Bring the catalogues of ui/locale up to date with the code; says what is still to be translated
+	@scripts/setup test
+	@$(BIN)/python tests/words.py
 
 bench: ## Measure, and write docs/benchmarks.md
 	@scripts/setup test

@@ -23,18 +23,19 @@ from ui.gate import session_token
 from ui.highlight import highlight
 from ui.icons import icon
 from ui.pages import BRAND, page
+from ui.words import N_, _, figure, moment, ngettext, told
 
 PART = 100
 """Passages on one page of the viewer: about a hundred thousand characters at most."""
 HEAD = '<link rel="stylesheet" href="/static/document.css"><script src="/static/document.js"></script>'
 KINDS = {
     "application/pdf": "PDF",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "Word file",
-    "text/html": "Web page",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": N_("Word file"),
+    "text/html": N_("Web page"),
     "text/markdown": "Markdown",
-    "text/x-python": "Python source",
-    "text/x-source": "Source code",
-    "text/plain": "Plain text",
+    "text/x-python": N_("Python source"),
+    "text/x-source": N_("Source code"),
+    "text/plain": N_("Plain text"),
 }
 _ALIGNED = re.compile(r' style="text-align:\s*(left|right|center);?"')
 """How Markdown's tables say it; this page allows no styles inside HTML."""
@@ -114,8 +115,8 @@ async def delete(app: App, request: Request) -> Response:
         deleted = await app.library.delete_document(user, document.id)
     except HearthError as error:
         return _failed(error)
-    told = f'<h1>Deleted</h1><p class="title" dir="auto">{escape(document.title)}</p><p role="status">{escape(receipt(deleted))}</p>'
-    return page("Deleted", _card(f'{told}<a class="button" href="/chat">Back to the chat</a>'), head=HEAD)
+    said = f'<h1>{_("Deleted")}</h1><p class="title" dir="auto">{escape(document.title)}</p><p role="status">{escape(receipt(deleted))}</p>'
+    return page(_("Deleted"), _card(f'{said}<a class="button" href="/chat">{_("Back to the chat")}</a>'), head=HEAD)
 
 
 async def _passage(app: App, user: User, document_id: str, chunk_id: str) -> Chunk | None:
@@ -144,22 +145,24 @@ async def _not_ready(app: App, user: User, document: Document) -> Response:
     job = next((j for j in jobs if j.document_id == document.id), None)
     title = f'<p class="title" dir="auto">{escape(document.title)}</p>'
     if document.status is DocumentStatus.FAILED:
-        why = job.error if job and job.error else "It could not be read."
-        told = f'<h1>This document could not be taken in</h1>{title}<p class="error" role="alert">{escape(why)}</p>'
-        return page(
-            document.title, _card(f'{told}<a class="button" href="/files/{escape(document.id)}">Download the original</a>{_deletion(document)}'), head=HEAD
-        )
-    waiting = job.error if job and job.error else "Its text will be here in a moment; this page looks again by itself."
+        why = told(job.error) if job and job.error else _("It could not be read.")
+        said = f'<h1>{_("This document could not be taken in")}</h1>{title}<p class="error" role="alert">{escape(why)}</p>'
+        original = f'<a class="button" href="/files/{escape(document.id)}">{_("Download the original")}</a>'
+        return page(document.title, _card(f"{said}{original}{_deletion(document)}"), head=HEAD)
+    waiting = told(job.error) if job and job.error else _("Its text will be here in a moment; this page looks again by itself.")
     percent = job.percent if job else 0
-    told = f'<h1>Still being read</h1>{title}<progress max="100" value="{percent:.0f}" aria-label="How far"></progress><p role="status">{escape(waiting)}</p>'
+    bar = f'<progress max="100" value="{percent:.0f}" aria-label="{_("Progress")}"></progress>'
+    said = f'<h1>{_("Still being read")}</h1>{title}{bar}<p role="status">{escape(waiting)}</p>'
     again = '<meta http-equiv="refresh" content="2">'
-    return page(document.title, _card(f'{told}<a class="button" href="/chat">To the chat</a>'), head=HEAD + again)
+    return page(document.title, _card(f'{said}<a class="button" href="/chat">{_("To the chat")}</a>'), head=HEAD + again)
 
 
 def _failed(error: HearthError) -> HTMLResponse:
     status = kind(error)[0]
-    title = "Not found" if status == 404 else "That did not work"
-    return page(title, _card(f'<h1>{title}</h1><p role="alert">{escape(sentence(error))}</p><a class="button" href="/chat">To the chat</a>'), status, head=HEAD)
+    title = _("Not found") if status == 404 else _("That did not work")
+    return page(
+        title, _card(f'<h1>{title}</h1><p role="alert">{escape(sentence(error))}</p><a class="button" href="/chat">{_("To the chat")}</a>'), status, head=HEAD
+    )
 
 
 def _card(inner: str) -> str:
@@ -197,7 +200,7 @@ def viewer(view: View) -> str:
         "".join(_sheet(view, *of) for of in _by_page(view)) if document.media_type == "application/pdf" else "".join(_section(view, s) for s in view.stretches)
     )
     return (
-        f'<header class="top">{BRAND}<nav><a href="/chat">{icon("chat")} Chat</a></nav></header>'
+        f'<header class="top">{BRAND}<nav><a href="/chat">{icon("chat")} {_("Chat")}</a></nav></header>'
         f'<main class="viewer">{_about(view)}<div class="columns"><div class="reading">{body}{_parts(view)}</div>{_contents(view)}</div></main>'
     )
 
@@ -207,27 +210,28 @@ def _about(view: View) -> str:
     pages = len(view.sizes)
     when = document.ingested_at or document.created_at
     facts = [
-        KINDS.get(document.media_type, document.media_type),
-        f"{pages:,} page{'' if pages == 1 else 's'}" if pages else "",
+        _(KINDS[document.media_type]) if document.media_type in KINDS else document.media_type,
+        ngettext("{count} page", "{count} pages", pages) if pages else "",
         _size(document.size_bytes),
-        f"{document.chunks:,} passage{'' if document.chunks == 1 else 's'}",
-        f'<time datetime="{when.isoformat()}">{when.day} {when:%B %Y, %H:%M} UTC</time>' if when else "",
-        f"in “{escape(document.collection)}”",
+        ngettext("{count} passage", "{count} passages", document.chunks),
+        f'<time datetime="{when.isoformat()}">{moment(when)}</time>' if when else "",
+        _("in “{collection}”", collection=escape(document.collection)),
     ]
-    named = "Show the text" if view.as_chunks else "Show passages"
+    named = _("Show the text") if view.as_chunks else _("Show passages")
     switch = view.address(chunks=None if view.as_chunks else 1) + ("#passage" if view.passage else "")
     return (
         f'<section class="about"><h1 dir="auto">{escape(document.title)}</h1><p class="facts">{" · ".join(f for f in facts if f)}</p>'
-        f'<div class="actions"><a class="act" href="/files/{escape(document.id)}" download>Download</a>'
+        f'<div class="actions"><a class="act" href="/files/{escape(document.id)}" download>{_("Download")}</a>'
         f'<a class="act" href="{escape(switch)}" >{named}</a>'
         f"{_deletion(document)}</div></section>"
     )
 
 
 def _deletion(document: Document) -> str:
+    warning = _("The original, its text and all its passages are removed. This can’t be undone.")
     return (
-        f'<details class="deletion"><summary class="act">{icon("delete")} Delete</summary><form method="post" action="/documents/{escape(document.id)}/delete">'
-        "<p>The original, its text and all its passages are removed. This can’t be undone.</p><button>Delete it for good</button></form></details>"
+        f'<details class="deletion"><summary class="act">{icon("delete")} {_("Delete")}</summary>'
+        f'<form method="post" action="/documents/{escape(document.id)}/delete"><p>{warning}</p><button>{_("Delete it for good")}</button></form></details>'
     )
 
 
@@ -249,15 +253,17 @@ def _sheet(view: View, number: int, stretches: list[Stretch]) -> str:
     if here and view.passage is not None:
         asked |= {"chunk": view.passage.id} | ({"quote": view.quote} if view.quote else {})
     width, height = view.sizes[number - 1] if number <= len(view.sizes) else A4
+    alt = _("Page {number} of {title}", number=number, title=escape(document.title))
     picture = (
-        f'<a class="picture" href="/files/{escape(document.id)}#page={number}" target="_blank" rel="noopener" title="Open the original here">'
-        f'<img src="/files/{escape(document.id)}/pages/{number}.png?{escape(urlencode(asked))}" alt="Page {number} of {escape(document.title)}" loading="lazy"'
+        f'<a class="picture" href="/files/{escape(document.id)}#page={number}" target="_blank" rel="noopener" title="{_("Open the original here")}">'
+        f'<img src="/files/{escape(document.id)}/pages/{number}.png?{escape(urlencode(asked))}" alt="{alt}" loading="lazy"'
         f' decoding="async" width="{max(1, round(width))}" height="{max(1, round(height))}"></a>'
     )
     # The page itself is the anchor: picture and text are both to be seen.
-    text = "".join(_text(view, s) for s in stretches).replace(' id="passage"', "") or '<p class="none">No text on this page.</p>'
+    text = "".join(_text(view, s) for s in stretches).replace(' id="passage"', "") or f'<p class="none">{_("No text on this page.")}</p>'
     anchor = "passage" if here else f"page-{number}"
-    return f'<article class="sheet" id="{anchor}"><h2>Page {number}</h2><div class="both">{picture}<div class="words" dir="auto">{text}</div></div></article>'
+    named = _("Page {number}", number=number)
+    return f'<article class="sheet" id="{anchor}"><h2>{named}</h2><div class="both">{picture}<div class="words" dir="auto">{text}</div></div></article>'
 
 
 def _section(view: View, stretch: Stretch) -> str:
@@ -298,12 +304,13 @@ def _chunks(view: View, stretch: Stretch) -> str:
         done = max(done, chunk.metadata.end)
         text = escape(chunk.content[repeated:])
         if repeated:
-            text = f'<span class="repeated" title="Also at the end of the passage before">{escape(chunk.content[:repeated])}</span>{text}'
+            text = f'<span class="repeated" title="{_("Also at the end of the passage before")}">{escape(chunk.content[:repeated])}</span>{text}'
         if chosen:
             text = highlight(text, "", escape(view.quote))[0].replace(' id="passage"', "")
         anchor = ' id="passage"' if chosen else ""
         link = view.address(chunk=chunk.id, quote=None) + "#passage"
-        bar = f'<figcaption><a href="{escape(link)}">Passage {chunk.metadata.position + 1}</a><span>{len(chunk.content):,} characters</span></figcaption>'
+        named, long = _("Passage {number}", number=chunk.metadata.position + 1), ngettext("{count} character", "{count} characters", len(chunk.content))
+        bar = f'<figcaption><a href="{escape(link)}">{named}</a><span>{long}</span></figcaption>'
         out.append(f'<figure class="chunk{" chosen" if chosen else ""}"{anchor}>{bar}<pre class="text" dir="auto">{text}</pre></figure>')
     return "".join(out)
 
@@ -313,7 +320,7 @@ def _contents(view: View) -> str:
     rows = []
     for chunk in (c for s in view.stretches for c in s.chunks):
         place = chunk.metadata
-        where = " · ".join(part for part in (f"page {place.page}" if place.page else "", escape(place.heading.split(" › ")[-1])) if part)
+        where = " · ".join(part for part in (_("page {number}", number=place.page) if place.page else "", escape(place.heading.split(" › ")[-1])) if part)
         chosen = ' aria-current="true"' if view.passage and view.passage.id == chunk.id else ""
         link = escape(replace(view, passage=chunk, quote="").address() + "#passage")
         begin = escape(" ".join(chunk.content.split())[:90])
@@ -321,9 +328,11 @@ def _contents(view: View) -> str:
             f'<li{chosen}><a href="{link}"><b>{place.position + 1}</b><span><small dir="auto">{where}</small><span dir="auto">{begin}</span></span></a></li>'
         )
     last = view.first + len(rows)
-    count = f"{view.first + 1:,}–{last:,} of {view.document.chunks:,}" if view.document.chunks > PART else f"{view.document.chunks:,}"
-    head = f"<summary>Passages <small>{count}</small></summary>"
-    return f'<aside class="contents" aria-label="Passages"><details open>{head}<ol>{"".join(rows)}</ol></details></aside>'
+    count = whole = figure(f"{view.document.chunks:,}")
+    if view.document.chunks > PART:
+        count = _("{first}–{last} of {whole}", first=figure(f"{view.first + 1:,}"), last=figure(f"{last:,}"), whole=whole)
+    head = f"<summary>{_('Passages')} <small>{count}</small></summary>"
+    return f'<aside class="contents" aria-label="{_("Passages")}"><details open>{head}<ol>{"".join(rows)}</ol></details></aside>'
 
 
 def _parts(view: View) -> str:
@@ -332,14 +341,21 @@ def _parts(view: View) -> str:
     if total <= PART:
         return ""
     plain = replace(view, passage=None, quote="")
-    before = f'<a class="act" href="{escape(plain.address(**{"from": max(0, view.first - PART)}))}" rel="prev">← Before</a>' if view.first else "<span></span>"
-    after = (
-        f'<a class="act" href="{escape(plain.address(**{"from": view.first + PART}))}" rel="next">Go on →</a>' if view.first + PART < total else "<span></span>"
+    before = (
+        f'<a class="act" href="{escape(plain.address(**{"from": max(0, view.first - PART)}))}" rel="prev">← {_("Before")}</a>'
+        if view.first
+        else "<span></span>"
     )
-    return f'<nav class="parts" aria-label="Parts">{before}<span>Part {view.first // PART + 1} of {-(-total // PART)}</span>{after}</nav>'
+    after = (
+        f'<a class="act" href="{escape(plain.address(**{"from": view.first + PART}))}" rel="next">{_("Go on")} →</a>'
+        if view.first + PART < total
+        else "<span></span>"
+    )
+    here = _("Part {number} of {count}", number=view.first // PART + 1, count=-(-total // PART))
+    return f'<nav class="parts" aria-label="{_("Parts")}">{before}<span>{here}</span>{after}</nav>'
 
 
 def _size(size_bytes: int) -> str:
     if size_bytes < 1000:
-        return f"{size_bytes} bytes"
-    return f"{size_bytes / 1000:.0f} KB" if size_bytes < 1_000_000 else f"{size_bytes / 1e6:.1f} MB"
+        return ngettext("{count} byte", "{count} bytes", size_bytes)
+    return f"{size_bytes / 1000:.0f} KB" if size_bytes < 1_000_000 else figure(f"{size_bytes / 1e6:.1f} MB")

@@ -27,6 +27,7 @@ from core.errors import (
     SettingsError,
     TooLong,
 )
+from ui.words import _, told
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,10 @@ def kind(error: HearthError) -> tuple[int, str, int]:
 def sentence(error: BaseException) -> str:
     """What a person is told; a bug is logged here and told by its reference alone."""
     if isinstance(error, HearthError):
-        return str(error)
+        return f"{told(error.message)} {told(error.hint)}".strip()
     reference = secrets.token_hex(4)
     log.error("unexpected error %s", reference, exc_info=error)
-    return f"Something went wrong inside Hearth. Nothing you had stored is lost; the log names the cause under {reference}."
+    return _("Something went wrong inside Hearth. Nothing you had stored is lost; the log names the cause under {reference}.", reference=reference)
 
 
 def not_stored(error: OSError) -> NoSpace:
@@ -77,7 +78,7 @@ def problem(error: BaseException) -> dict[str, Any]:
     code = kind(error)[1] if isinstance(error, HearthError) else "server_error"
     body: dict[str, Any] = {"message": sentence(error), "type": code, "code": "context_length_exceeded" if isinstance(error, TooLong) else code, "param": None}
     if isinstance(error, HearthError) and error.hint:
-        body |= {"message": error.message, "hint": error.hint}
+        body |= {"message": told(error.message), "hint": told(error.hint)}
     return {"error": body}
 
 

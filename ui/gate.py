@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.app import App
 from core.errors import HearthError, NotSignedIn
 from ui.errors import response
+from ui.words import N_, _, speak
 
 COOKIE = "hearth_session"
 PUBLIC = ("/login", "/setup", "/healthz", "/readyz", "/favicon.ico")
@@ -54,6 +55,8 @@ class Gate:
             return
         path: str = scope["path"]
         headers = dict(scope["headers"])
+        accepted = headers.get(b"accept-language", b"").decode("latin-1")
+        speak(accepted)
         guarded = _with_headers(send, INLINE_HEADERS if path.startswith(NEEDS_INLINE) else STRICT_HEADERS)
         if _foreign(scope, headers):
             await self._refuse(scope, receive, guarded, 403)
@@ -63,7 +66,8 @@ class Gate:
             # Read as the routes read them: other programs of this host put cookies of any form beside ours.
             cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
             try:
-                await self._app.users.by_session(session_token(self._app, cookies))
+                who = await self._app.users.by_session(session_token(self._app, cookies))
+                speak(who.user.preferences.language, accepted)
             except NotSignedIn:
                 await self._refuse(scope, receive, guarded, 401)
                 return
@@ -84,8 +88,10 @@ class Gate:
             start = "/setup" if scope["path"] == "/" and await self._app.users.setup_open() else f"/login?next={quote(target, safe='')}"
             await RedirectResponse(start, 303)(scope, receive, send)
             return
-        message, code = ("Sign in first.", "authentication_error") if status == 401 else ("This comes from another site and was refused.", "permission_error")
-        await JSONResponse({"error": {"message": message, "type": code, "code": code}}, status)(scope, receive, send)
+        message, code = (
+            (N_("Sign in first."), "authentication_error") if status == 401 else (N_("This comes from another site and was refused."), "permission_error")
+        )
+        await JSONResponse({"error": {"message": _(message), "type": code, "code": code}}, status)(scope, receive, send)
 
 
 def cookie_name(app: App) -> str:

@@ -1,5 +1,6 @@
 """The small pages around the chat: landing, sign-in, first set-up. Plain HTML and plain forms; no script is needed."""
 
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -11,28 +12,30 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from core.app import App
-from core.chat.export import SPEAKERS
 from core.chat.model import ChatMessage
 from core.errors import BadInput, HearthError, NotFound
 from core.users.model import SESSION_LIFETIME
 from ui.chat.markdown import render
+from ui.chat.render import at_page
 from ui.errors import kind, sentence
 from ui.gate import cookie_name, session_token
 from ui.icons import icon
+from ui.words import LANGUAGES, N_, _, language, script
 
 STATIC = Path(__file__).parent / "static"
 MAX_FORM_BYTES = 16 * 1024
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} · Hearth</title><link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/pages.css">{head}</head>
 <body>{body}</body></html>"""
+SPEAKERS = {"user": N_("You"), "assistant": "Hearth", "system": N_("System")}
 BRAND = '<p class="brand"><img src="/static/hearth.svg" alt="" width="34" height="34">Hearth</p>'
 
 
 def page(title: str, body: str, status: int = 200, *, head: str = "") -> HTMLResponse:
     """A whole page. `body` and `head` are HTML: whatever a person typed has been escaped by then."""
-    return HTMLResponse(PAGE.format(title=escape(title), body=body, head=head), status)
+    return HTMLResponse(PAGE.format(language=language(), title=escape(title), body=body, head=head), status)
 
 
 def routes(app: App) -> list[Route | Mount]:
@@ -42,6 +45,8 @@ def routes(app: App) -> list[Route | Mount]:
         Route("/login", partial(login, app), methods=["GET", "POST"]),
         Route("/setup", partial(setup, app), methods=["GET", "POST"]),
         Route("/logout", partial(logout, app), methods=["POST"]),
+        Route("/language", partial(choose_language, app), methods=["POST"]),
+        Route("/words.js", words),
         Route("/share/{secret}", partial(shared, app)),
         Route("/favicon.ico", favicon),
         Mount("/static", StaticFiles(directory=STATIC)),
@@ -58,11 +63,11 @@ async def shared(app: App, request: Request) -> Response:
     try:
         conversation, thread = await app.shelf.shared(request.path_params["secret"])
     except NotFound as error:
-        return page("Nothing here", _card(f"<h1>Nothing here</h1><p>{escape(sentence(error))}</p>"), 404)
-    said = "".join(f'<article class="{m.role}"><p class="who">{SPEAKERS[m.role]}</p>{_said(m)}</article>' for m in thread.messages)
+        return page(_("Nothing here"), _card(f"<h1>{_('Nothing here')}</h1><p>{escape(sentence(error))}</p>"), 404)
+    said = "".join(f'<article class="{m.role}"><p class="who">{_(SPEAKERS[m.role])}</p>{_said(m)}</article>' for m in thread.messages)
     title = escape(conversation.title)
     answer = page(
-        conversation.title, f'<header class="top">{BRAND}<span>Shared for reading</span></header><main class="wide shared"><h1>{title}</h1>{said}</main>'
+        conversation.title, f'<header class="top">{BRAND}<span>{_("Shared for reading")}</span></header><main class="wide shared"><h1>{title}</h1>{said}</main>'
     )
     answer.headers["X-Robots-Tag"] = "noindex"
     return answer
@@ -72,9 +77,7 @@ def _said(message: ChatMessage) -> str:
     """A message's words; an answer's sources below it with what was quoted."""
     if message.role == "user":
         return f'<div class="said">{escape(message.content)}</div>'
-    quotes = "".join(
-        f"<li>{escape(s.title)}{f', page {s.page}' if s.page else ''}: <q>{escape(' '.join(s.quote.split()))}</q></li>" for s in message.metadata.sources
-    )
+    quotes = "".join(f"<li>{escape(s.title)}{at_page(s.page)}: <q>{escape(' '.join(s.quote.split()))}</q></li>" for s in message.metadata.sources)
     return f"<div>{render(message.content)}</div>" + (f'<ol class="quotes">{quotes}</ol>' if quotes else "")
 
 
@@ -83,17 +86,17 @@ async def landing(app: App, request: Request) -> Response:
     who = await app.users.by_session(session_token(app, request.cookies))
     name = escape(who.user.username)
     return page(
-        "Welcome",
-        f"""<header class="top">{BRAND}<form method="post" action="/logout"><span>{name}</span><button class="quiet">Sign out</button></form></header>
-<main class="wide"><h1>Good to see you, {name}.</h1><p class="lead">Your documents, your models, your machine.</p>
+        _("Welcome"),
+        f"""<header class="top">{BRAND}<form method="post" action="/logout"><span>{name}</span><button class="quiet">{_("Sign out")}</button></form></header>
+<main class="wide"><h1>{_("Good to see you, {name}.", name=name)}</h1><p class="lead">{_("Your documents, your models, your machine.")}</p>
 <div class="rooms">
-<a class="room" href="/chat"><span class="sign">{icon("chat")}</span><h2>Chat</h2>
-<p>Ask your documents a question and read an answer that shows where it comes from.</p><span class="go">Open the chat →</span></a>
-<div class="room later"><span class="sign">{icon("voice")}</span><h2>Voice</h2>
-<p>Talk to Hearth in the browser.</p><span class="badge">Not here yet</span></div>
-<div class="room later"><span class="sign">{icon("console")}</span><h2>Admin</h2>
-<p>Collections, models, users and retention in one console.</p><span class="badge">Not here yet</span></div>
-</div><p class="foot">Programs use the same house: <a href="/docs">the API and its documentation</a>.</p></main>""",
+<a class="room" href="/chat"><span class="sign">{icon("chat")}</span><h2>{_("Chat")}</h2>
+<p>{_("Ask your documents a question and read an answer that shows where it comes from.")}</p><span class="go">{_("Open the chat")} →</span></a>
+<div class="room later"><span class="sign">{icon("voice")}</span><h2>{_("Voice")}</h2>
+<p>{_("Talk to Hearth in the browser.")}</p><span class="badge">{_("Not here yet")}</span></div>
+<div class="room later"><span class="sign">{icon("console")}</span><h2>{_("Admin")}</h2>
+<p>{_("Collections, models, users and retention in one console.")}</p><span class="badge">{_("Not here yet")}</span></div>
+</div><p class="foot">{_("Programs use the same house:")} <a href="/docs">{_("the API and its documentation")}</a>.</p></main>""",
     )
 
 
@@ -101,11 +104,11 @@ async def login(app: App, request: Request) -> Response:
     """Signs in, and goes on to where the visitor wanted to go."""
     if request.method == "GET":
         if await app.users.setup_open():
-            return page("Set up", _card("<h1>Almost there</h1><p>Nobody has an account yet. Open the one-time link that Hearth printed when it started.</p>"))
+            return _notice(_("Almost there"), _("Nobody has an account yet. Open the one-time link that Hearth printed when it started."))
         return _login_form(request.query_params.get("next", ""))
     form = await _form(request)
     try:
-        _, token = await app.users.sign_in(form.get("username", ""), form.get("password", ""), _address(request))
+        token = (await app.users.sign_in(form.get("username", ""), form.get("password", ""), _address(request)))[1]
     except HearthError as error:
         return _login_form(form.get("next", ""), form.get("username", ""), sentence(error), kind(error)[0])
     await app.users.sign_out(session_token(app, request.cookies))  # whoever knew the old session doesn't know the new one
@@ -115,17 +118,18 @@ async def login(app: App, request: Request) -> Response:
 async def setup(app: App, request: Request) -> Response:
     """The one-time link: makes the first admin and signs them in."""
     if not await app.users.setup_open():
-        return page("Set up", _card('<h1>Hearth is set up</h1><p>This link has done its work.</p><a class="button" href="/login">Sign in</a>'), 410)
+        way = f'<a class="button" href="/login">{_("Sign in")}</a>'
+        return _notice(_("Hearth is set up"), _("This link has done its work."), 410, way)
     if request.method == "GET":
         token = request.query_params.get("token", "")
         if not token:
-            return page("Set up", _card("<h1>Almost there</h1><p>Open the one-time link that Hearth printed when it started: it carries a token.</p>"))
+            return _notice(_("Almost there"), _("Open the one-time link that Hearth printed when it started: it carries a token."))
         return _setup_form(token)
     form = await _form(request)
     try:
         if form.get("password") != form.get("again"):
             raise BadInput("The two passwords differ.", hint="Type the same one twice.")
-        _, token = await app.users.set_up(form.get("token", ""), form.get("username", ""), form.get("password", ""), _address(request))
+        token = (await app.users.set_up(form.get("token", ""), form.get("username", ""), form.get("password", ""), _address(request)))[1]
     except HearthError as error:
         return _setup_form(form.get("token", ""), form.get("username", ""), sentence(error), kind(error)[0])
     return _signed_in(app, token, "/chat")
@@ -137,6 +141,19 @@ async def logout(app: App, request: Request) -> Response:
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(cookie_name(app), path="/", secure=app.settings.session_cookie_secure)
     return answer
+
+
+async def choose_language(app: App, request: Request) -> Response:
+    """Keeps the language somebody chose, and goes back to where they chose it."""
+    who, form = await app.users.by_session(session_token(app, request.cookies)), await _form(request)
+    if form.get("language") in LANGUAGES:
+        await app.users.save_preferences(who.user, replace(who.user.preferences, language=form["language"]))
+    return RedirectResponse(_own_path(form.get("next", "")), 303)
+
+
+async def words(_request: Request) -> Response:
+    """The texts of the chat page's script, for whoever asks: the address is the same for every language, so it is asked again each time."""
+    return Response(script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def _signed_in(app: App, token: str, target: str) -> Response:
@@ -176,27 +193,33 @@ def _card(inner: str) -> str:
     return f'<main class="card">{BRAND}{inner}</main>'
 
 
+def _notice(title: str, text: str, status: int = 200, way: str = "") -> HTMLResponse:
+    return page(_("Set up"), _card(f"<h1>{title}</h1><p>{text}</p>{way}"), status)
+
+
 def _error(text: str) -> str:
     return f'<p class="error" role="alert">{escape(text)}</p>' if text else ""
 
 
 def _login_form(target: str, username: str = "", error: str = "", status: int = 200) -> HTMLResponse:
     return page(
-        "Sign in",
-        _card(f"""<h1>Sign in</h1>{_error(error)}<form method="post" action="/login"><input type="hidden" name="next" value="{escape(target)}">
-<label>Name<input name="username" value="{escape(username)}" autocomplete="username" required autofocus></label>
-<label>Password<input name="password" type="password" autocomplete="current-password" required></label><button>Sign in</button></form>"""),
+        _("Sign in"),
+        _card(f"""<h1>{_("Sign in")}</h1>{_error(error)}<form method="post" action="/login"><input type="hidden" name="next" value="{escape(target)}">
+<label>{_("Name")}<input name="username" value="{escape(username)}" autocomplete="username" required autofocus></label>
+<label>{_("Password")}<input name="password" type="password" autocomplete="current-password" required></label><button>{_("Sign in")}</button></form>"""),
         status,
     )
 
 
 def _setup_form(token: str, username: str = "", error: str = "", status: int = 200) -> HTMLResponse:
+    least = _("At least 10 characters.")
+    again = f'{_("Password again")}<input name="again" type="password" autocomplete="new-password" minlength="10" required>'
     return page(
-        "Set up",
-        _card(f"""<h1>Welcome to Hearth</h1><p>Make the first account. It is the admin's; nothing leaves this machine.</p>{_error(error)}
+        _("Set up"),
+        _card(f"""<h1>{_("Welcome to Hearth")}</h1><p>{_("Make the first account. It is the admin’s; nothing leaves this machine.")}</p>{_error(error)}
 <form method="post" action="/setup"><input type="hidden" name="token" value="{escape(token)}">
-<label>Name<input name="username" value="{escape(username)}" autocomplete="username" required autofocus></label>
-<label>Password<input name="password" type="password" autocomplete="new-password" minlength="10" required><small>At least 10 characters.</small></label>
-<label>Password again<input name="again" type="password" autocomplete="new-password" minlength="10" required></label><button>Begin</button></form>"""),
+<label>{_("Name")}<input name="username" value="{escape(username)}" autocomplete="username" required autofocus></label>
+<label>{_("Password")}<input name="password" type="password" autocomplete="new-password" minlength="10" required><small>{least}</small></label>
+<label>{again}</label><button>{_("Begin")}</button></form>"""),
         status,
     )

@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,19 +31,18 @@ from ui.api import library as library_api
 from ui.api.auth import caller
 from ui.gate import OWN_CHECK, Gate
 from ui.limits import BodyLimit
+from ui.words import _
 
 log = logging.getLogger(__name__)
 
-STARTING = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="1">
-<title>Hearth is starting</title><link rel="stylesheet" href="/static/pages.css">
-<main class="card"><h1>Hearth is starting</h1><p>The page opens by itself in a moment.</p></main></html>"""
 
-
-NO_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>No chat page</title><link rel="stylesheet" href="/static/pages.css">
-<main class="card"><h1>No chat page here</h1><p>This Hearth serves the API alone (HEARTH_CHAT_PAGE is off).</p></main></html>"""
+def _notice(title: str, text: str, status: int, *, again: bool = False) -> Response:
+    """A page that says one thing. again: it looks again after a second."""
+    head = '<meta http-equiv="refresh" content="1">' if again else ""
+    answer = pages.page(title, f'<main class="card"><h1>{title}</h1><p>{text}</p></main>', status, head=head)
+    if again:
+        answer.headers["Retry-After"] = "1"
+    return answer
 
 
 class LatePage:
@@ -74,9 +73,10 @@ class LatePage:
         if self._page is not None:
             await self._page(scope, receive, send)
         elif scope["type"] == "http" and not self._wanted:
-            await HTMLResponse(NO_PAGE, 404)(scope, receive, send)
+            text = _("This Hearth serves the API alone (HEARTH_CHAT_PAGE is off).")
+            await _notice(_("No chat page here"), text, 404)(scope, receive, send)
         elif scope["type"] == "http":
-            await HTMLResponse(STARTING, 503, {"Retry-After": "1"})(scope, receive, send)
+            await _notice(_("Hearth is starting"), _("The page opens by itself in a moment."), 503, again=True)(scope, receive, send)
 
 
 class Metrics:

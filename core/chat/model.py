@@ -97,14 +97,6 @@ class MessageMetadata:
     summarised_to: str = ""
     """The id of the last of them."""
 
-    @property
-    def left_out(self) -> str:
-        """The sentence that says what of the conversation the model did not see; empty where it saw everything."""
-        if not self.dropped:
-            return ""
-        messages = "1 earlier message" if self.dropped == 1 else f"{self.dropped:,} earlier messages"
-        return f"{messages} didn't fit" + (f"; summarised: {self.summary}" if self.summary else ".")
-
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:

@@ -26,6 +26,8 @@ class Preferences:
     voice_id: str = ""
     model_preference: str = "default"
     enable_rag: bool = True
+    language: str = ""
+    """Of the pages, as a code like "de"; "" follows the browser."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ OWN_CHECK = {
 }  # fmt: skip
 BEHIND_THE_GATE = {
     ("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete"),
-    ("GET", "/"), ("POST", "/logout"), ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect"),
+    ("GET", "/"), ("POST", "/logout"), ("POST", "/language"), ("GET", "/words.js"),
+    ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect"),
     ("MOUNT", "/static-offline-docs"), ("MOUNT", ""),
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}

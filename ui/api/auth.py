@@ -10,6 +10,7 @@ from core.app import App
 from core.errors import NotSignedIn
 from core.users.room import SignedIn
 from ui.gate import session_token
+from ui.words import speak
 
 
 async def the_app(request: Request) -> App:
@@ -28,7 +29,9 @@ async def caller(request: Request) -> SignedIn:
             raise NotSignedIn("Only bearer keys are understood.", hint="Send `Authorization: Bearer hk_…`.")
         return await app.users.by_key(key.strip())
     if token := session_token(app, request.cookies):
-        return await app.users.by_session(token)
+        who = await app.users.by_session(token)
+        speak(who.user.preferences.language, request.headers.get("accept-language", ""))
+        return who
     raise NotSignedIn("This needs an API key.", hint="`hearth token --user NAME` makes one; send it as `Authorization: Bearer hk_…`.")
 
 

@@ -1,38 +1,51 @@
 """The page's dialogs as HTML: settings of a conversation, sharing and export, the keyboard. static/chat.js fills and saves them over the API."""
 
 from ui.icons import icon
+from ui.words import N_, _
 
 KEYS = (
-    ("Enter", "send"),
-    ("Shift + Enter", "a new line"),
-    ("Ctrl + Shift + O", "a new chat"),
-    ("Ctrl + K", "search your conversations"),
-    ("/", "write"),
-    ("Esc", "stop the answer, close what is open"),
-    ("?", "this help"),
+    ("Enter", N_("send")),
+    ("Shift + Enter", N_("a new line")),
+    ("Ctrl + Shift + O", N_("a new chat")),
+    ("Ctrl + K", N_("search your conversations")),
+    ("/", N_("write")),
+    ("Esc", N_("stop the answer, close what is open")),
+    ("?", N_("this help")),
 )
-_CLOSE = f'<button type="button" class="icon" data-dialog-close aria-label="Close">{icon("close")}</button>'
 
 
 def _dialog(name: str, title: str, body: str) -> str:
-    return f'<dialog id="dialog-{name}" aria-labelledby="dialog-{name}-title"><header><h2 id="dialog-{name}-title">{title}</h2>{_CLOSE}</header>{body}</dialog>'
+    close = f'<button type="button" class="icon" data-dialog-close aria-label="{_("Close")}">{icon("close")}</button>'
+    return f'<dialog id="dialog-{name}" aria-labelledby="dialog-{name}-title"><header><h2 id="dialog-{name}-title">{title}</h2>{close}</header>{body}</dialog>'
 
 
-_SETTINGS = """<form data-form="settings">
-<label>Model<select name="model"><option value="">As the house has it</option></select></label>
-<label>Ask a second model too, and read both side by side<select name="beside"><option value="">No</option></select></label>
-<label>Temperature <output name="warmth"></output><input name="temperature" type="range" min="-0.1" max="2" step="0.1" value="-0.1"></label>
-<label>Longest answer, in tokens<input name="max_tokens" type="number" min="1" max="32768" placeholder="as the house has it"></label>
-<label>System prompt<textarea name="system_prompt" rows="5" maxlength="20000" placeholder="What the model should know, how it should answer"></textarea></label>
-<label>Tags, with commas between them<input name="tags" list="known-tags" autocomplete="off"><datalist id="known-tags"></datalist></label>
-<p class="said-of" role="status"></p><footer><button class="primary">Save</button></footer></form>
-<h3>Saved prompts</h3><ul class="prompts"></ul>
-<form data-form="prompt" class="line"><input name="name" placeholder="Name for what stands in the box" maxlength="100" required>
-<button>Save the text</button></form>"""
-_SHARE = """<p>Anybody with a link can read this conversation as far as it is shown now, until you revoke the link. Documents stay closed.</p>
-<footer><button type="button" class="primary" data-share="make">Make a link</button></footer>
+def _settings() -> str:
+    return f"""<form data-form="settings">
+<label>{_("Model")}<select name="model"><option value="">{_("As the house has it")}</option></select></label>
+<label>{_("Ask a second model too, and read both side by side")}<select name="beside"><option value="">{_("No")}</option></select></label>
+<label>{_("Temperature")} <output name="warmth"></output><input name="temperature" type="range" min="-0.1" max="2" step="0.1" value="-0.1"></label>
+<label>{_("Longest answer, in tokens")}<input name="max_tokens" type="number" min="1" max="32768" placeholder="{_("as the house has it")}"></label>
+<label>{_("System prompt")}<textarea name="system_prompt" rows="5" maxlength="20000"
+placeholder="{_("What the model should know, how it should answer")}"></textarea></label>
+<label>{_("Tags, with commas between them")}<input name="tags" list="known-tags" autocomplete="off"><datalist id="known-tags"></datalist></label>
+<p class="said-of" role="status"></p><footer><button class="primary">{_("Save")}</button></footer></form>
+<h3>{_("Saved prompts")}</h3><ul class="prompts"></ul>
+<form data-form="prompt" class="line"><input name="name" placeholder="{_("Name for what stands in the box")}" maxlength="100" required>
+<button>{_("Save the text")}</button></form>"""
+
+
+def _share() -> str:
+    return f"""<p>{_("Anybody with a link can read this conversation as far as it is shown now, until you revoke the link. Documents stay closed.")}</p>
+<footer><button type="button" class="primary" data-share="make">{_("Make a link")}</button></footer>
 <p class="said-of" role="status"></p><ul class="shares"></ul>
-<h3>Export</h3><p class="exports"><a data-export="markdown" download>Markdown</a><a data-export="json" download>JSON</a></p>"""
-_HELP = "<table>" + "".join(f"<tr><th><kbd>{keys}</kbd></th><td>{what}</td></tr>" for keys, what in KEYS) + "</table>"
+<h3>{_("Export")}</h3><p class="exports"><a data-export="markdown" download>Markdown</a><a data-export="json" download>JSON</a></p>"""
 
-ALL = _dialog("settings", "This conversation", _SETTINGS) + _dialog("share", "Share or export", _SHARE) + _dialog("help", "Keyboard", _HELP)
+
+def every() -> str:
+    """All of them; each is shown when it is asked for."""
+    keys = "".join(f"<tr><th><kbd>{pressed}</kbd></th><td>{_(what)}</td></tr>" for pressed, what in KEYS)
+    return (
+        _dialog("settings", _("This conversation"), _settings())
+        + _dialog("share", _("Share or export"), _share())
+        + _dialog("help", _("Keyboard"), f"<table>{keys}</table>")
+    )

@@ -24,6 +24,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from ui.words import _
+
 MAX_HIGHLIGHT_CHARS = 20_000
 MAX_FORMULA_CHARS = 2_000
 DIAGRAM = "mermaid"
@@ -91,7 +93,8 @@ def _text(content: str) -> Token:
 
 def _citation(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, env: MutableMapping[str, Any]) -> str:
     number = tokens[n].content
-    return f'<button type="button" class="cite" data-cite="{escape(str(env["message_id"]))}-{number}" aria-label="Source {number}">{number}</button>'
+    named = _("Source {number}", number=number)
+    return f'<button type="button" class="cite" data-cite="{escape(str(env["message_id"]))}-{number}" aria-label="{named}">{number}</button>'
 
 
 def _fence(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, _env: MutableMapping[str, Any]) -> str:
@@ -104,7 +107,8 @@ def _fence(_self: RendererHTML, tokens: list[Token], n: int, _options: Any, _env
         except ClassNotFound:
             pass
     kind = "codeblock diagram" if language == DIAGRAM else "codeblock"  # drawn in the browser; its text stays where drawing fails
-    bar = f'<div class="codebar"><span>{escape(language)}</span><button type="button" data-copy="code" aria-label="Copy this code">Copy</button></div>'
+    copying = f'<button type="button" data-copy="code" aria-label="{_("Copy this code")}">{_("Copy")}</button>'
+    bar = f'<div class="codebar"><span>{escape(language)}</span>{copying}</div>'
     return f'<div class="{kind}">{bar}<pre class="highlight"><code>{body}</code></pre></div>'
 
 

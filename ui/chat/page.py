@@ -21,6 +21,7 @@ from ui.chat.pace import Pace, paced_together
 from ui.errors import sentence
 from ui.gate import session_token
 from ui.icons import icon
+from ui.words import _, language, speak
 
 LISTED = 40
 SHOWN_MESSAGES = 100
@@ -29,7 +30,8 @@ FOLLOWING = 8
 QUEUE_POLL_S = 0.01
 """How often Gradio's queue looks for new events. Its own 1 ms costs 4 % of a core while nobody does anything."""
 HEAD = """<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
-<link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/chat.css"><script src="/static/chat.js" defer></script>"""
+<link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/chat.css">
+<script src="/words.js"></script><script src="/static/chat.js" defer></script>"""
 # A click on anything with data-act goes to the server as an event of the component it is in; the rest of the page's behaviour is in static/chat.js.
 ACT = """element.addEventListener('click', (event) => {
     const target = event.target.closest('[data-act]');
@@ -65,13 +67,22 @@ class _Parts:
     collections: Any
     pending: Any
     ticking: Any
+    worded: "tuple[_Worded, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Worded:
+    """A component that says something. It is built once for everybody, in English; whoever reads another language gets its words when the page is loaded."""
+
+    component: Any
+    words: Callable[[], dict[str, str]]
 
 
 def build(app: App) -> gr.Blocks:
     """The page over an opened house."""
     with gr.Blocks(analytics_enabled=False, title="Hearth", fill_width=True, fill_height=True, delete_cache=(3600, 3600)) as blocks:
         parts = _laid_out(app)
-        _wired(blocks, _Page(app), parts)
+        _wired(blocks, _Page(app, [w.words for w in parts.worded]), parts)
     blocks.queue(default_concurrency_limit=None, api_open=False)
     blocks._queue.sleep_when_free = QUEUE_POLL_S
     # Admission is the core's. Gradio's own 40 places would let the 41st page wait until another's answer is whole.
@@ -81,38 +92,48 @@ def build(app: App) -> gr.Blocks:
 
 def _laid_out(app: App) -> _Parts:
     """Left the conversations, in the middle the path that is read and the box to write in, on the right the source."""
+    worded: list[_Worded] = []
+
+    def saying(make: Callable[..., Any], words: Callable[[], dict[str, str]], **given: Any) -> Any:
+        component = make(**words(), **given)
+        worded.append(_Worded(component, words))
+        return component
+
     with gr.Row(elem_id="hearth"):
         with gr.Column(elem_id="side", min_width=0):
-            gr.HTML(_BRAND, elem_id="brand")
-            new = gr.Button("+ New chat", elem_id="new")
-            search = gr.Textbox(placeholder="Search your conversations", show_label=False, container=False, elem_id="search", max_lines=1)
+            saying(gr.HTML, lambda: {"value": _brand()}, elem_id="brand")
+            new = saying(gr.Button, lambda: {"value": f"+ {_('New chat')}"}, elem_id="new")
+            search = saying(
+                gr.Textbox, lambda: {"placeholder": _("Search your conversations")}, show_label=False, container=False, elem_id="search", max_lines=1
+            )
             listing = gr.HTML(elem_id="listing", js_on_load=ACT)
             account = gr.HTML(elem_id="account")
         with gr.Column(elem_id="main", min_width=0):
-            gr.HTML(_TOP_BAR, elem_id="topbar")
+            saying(gr.HTML, lambda: {"value": _top_bar()}, elem_id="topbar")
             with gr.Column(elem_id="scroll", min_width=0):
                 transcript = gr.HTML(elem_id="transcript", js_on_load=ACT)
                 tail = gr.HTML(elem_id="tail")
             with gr.Column(elem_id="composer", min_width=0):
                 jobs = gr.HTML(elem_id="jobs", js_on_load=ACT)
                 with gr.Row(elem_id="entry"):
-                    text = gr.Textbox(
-                        placeholder="Ask a question", show_label=False, container=False, lines=1, max_lines=8, elem_id="text", autofocus=True, scale=1
-                    )
-                    send = gr.Button("Send", elem_id="send", variant="primary", min_width=0, scale=0)
-                    stop = gr.Button("Stop", elem_id="stop", visible=False, min_width=0, scale=0)
+                    looks: dict[str, Any] = {"show_label": False, "container": False, "lines": 1, "max_lines": 8, "autofocus": True, "scale": 1}
+                    text = saying(gr.Textbox, lambda: {"placeholder": _("Ask a question")}, elem_id="text", **looks)
+                    send = saying(gr.Button, lambda: {"value": _("Send")}, elem_id="send", variant="primary", min_width=0, scale=0)
+                    stop = saying(gr.Button, lambda: {"value": _("Stop")}, elem_id="stop", visible=False, min_width=0, scale=0)
                 with gr.Row(elem_id="options"):
-                    gr.HTML(_ATTACH.format(max_mb=app.settings.upload_max_mb), elem_id="attach", min_width=0)
-                    use_documents = gr.Checkbox(label="Use my documents", value=True, container=False, elem_id="use", min_width=0, scale=0)
+                    saying(gr.HTML, lambda: {"value": _attach(app.settings.upload_max_mb)}, elem_id="attach", min_width=0)
+                    use_documents = saying(
+                        gr.Checkbox, lambda: {"label": _("Use my documents")}, value=True, container=False, elem_id="use", min_width=0, scale=0
+                    )
                     collections = gr.Dropdown(
                         multiselect=True, choices=[], value=[], show_label=False, container=False, elem_id="collections", min_width=0, interactive=True
                     )
                 pending = gr.Textbox(elem_id="pending", show_label=False, container=False)  # set by the settings dialog, never seen
         with gr.Column(elem_id="panel", min_width=0):
-            gr.HTML(f'<button type="button" class="icon" data-close="panel" aria-label="Close the source">{icon("close")}</button><div id="source"></div>')
-    gr.HTML(dialogs.ALL, elem_id="dialogs")
+            saying(gr.HTML, lambda: {"value": _panel()})
+    saying(gr.HTML, lambda: {"value": dialogs.every()}, elem_id="dialogs")
     ticking = gr.Timer(1.0, active=False)
-    return _Parts(search, new, listing, account, transcript, tail, jobs, text, send, stop, use_documents, collections, pending, ticking)
+    return _Parts(search, new, listing, account, transcript, tail, jobs, text, send, stop, use_documents, collections, pending, ticking, tuple(worded))
 
 
 def _wired(blocks: gr.Blocks, page: "_Page", parts: _Parts) -> None:
@@ -138,6 +159,7 @@ def _wired(blocks: gr.Blocks, page: "_Page", parts: _Parts) -> None:
     p.ticking.tick(page.progress, [p.collections], progress, **quick)
     p.use_documents.input(page.prefer, [p.use_documents], None, **quick)
     whole = [p.account, p.listing, p.transcript, p.tail, conversation, leaf, p.use_documents, *progress]
+    blocks.load(page.word, None, [w.component for w in p.worded], **quick)
     opening = blocks.load(page.open, [p.search, listed], whole, **quick)
     opening.then(page.follow, [conversation], following, **answering)
     begun = p.new.click(page.new, None, [p.transcript, p.tail, conversation, leaf, answer_id, p.send, p.stop], **quick)
@@ -145,21 +167,40 @@ def _wired(blocks: gr.Blocks, page: "_Page", parts: _Parts) -> None:
     blocks.unload(page.left)
 
 
-_BRAND = (
-    '<a class="brand" href="/" title="To the start page"><img src="/static/hearth.svg" alt="" width="28" height="28">Hearth</a>'
-    f'<button type="button" class="icon" data-theme aria-label="Light or dark">{icon("theme")}</button>'
+def _brand() -> str:
+    return (
+        f'<a class="brand" href="/" title="{_("To the start page")}"><img src="/static/hearth.svg" alt="" width="28" height="28">Hearth</a>'
+        f'<button type="button" class="icon" data-theme aria-label="{_("Light or dark")}">{icon("theme")}</button>'
+    )
+
+
+def _top_bar() -> str:
+    settings, share, helping = _("Settings of this conversation"), _("Share or export"), _("Keyboard and help")
+    return (
+        f'<button type="button" class="icon" data-toggle="side" aria-label="{_("Conversations")}">{icon("menu")}</button><span class="tools">'
+        f'<button type="button" class="icon" data-dialog="settings" aria-label="{settings}" title="{_("Settings")}">{icon("settings")}</button>'
+        f'<button type="button" class="icon" data-dialog="share" aria-label="{share}" title="{share}">{icon("share")}</button>'
+        f'<button type="button" class="icon" data-dialog="help" aria-label="{helping}" title="{_("Help")} (?)">{icon("help")}</button></span>'
+    )
+
+
+ACCEPTED = (
+    ".pdf,.docx,.pptx,.xlsx,.csv,.tsv,.epub,.eml,.zip,image/*,.md,.markdown,.txt,.html,.htm,.py,.js,.ts,.java,.go,.rs,.c,.h,.cpp,.css,.json,.yaml,.yml,.toml,"
+    ".sql,.sh,text/*,application/pdf"
 )
-_TOP_BAR = (
-    f'<button type="button" class="icon" data-toggle="side" aria-label="Conversations">{icon("menu")}</button><span class="tools">'
-    f'<button type="button" class="icon" data-dialog="settings" aria-label="Settings of this conversation" title="Settings">{icon("settings")}</button>'
-    f'<button type="button" class="icon" data-dialog="share" aria-label="Share or export" title="Share or export">{icon("share")}</button>'
-    f'<button type="button" class="icon" data-dialog="help" aria-label="Keyboard and help" title="Help (?)">{icon("help")}</button></span>'
-)
-_ATTACH = (
-    f'<button type="button" id="pick" aria-label="Add documents">{icon("attach")} <span>Add documents</span></button>'
-    '<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" '
-    'accept=".pdf,.docx,.pptx,.xlsx,.csv,.tsv,.epub,.eml,.zip,image/*,.md,.markdown,.txt,.html,.htm,.py,.js,.ts,.java,.go,.rs,.c,.h,.cpp,.css,.json,.yaml,.yml,.toml,.sql,.sh,text/*,application/pdf">'
-)
+
+
+def _attach(max_mb: int) -> str:
+    named = _("Add documents")
+    return (
+        f'<button type="button" id="pick" aria-label="{named}">{icon("attach")} <span>{named}</span></button>'
+        f'<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" accept="{ACCEPTED}">'
+    )
+
+
+def _panel() -> str:
+    return f'<button type="button" class="icon" data-close="panel" aria-label="{_("Close the source")}">{icon("close")}</button><div id="source"></div>'
+
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -175,7 +216,7 @@ class _View:
     @property
     def html(self) -> str:
         """All of it; the empty page where there is nothing."""
-        return "".join(piece for _, piece in self.pieces) or render.EMPTY
+        return "".join(piece for _, piece in self.pieces) or render.empty()
 
     @property
     def leaf(self) -> str:
@@ -206,7 +247,7 @@ def _told(handler: Handler) -> Handler:
         try:
             return await handler(*args, **given)
         except HearthError as error:
-            raise gr.Error(sentence(error), title="That did not work", print_exception=False) from error
+            raise gr.Error(sentence(error), title=_("That did not work"), print_exception=False) from error
 
     return wrapped
 
@@ -214,15 +255,27 @@ def _told(handler: Handler) -> Handler:
 class _Page:
     """The handlers. Each finds its user by the session cookie."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, words: Sequence[Callable[[], dict[str, str]]]) -> None:
+        """words: of the components that say something, as `word` gives them back."""
+        self._app, self._words = app, words
         self._pace = Pace()
         self._looks: dict[str, object] = {}
         """What each open page looks at, by Gradio's name for it."""
         self._searches: dict[str, str] = {}
 
     async def _who(self, request: gr.Request) -> SignedIn:
-        return await self._app.users.by_session(session_token(self._app, request.cookies))
+        """The user; from here on the handler speaks their language."""
+        accepted = request.headers.get("accept-language", "")
+        speak(accepted)
+        who = await self._app.users.by_session(session_token(self._app, request.cookies))
+        speak(who.user.preferences.language, accepted)
+        return who
+
+    @_told
+    async def word(self, request: gr.Request) -> Any:
+        """The words of the page's components in the user's language, when it is loaded; English is there already."""
+        await self._who(request)
+        return [gr.update(**words()) if language() != "en" else gr.skip() for words in self._words]
 
     async def open(self, search: str, listed: int, request: gr.Request) -> Any:
         """The whole page as it is when it is loaded; ?c= names the open conversation."""
@@ -231,7 +284,7 @@ class _Page:
             shown = await self._view(who, request.query_params.get("c", ""))
             jobs, choices, ticking = await self._progress(who, None)
         except HearthError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
+            raise gr.Error(sentence(error), title=_("That did not work"), print_exception=False) from error
         account, listing = render.account(who.user.username), await self._listing(who, shown.conversation, search, listed)
         return account, listing, shown.html, "", shown.conversation, shown.leaf, who.user.preferences.enable_rag, jobs, choices, ticking
 
@@ -279,8 +332,9 @@ class _Page:
     @_told
     async def new(self, request: gr.Request) -> Any:
         """An empty page."""
+        await self._who(request)
         self._look(request)
-        return render.EMPTY, "", "", "", "", gr.update(visible=True), gr.update(visible=False)
+        return render.empty(), "", "", "", "", gr.update(visible=True), gr.update(visible=False)
 
     def _look(self, request: gr.Request) -> object:
         """This page looks at something else from now on; an answer that grew on it goes on being written, and no longer draws the page back to it."""
@@ -307,7 +361,7 @@ class _Page:
             await self._app.chat.change(who.user, wanted, pinned=not (await self._app.chat.conversation(who.user, wanted)).pinned)
         elif act == "delete":
             receipt = await self._app.chat.delete(who.user, wanted)
-            gr.Info(render.receipt(receipt), title="Deleted")
+            gr.Info(render.receipt(receipt), title=_("Deleted"))
             shown = _View() if wanted == conversation else None
         elif act == "more":
             listed += LISTED
@@ -347,7 +401,7 @@ class _Page:
             if second := (await self._app.chat.conversation(who.user, message.conversation_id)).settings.beside:
                 turns.append(await self._app.chat.answer_again(who, turns[0].answer_id, new_id(), model=second))
         except HearthError as error:
-            raise gr.Error(sentence(error), title="Not sent", print_exception=False) from error
+            raise gr.Error(sentence(error), title=_("Not sent"), print_exception=False) from error
         async for view in self._grown(request, who, turns, before + render.question(message.content.text), left_in_box):
             yield view
 
@@ -417,7 +471,7 @@ class _Page:
         try:
             first = await self._app.chat.message((await self._who(request)).user, message_id)
         except HearthError as error:
-            raise gr.Error(sentence(error), title="Not sent", print_exception=False) from error
+            raise gr.Error(sentence(error), title=_("Not sent"), print_exception=False) from error
         names = tuple(collections or ()) if use_documents else ()
 
         def make() -> SendMessage:
@@ -437,7 +491,7 @@ class _Page:
                 turn = await self._app.chat.answer_again(who, answer_id, new_id(), model=model)
                 before = shown.until(turn.answer.reply_to)
         except HearthError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
+            raise gr.Error(sentence(error), title=_("That did not work"), print_exception=False) from error
         async for view in self._grown(request, who, [turn], before, gr.skip()):
             yield view
 
@@ -457,7 +511,7 @@ class _Page:
     @_told
     async def watch(self, request: gr.Request) -> Any:
         """Something was uploaded: show its way."""
-        jobs, choices, _ = await self._progress(await self._who(request), None)
+        jobs, choices = (await self._progress(await self._who(request), None))[:2]
         return jobs, choices, gr.Timer(active=True)
 
     @_told

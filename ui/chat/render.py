@@ -11,36 +11,54 @@ from core.rag.model import Collection, IngestJob, IngestStage, Source
 from core.records import DeleteReceipt
 from ui.chat.markdown import render
 from ui.icons import icon
+from ui.words import LANGUAGES, N_, _, figure, language, ngettext, told
 
 STAGES = {
-    "queued": "Waiting for its turn",
-    "retrieval": "Reading your documents",
-    "summary": "Summing up what was said before",
-    "queue": "Waiting for its turn",
-    "model": "Thinking",
+    "queued": N_("Waiting for its turn"),
+    "retrieval": N_("Reading your documents"),
+    "summary": N_("Summing up what was said before"),
+    "queue": N_("Waiting for its turn"),
+    "model": N_("Thinking"),
 }
 BROKEN = {
-    MessageStatus.INTERRUPTED: "This answer was broken off.",
-    MessageStatus.STOPPED: "You stopped this answer.",
-    MessageStatus.FAILED: "There is no answer.",
+    MessageStatus.INTERRUPTED: N_("This answer was broken off."),
+    MessageStatus.STOPPED: N_("You stopped this answer."),
+    MessageStatus.FAILED: N_("There is no answer."),
 }
 JOB_STAGES = {
-    IngestStage.QUEUED: "waiting",
-    IngestStage.PARSING: "reading",
-    IngestStage.EMBEDDING: "understanding",
-    IngestStage.STORING: "storing",
-    IngestStage.READY: "ready",
-    IngestStage.FAILED: "failed",
-    IngestStage.CANCELLED: "cancelled",
+    IngestStage.QUEUED: N_("waiting"),
+    IngestStage.PARSING: N_("reading"),
+    IngestStage.EMBEDDING: N_("understanding"),
+    IngestStage.STORING: N_("storing"),
+    IngestStage.READY: N_("ready"),
+    IngestStage.FAILED: N_("failed"),
+    IngestStage.CANCELLED: N_("cancelled"),
 }
+COUNTED = {
+    "conversations": lambda n: ngettext("{count} conversation", "{count} conversations", n),
+    "messages": lambda n: ngettext("{count} message", "{count} messages", n),
+    "feedback": lambda n: ngettext("{count} verdict", "{count} verdicts", n),
+    "shares": lambda n: ngettext("{count} link", "{count} links", n),
+    "events": lambda n: ngettext("{count} event", "{count} events", n),
+    "documents": lambda n: ngettext("{count} document", "{count} documents", n),
+    "chunks": lambda n: ngettext("{count} passage", "{count} passages", n),
+    "vectors": lambda n: ngettext("{count} vector", "{count} vectors", n),
+    "jobs": lambda n: ngettext("{count} job", "{count} jobs", n),
+    "objects": lambda n: ngettext("{count} file", "{count} files", n),
+}
+"""What a receipt counts."""
 MEASURABLE_MS = 100
 """An answer that was written faster has no speed worth telling."""
-EXAMPLES = ("What are the main points of my documents?", "Which deadlines are mentioned?", "Explain how a hash table works, with a short example in Python.")
+EXAMPLES = (
+    N_("What are the main points of my documents?"),
+    N_("Which deadlines are mentioned?"),
+    N_("Explain how a hash table works, with a short example in Python."),
+)
 
 
 def thread(shown: Thread, verdicts: Mapping[str, Feedback], *, acting: bool = True) -> list[tuple[str, str]]:
     """A path's messages as (id, HTML). acting: with what can be done to them; a shared page has only the words."""
-    more = [("", '<button type="button" class="quiet" data-act="older">Show earlier messages</button>')] if shown.older and acting else []
+    more = [("", f'<button type="button" class="quiet" data-act="older">{_("Show earlier messages")}</button>')] if shown.older and acting else []
     return [*more, *((m.id, _message(m, shown.branches.get(m.id, ()), verdicts.get(m.id), acting)) for m in shown.messages)]
 
 
@@ -52,11 +70,12 @@ def _message(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, 
 
 def question(text: str, actions: str = "") -> str:
     """What the user said, as they typed it."""
-    return f'<article class="message mine" aria-label="You"><div class="said">{escape(text)}</div>{actions}</article>'
+    return f'<article class="message mine" aria-label="{_("You")}"><div class="said">{escape(text)}</div>{actions}</article>'
 
 
 def _mine(m: ChatMessage, siblings: Sequence[str]) -> str:
-    edit = f'<button type="button" class="icon" data-edit="{escape(m.id)}" aria-label="Edit and send as a branch" title="Edit">{icon("rename")}</button>'
+    named = f'aria-label="{_("Edit and send as a branch")}" title="{_("Edit")}"'
+    edit = f'<button type="button" class="icon" data-edit="{escape(m.id)}" {named}>{icon("rename")}</button>'
     return f'<div class="acts">{_branch(m.id, siblings)}{edit}</div>'
 
 
@@ -71,7 +90,7 @@ def _branch(message_id: str, siblings: Sequence[str]) -> str:
             return f'<button type="button" class="icon" disabled aria-label="{name}">{sign}</button>'
         return f'<button type="button" class="icon" data-act="branch" data-id="{escape(siblings[to])}" aria-label="{name}">{sign}</button>'
 
-    return f'<span class="branch">{step(at - 1, "‹", "The one before")}{at + 1}/{len(siblings)}{step(at + 1, "›", "The next one")}</span>'
+    return f'<span class="branch">{step(at - 1, "‹", _("The one before"))}{at + 1}/{len(siblings)}{step(at + 1, "›", _("The next one"))}</span>'
 
 
 def answer(m: ChatMessage, siblings: Sequence[str] = (), verdict: Feedback | None = None, *, acting: bool = True) -> str:
@@ -84,7 +103,7 @@ def answer(m: ChatMessage, siblings: Sequence[str] = (), verdict: Feedback | Non
 def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str, *, position: int = 0, eta_s: float | None = None) -> str:
     """An answer while it is written; the page takes its own address from the conversation's id.   position, eta_s: in the queue, as `View` has them."""
     body = render(text, message_id, [s.number for s in known])
-    doing = f"{STAGES.get(stage, 'Thinking')}…" if not position else queue_place(position, eta_s)
+    doing = f"{_(STAGES.get(stage, STAGES['model']))}…" if not position else queue_place(position, eta_s)
     waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{doing}</p>' if not text else ""
     about = f'aria-busy="true" aria-label="Hearth" data-conversation="{escape(conversation_id)}"'
     return f'<article class="message theirs growing" {about}><div class="text">{body}</div>{waiting}</article>'
@@ -97,28 +116,34 @@ def beside(articles: Sequence[str]) -> str:
 
 def queue_place(position: int, eta_s: float | None) -> str:
     """Where in the queue, in words: 3rd in the queue, about 12 s."""
-    ending = "th" if 10 <= position % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(position % 10, "th")
+    ending = "th" if 10 <= position % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(position % 10, "th")  # only English has them
+    place = f"{position}{ending}" if language() == "en" else f"{position}."
     if eta_s is None:
-        return f"{position}{ending} in the queue"
-    return f"{position}{ending} in the queue, about " + (f"{max(1, round(eta_s))} s" if eta_s < 90 else f"{round(eta_s / 60)} min")
+        return _("{place} in the queue", place=place)
+    return _("{place} in the queue, about {time}", place=place, time=f"{max(1, round(eta_s))} s" if eta_s < 90 else f"{round(eta_s / 60)} min")
 
 
 def _trouble(m: ChatMessage) -> str:
     if m.status not in BROKEN:
         return ""
-    error = f" {escape(m.metadata.error)}" if m.metadata.error else ""
-    act = "Try again" if m.status is MessageStatus.FAILED else "Continue"
+    error = f" {escape(told(m.metadata.error))}" if m.metadata.error else ""
+    act = _("Try again") if m.status is MessageStatus.FAILED else _("Continue")
     button = f'<button type="button" class="quiet" data-act="continue" data-id="{escape(m.id)}">{act}</button>'
-    return f'<div class="trouble" role="status"><span>{BROKEN[m.status]}{error}</span>{button}</div>'
+    return f'<div class="trouble" role="status"><span>{_(BROKEN[m.status])}{error}</span>{button}</div>'
 
 
 def _caution(m: ChatMessage) -> str:
-    return f'<p class="caution">{escape(m.metadata.caution)}</p>' if m.metadata.caution and m.content else ""
+    return f'<p class="caution">{escape(told(m.metadata.caution))}</p>' if m.metadata.caution and m.content else ""
 
 
 def _left_out(m: ChatMessage) -> str:
     """How much of the conversation had no room in the prompt, and what the model was told instead."""
-    return f'<p class="caution left-out">{escape(m.metadata.left_out)}</p>' if m.metadata.dropped else ""
+    meta = m.metadata
+    if not meta.dropped:
+        return ""
+    said = ngettext("{count} earlier message didn't fit", "{count} earlier messages didn't fit", meta.dropped)
+    summed = _("; summarised: {summary}", summary=escape(meta.summary)) if meta.summary else "."
+    return f'<p class="caution left-out">{said}{summed}</p>'
 
 
 def sources(m: ChatMessage) -> str:
@@ -128,24 +153,29 @@ def sources(m: ChatMessage) -> str:
     cited = {int(n) for n in re.findall(r"\[(\d{1,2})\]", m.content)}
     chips = "".join(
         f'<button type="button" class="chip{"" if s.number in cited else " read"}" data-cite="{escape(m.id)}-{s.number}">'
-        f"<b>{s.number}</b><span>{escape(s.title)}{f', page {s.page}' if s.page else ''}</span></button>"
+        f"<b>{s.number}</b><span>{escape(s.title)}{at_page(s.page)}</span></button>"
         for s in m.metadata.sources
     )
     panels = "".join(panel(m, s) for s in m.metadata.sources)
-    return f'<div class="chips" aria-label="Sources">{chips}</div>{panels}'
+    return f'<div class="chips" aria-label="{_("Sources")}">{chips}</div>{panels}'
+
+
+def at_page(page: int | None) -> str:
+    """The page behind a title; nothing where there are no pages."""
+    return f", {_('page {number}', number=page)}" if page else ""
 
 
 def panel(m: ChatMessage, s: Source) -> str:
     """What the side panel shows for one source: where it stands, the passage with the quote marked, and how it was found."""
     page = f"#page={s.page}" if s.page else ""
     viewer = escape(f"/documents/{s.document_id}?{urlencode({'chunk': s.chunk_id, 'quote': s.quote})}#passage")
-    where = " · ".join(part for part in (f"page {s.page}" if s.page else "", escape(s.heading)) if part)
-    unverified = "" if s.verified else '<p class="unverified">The quoted words do not stand in this passage.</p>'
-    whole = f'<a class="whole" href="{viewer}" target="_blank" rel="noopener">Open the document</a>'
-    original = f'<a class="original" href="/files/{escape(s.document_id)}{page}" target="_blank" rel="noopener">Open the original ↗</a>'
+    where = " · ".join(part for part in (_("page {number}", number=s.page) if s.page else "", escape(s.heading)) if part)
+    unverified = "" if s.verified else f'<p class="unverified">{_("The quoted words do not stand in this passage.")}</p>'
+    whole = f'<a class="whole" href="{viewer}" target="_blank" rel="noopener">{_("Open the document")}</a>'
+    original = f'<a class="original" href="/files/{escape(s.document_id)}{page}" target="_blank" rel="noopener">{_("Open the original")} ↗</a>'
     return (
-        f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">Source {s.number}</p><h3>{escape(s.title)}</h3>'
-        f'<p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>'
+        f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">{_("Source {number}", number=s.number)}</p>'
+        f'<h3>{escape(s.title)}</h3><p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>'
         f'<p class="ways">{whole}{original}</p>{_picture(s, viewer)}{_scores(m, s)}{_searched(m.metadata.retrieval)}</div>'
     )
 
@@ -155,9 +185,10 @@ def _picture(s: Source, viewer: str) -> str:
     if not s.page:
         return ""
     asked = escape(urlencode({"chunk": s.chunk_id, "quote": s.quote, "width": 900}))
+    alt = _("Page {number} with the passage marked", number=s.page)
     return (
-        f'<a class="page" href="{viewer}" target="_blank" rel="noopener" title="Open the document here">'
-        f'<img src="/files/{escape(s.document_id)}/pages/{s.page}.png?{asked}" alt="Page {s.page} with the passage marked" loading="lazy" decoding="async"'
+        f'<a class="page" href="{viewer}" target="_blank" rel="noopener" title="{_("Open the document here")}">'
+        f'<img src="/files/{escape(s.document_id)}/pages/{s.page}.png?{asked}" alt="{alt}" loading="lazy" decoding="async"'
         ' width="595" height="842"></a>'
     )
 
@@ -176,12 +207,13 @@ def _scores(m: ChatMessage, s: Source) -> str:
     found = next((c for c in candidates if c["chunk_id"] == s.chunk_id), None) if isinstance(candidates, list | tuple) else None
     if found is None:
         return ""
-    rows = [("by meaning", found["dense_rank"], found["dense_score"]), ("by words", found["lexical_rank"], found["lexical_score"])]
-    rows += [("fused", found["fused_rank"], found["fused_score"]), ("reranked", found["rerank_rank"], found["rerank_score"])]
+    rows = [(N_("by meaning"), found["dense_rank"], found["dense_score"]), (N_("by words"), found["lexical_rank"], found["lexical_score"])]
+    rows += [(N_("fused"), found["fused_rank"], found["fused_score"]), (N_("reranked"), found["rerank_rank"], found["rerank_score"])]
     cells = "".join(
-        f"<tr><th>{name}</th><td>{f'#{rank}' if rank else '–'}</td><td>{'' if score is None else f'{score:.3f}'}</td></tr>" for name, rank, score in rows
+        f"<tr><th>{_(name)}</th><td>{f'#{rank}' if rank else '–'}</td><td>{'' if score is None else figure(f'{score:.3f}')}</td></tr>"
+        for name, rank, score in rows
     )
-    return f'<table class="scores"><caption>How it was found</caption>{cells}</table>'
+    return f'<table class="scores"><caption>{_("How it was found")}</caption>{cells}</table>'
 
 
 def _searched(retrieval: Mapping[str, object] | None) -> str:
@@ -191,9 +223,11 @@ def _searched(retrieval: Mapping[str, object] | None) -> str:
     count = len(names) if isinstance(names, list | tuple) else 1
     ms = retrieval.get("ms")
     took = f" · {ms['total']:.0f} ms" if isinstance(ms, dict) and "total" in ms else ""
-    degraded = f'<p class="unverified">{escape(str(retrieval["degraded"]))}</p>' if retrieval.get("degraded") else ""
-    where = f"{count} collection{'' if count == 1 else 's'}"
-    return f'<p class="searched">{retrieval["returned"]} of {retrieval["considered"]:,} passages from {where}{took}</p>{degraded}'
+    degraded = f'<p class="unverified">{escape(told(str(retrieval["degraded"])))}</p>' if retrieval.get("degraded") else ""
+    where = ngettext("{count} collection", "{count} collections", count)
+    considered = figure(f"{retrieval['considered']:,}")
+    found = _("{returned} of {considered} passages from {where}", returned=retrieval["returned"], considered=considered, where=where)
+    return f'<p class="searched">{found}{took}</p>{degraded}'
 
 
 def _figures(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, *, acting: bool) -> str:
@@ -201,14 +235,15 @@ def _figures(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, 
     timing, tokens = m.metadata.timing, m.metadata.tokens_used
     parts = []
     if timing.first_token_ms is not None:
-        parts.append(f"first words after {_seconds(timing.first_token_ms)}")
+        parts.append(_("first words after {time}", time=_seconds(timing.first_token_ms)))
     writing_ms = (timing.total_ms or 0) - (timing.first_token_ms or 0)
     if tokens > 1 and timing.first_token_ms is not None and writing_ms >= MEASURABLE_MS:
-        parts.append(f"{(tokens - 1) / writing_ms * 1000:.0f} tokens/s")
+        parts.append(_("{speed} tokens/s", speed=f"{(tokens - 1) / writing_ms * 1000:.0f}"))
     if tokens:
-        parts.append(f"{tokens} tokens{' (estimated)' if m.metadata.usage and m.metadata.usage.estimated else ''}")
+        estimated = f" ({_('estimated')})" if m.metadata.usage and m.metadata.usage.estimated else ""
+        parts.append(ngettext("{count} token", "{count} tokens", tokens) + estimated)
     if timing.queue_ms and timing.queue_ms >= 100:
-        parts.append(f"waited {_seconds(timing.queue_ms)}")
+        parts.append(_("waited {time}", time=_seconds(timing.queue_ms)))
     if m.metadata.model_used:
         parts.append(escape(m.metadata.model_used))
     acts = _theirs(m, siblings, verdict) if acting else ""
@@ -224,15 +259,18 @@ def _theirs(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None) -
 
     given = verdict.verdict if verdict else None
     buttons = [
-        button("copy", "Copy this answer", 'data-copy="message"') if m.content else "",
-        button("good", "A good answer", 'data-judge="good"', on=given is Verdict.GOOD),
-        button("bad", "A bad answer", 'data-judge="bad"', on=given is Verdict.BAD),
-        button("again", "Answer again", 'data-act="again"'),
+        button("copy", _("Copy this answer"), 'data-copy="message"') if m.content else "",
+        button("good", _("A good answer"), 'data-judge="good"', on=given is Verdict.GOOD),
+        button("bad", _("A bad answer"), 'data-judge="bad"', on=given is Verdict.BAD),
+        button("again", _("Answer again"), 'data-act="again"'),
     ]
     return f'<span class="acts">{_branch(m.id, siblings)}{"".join(buttons)}</span>'
 
 
-STEPS = (("embed", "question understood"), ("dense", "by meaning"), ("lexical", "by words"), ("fuse", "fused"), ("load", "read"), ("rerank", "reranked"))
+STEPS = (
+    *(("embed", N_("question understood")), ("dense", N_("by meaning")), ("lexical", N_("by words"))),
+    *(("fuse", N_("fused")), ("load", N_("read")), ("rerank", N_("reranked"))),
+)
 
 
 def waterfall(m: ChatMessage) -> list[tuple[str, float, float]]:
@@ -249,12 +287,12 @@ def waterfall(m: ChatMessage) -> list[tuple[str, float, float]]:
                 bars.append((label, start, float(spent[name])))
                 at = max(at, start + float(spent[name]))
     if timing.queue_ms:
-        bars.append(("waiting for a place", at, timing.queue_ms))
+        bars.append((N_("waiting for a place"), at, timing.queue_ms))
         at += timing.queue_ms
     if timing.first_token_ms is not None:
-        bars.append(("first words", at, max(0.0, timing.first_token_ms - at)))
+        bars.append((N_("first words"), at, max(0.0, timing.first_token_ms - at)))
         if timing.total_ms is not None:
-            bars.append(("writing", timing.first_token_ms, max(0.0, timing.total_ms - timing.first_token_ms)))
+            bars.append((N_("writing"), timing.first_token_ms, max(0.0, timing.total_ms - timing.first_token_ms)))
     return bars
 
 
@@ -264,24 +302,24 @@ def _waterfall(m: ChatMessage) -> str:
     if not whole:
         return ""
     rows = "".join(
-        f'<tr><th>{label}</th><td><svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true"><rect x="{start / whole * 1000:.0f}" y="0" '
+        f'<tr><th>{_(label)}</th><td><svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true"><rect x="{start / whole * 1000:.0f}" y="0" '
         f'width="{max(3.0, length / whole * 1000):.0f}" height="10" rx="2"></rect></svg></td><td>{_seconds(length)}</td></tr>'
         for label, start, length in bars
     )
-    return f'<details class="waterfall"><summary>Where the time went · {_seconds(whole)}</summary><table>{rows}</table></details>'
+    return f'<details class="waterfall"><summary>{_("Where the time went")} · {_seconds(whole)}</summary><table>{rows}</table></details>'
 
 
 def _seconds(ms: float) -> str:
-    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+    return f"{ms:.0f} ms" if ms < 1000 else figure(f"{ms / 1000:.1f} s")
 
 
 def conversations(items: Sequence[Conversation], current: str, search: str, *, more: bool = False, now: datetime | None = None) -> str:
     """The list on the left, the open one marked."""
     if not items:
-        return f'<p class="none">{"Nothing found." if search else "Your conversations will be listed here."}</p>'
+        return f'<p class="none">{_("Nothing found.") if search else _("Your conversations will be listed here.")}</p>'
     moment = now or datetime.now(UTC)
     rows = "".join(_row(c, c.id == current, moment, search) for c in items)
-    return f'<ul class="list">{rows}</ul>' + ('<button type="button" class="quiet" data-act="more">Show more</button>' if more else "")
+    return f'<ul class="list">{rows}</ul>' + (f'<button type="button" class="quiet" data-act="more">{_("Show more")}</button>' if more else "")
 
 
 def hit(text: str, words: Sequence[str]) -> str:
@@ -300,23 +338,23 @@ def _row(c: Conversation, current: bool, now: datetime, search: str = "") -> str
     words = search.split()
     tags = "".join(f"<i>{escape(tag)}</i>" for tag in c.tags)
     below = f"<em>{hit(c.found, words)}</em>" if c.found else f'<em class="tags">{tags}</em>' if tags else ""
-    pin = "Unpin" if c.pinned else "Pin"
+    pin, rename, remove = _("Unpin") if c.pinned else _("Pin"), _("Rename"), _("Delete")
     return (
         f'<li{mark}{" data-pinned" if c.pinned else ""}><button type="button" class="open" data-act="open" {about} title="{title}">'
         f"<span>{hit(c.title, words)}{below}</span>{when}</button>"
-        f'<button type="button" class="icon" data-act="pin" {about} aria-label="{pin} {title}" title="{pin}">{icon("pin")}</button>'
-        f'<button type="button" class="icon" data-act="rename" {about} aria-label="Rename {title}">{icon("rename")}</button>'
-        f'<button type="button" class="icon" data-act="delete" {about} aria-label="Delete {title}">{icon("delete")}</button></li>'
+        f'<button type="button" class="icon" data-act="pin" {about} aria-label="{pin}: {title}" title="{pin}">{icon("pin")}</button>'
+        f'<button type="button" class="icon" data-act="rename" {about} aria-label="{rename}: {title}" title="{rename}">{icon("rename")}</button>'
+        f'<button type="button" class="icon" data-act="delete" {about} aria-label="{remove}: {title}" title="{remove}">{icon("delete")}</button></li>'
     )
 
 
 def ago(moment: datetime, now: datetime) -> str:
     """How long ago, in words short enough for a list."""
     seconds = (now - moment).total_seconds()
-    for size, name in ((86400 * 365, "y"), (86400 * 30, "mo"), (86400, "d"), (3600, "h"), (60, "min")):
+    for size, name in ((86400 * 365, N_("y")), (86400 * 30, N_("mo")), (86400, N_("d")), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{int(seconds // size)} {name}"
-    return "now"
+            return f"{int(seconds // size)} {_(name)}"
+    return _("now")
 
 
 def jobs(items: Sequence[IngestJob]) -> str:
@@ -326,10 +364,10 @@ def jobs(items: Sequence[IngestJob]) -> str:
 
 def _job(j: IngestJob) -> str:
     failed, ready = j.stage in (IngestStage.FAILED, IngestStage.CANCELLED), j.stage is IngestStage.READY
-    detail = escape(j.error) if j.error else " · ".join([JOB_STAGES[j.stage], *_outlook(j)])
+    detail = escape(told(j.error)) if j.error else " · ".join([_(JOB_STAGES[j.stage]), *_outlook(j)])
     bar = "" if failed else f'<progress max="100" value="{j.percent:.0f}" aria-label="{escape(j.title)}"></progress>'
     kind = " failed" if failed else " done" if ready else ""
-    act, label = ("retry", "Try again") if failed else ("cancel", "Cancel")
+    act, label = ("retry", _("Try again")) if failed else ("cancel", _("Cancel"))
     button = "" if ready else f'<button type="button" class="quiet" data-job="{act}" data-id="{escape(j.id)}">{label}</button>'
     return f'<div class="job{kind}"><b>{escape(j.title)}</b><span>{detail}</span>{button}{bar}</div>'
 
@@ -337,14 +375,14 @@ def _job(j: IngestJob) -> str:
 def _outlook(j: IngestJob) -> list[str]:
     """How far a document is and how long it still takes; waiting is not standing still."""
     if j.stalled:
-        return ["not heard of for a while; it is taken up again by itself"]
+        return [_("not heard of for a while; it is taken up again by itself")]
     parts = [] if j.done or j.stage is IngestStage.QUEUED else [f"{j.percent:.0f} %"]
     if j.paused and j.stage is IngestStage.QUEUED:
-        parts.append("paused")
+        parts.append(_("paused"))
     elif j.position:
-        parts.append(f"{j.position - 1} before it" if j.position > 1 else "next")
+        parts.append(ngettext("{count} before it", "{count} before it", j.position - 1) if j.position > 1 else _("next"))
     if j.eta_s is not None and not j.done:
-        parts.append(f"about {_seconds(max(1000.0, j.eta_s * 1000))}" if j.eta_s < 90 else f"about {j.eta_s / 60:.0f} min")
+        parts.append(_("about {time}", time=_seconds(max(1000.0, j.eta_s * 1000)) if j.eta_s < 90 else f"{j.eta_s / 60:.0f} min"))
     return parts
 
 
@@ -359,16 +397,25 @@ def recent(items: Sequence[IngestJob], now: datetime | None = None) -> list[Inge
 
 
 def account(username: str) -> str:
-    """Who is signed in, and the way out."""
-    name = escape(username)
-    return f'<form method="post" action="/logout"><span title="{name}">{name}</span><button class="quiet">Sign out</button></form>'
+    """Who is signed in, the language they read, and the way out."""
+    name, spoken = escape(username), language()
+    choices = "".join(f'<option value="{code}"{" selected" if code == spoken else ""}>{own}</option>' for code, own in LANGUAGES.items())
+    return (
+        f'<span title="{name}">{name}</span><form method="post" action="/language">'
+        f'<select name="language" aria-label="{_("Language")}">{choices}</select></form>'
+        f'<form method="post" action="/logout"><button class="quiet">{_("Sign out")}</button></form>'
+    )
 
 
 def receipt(deleted: DeleteReceipt) -> str:
     """What a delete removed, in a sentence."""
-    parts = [f"{count} {kind if count != 1 else kind.removesuffix('s')}" for kind, count in deleted.removed.items() if count]
-    left = "Nothing of it is left." if deleted.complete else f"Still there: {dict(deleted.left)}."
-    return f"{', '.join(parts) or 'Nothing'} removed. {left}"
+    removed, left = (", ".join(_counted(kind, count) for kind, count in counts.items() if count) for counts in (deleted.removed, deleted.left))
+    gone = _("{what} removed.", what=removed) if removed else _("Nothing removed.")
+    return f"{gone} {_('Still there: {what}.', what=left) if left else _('Nothing of it is left.')}"
+
+
+def _counted(kind: str, count: int) -> str:
+    return COUNTED[kind](count) if kind in COUNTED else f"{count} {kind}"
 
 
 def collection_choices(items: Sequence[tuple[Collection, Mapping[str, int]]]) -> list[tuple[str, str]]:
@@ -376,11 +423,12 @@ def collection_choices(items: Sequence[tuple[Collection, Mapping[str, int]]]) ->
     return [(f"{c.name} ({counts['ready']})", c.name) for c, counts in items]
 
 
-EMPTY = (
-    '<section class="empty"><img src="/static/hearth.svg" alt="" width="56" height="56"><h2>Ask your own documents</h2>'
-    "<p>Drop a PDF, Office file, e-book, mail, Markdown, web page, source code or a zip of them anywhere on this page. "
-    "Then ask: the answer shows the passage it rests on.</p>"
-    '<div class="examples">'
-    + "".join(f'<button type="button" data-act="example" data-text="{escape(e)}">{escape(e)}</button>' for e in EXAMPLES)
-    + "</div></section>"
-)
+def empty() -> str:
+    """The page of a conversation in which nothing has been said."""
+    examples = "".join(f'<button type="button" data-act="example" data-text="{_(e)}">{_(e)}</button>' for e in EXAMPLES)
+    return (
+        f'<section class="empty"><img src="/static/hearth.svg" alt="" width="56" height="56"><h2>{_("Ask your own documents")}</h2>'
+        f"<p>{_('Drop a PDF, Office file, e-book, mail, Markdown, web page, source code or a zip of them anywhere on this page.')} "
+        f"{_('Then ask: the answer shows the passage it rests on.')}</p>"
+        f'<div class="examples">{examples}</div></section>'
+    )

@@ -3,6 +3,8 @@
   const $ = (selector) => document.querySelector(selector);
   const root = document.documentElement;
   const COLLECTION = "documents";
+  // What is said here in the reader's language; English is the key. {name} is filled in.
+  const _ = (text, values = {}) => (window.hearthWords?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
   const remembered = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
   const remember = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private windows may refuse */ } };
 
@@ -74,7 +76,7 @@
     mermaid.initialize({ startOnLoad: false, securityLevel: "strict", htmlLabels: false, flowchart: { htmlLabels: false }, theme: dark() ? "dark" : "neutral", fontFamily: "system-ui, sans-serif" });
     const text = block.querySelector("code").innerText;
     const { svg } = await mermaid.render("drawing-" + Math.random().toString(36).slice(2), text);
-    const picture = Object.assign(document.createElement("img"), { alt: "Diagram: " + text.slice(0, 200), src: "data:image/svg+xml;charset=utf-8," + encodeURIComponent(svg) });
+    const picture = Object.assign(document.createElement("img"), { alt: _("Diagram: {text}", { text: text.slice(0, 200) }), src: "data:image/svg+xml;charset=utf-8," + encodeURIComponent(svg) });
     block.querySelector("pre").before(picture);
     block.classList.add("drawn-diagram");
   }
@@ -87,7 +89,7 @@
     const answer = await fetch("/v1" + path, { method, headers: body ? { "Content-Type": "application/json" } : {}, body: body && JSON.stringify(body) });
     if (answer.status === 204) return null;
     const said = await answer.json().catch(() => null);
-    if (!answer.ok) throw new Error([said?.error?.message, said?.error?.hint].filter(Boolean).join(" ") || "That did not work.");
+    if (!answer.ok) throw new Error([said?.error?.message, said?.error?.hint].filter(Boolean).join(" ") || _("That did not work."));
     return said;
   }
   const opened = () => new URL(location.href).searchParams.get("c") || "";
@@ -96,7 +98,7 @@
   async function judge(button) {
     const { judge: verdict, id } = button.dataset;
     const given = button.getAttribute("aria-pressed") === "true";
-    const reason = given || verdict === "good" ? "" : prompt("What was wrong? (You may leave this empty.)") ;
+    const reason = given || verdict === "good" ? "" : prompt(_("What was wrong? (You may leave this empty.)"));
     if (reason === null) return;
     await (given ? api("DELETE", `/messages/${id}/feedback`) : api("PUT", `/messages/${id}/feedback`, { verdict, reason }));
     for (const other of button.parentElement.querySelectorAll("[data-judge]")) other.setAttribute("aria-pressed", String(other === button && !given));
@@ -108,8 +110,8 @@
     if (said.querySelector("textarea")) return;
     const before = said.textContent;
     const box = Object.assign(document.createElement("textarea"), { value: before, rows: Math.min(12, before.split("\n").length + 1) });
-    const send = Object.assign(document.createElement("button"), { type: "button", className: "primary", textContent: "Send" });
-    const leave = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Cancel" });
+    const send = Object.assign(document.createElement("button"), { type: "button", className: "primary", textContent: _("Send") });
+    const leave = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: _("Cancel") });
     const row = Object.assign(document.createElement("div"), { className: "line" });
     row.append(send, leave);
     said.replaceChildren(box, row);
@@ -158,7 +160,7 @@
       box.querySelector("datalist").replaceChildren(...tags.items.map((tag) => new Option(tag)));
       warmth(form);
       box.querySelector(".prompts").replaceChildren(...saved.items.map((p) => line("li", "", button(p.name, async () => { typed($("#text textarea"), p.text); box.close(); $("#text textarea").focus(); }),
-        button("Delete", async () => { await api("DELETE", "/prompts/" + p.id); await showing.settings(box); }))));
+        button(_("Delete"), async () => { await api("DELETE", "/prompts/" + p.id); await showing.settings(box); }))));
     },
     async share(box) {
       const id = opened();
@@ -168,14 +170,14 @@
         link.href = `/v1/conversations/${id}/export?format=${link.dataset.export}&at=${lastMessage()}`;
       }
       const found = id ? await api("GET", `/conversations/${id}/shares`) : { items: [] };
-      box.querySelector(".shares").replaceChildren(...found.items.map((s) => line("li", "Link of " + new Date(s.created_at).toLocaleString() + " ",
-        button("Revoke", async () => { await api("DELETE", "/shares/" + s.id); await showing.share(box); }))));
-      say(box, id ? "" : "Nothing to share yet: ask something first.");
+      box.querySelector(".shares").replaceChildren(...found.items.map((s) => line("li", _("Link of {time}", { time: new Date(s.created_at).toLocaleString(root.lang) }) + " ",
+        button(_("Revoke"), async () => { await api("DELETE", "/shares/" + s.id); await showing.share(box); }))));
+      say(box, id ? "" : _("Nothing to share yet: ask something first."));
     },
     async help() { /* it says everything already */ },
   };
   const say = (box, text) => { const place = box.querySelector(".said-of"); if (place) place.textContent = text; };
-  const warmth = (form) => { form.warmth.textContent = form.temperature.value < 0 ? "as the house has it" : form.temperature.value; };
+  const warmth = (form) => { form.warmth.textContent = form.temperature.value < 0 ? _("as the house has it") : form.temperature.value; };
   function show(name) {
     const box = dialog(name);
     if (!box || box.open) return;
@@ -188,7 +190,7 @@
     const address = location.origin + made.path;
     await showing.share(box);
     say(box, address);
-    await navigator.clipboard.writeText(address).then(() => say(box, "Copied: " + address), () => { /* it can be copied by hand */ });
+    await navigator.clipboard.writeText(address).then(() => say(box, _("Copied: {address}", { address })), () => { /* it can be copied by hand */ });
   }
   async function saved(form) {
     const box = form.closest("dialog");
@@ -235,7 +237,7 @@
       row.querySelector("progress").max = 100;
     }
     row.querySelector("progress").value = percent;
-    row.querySelector("span").textContent = error || "uploading · " + Math.round(percent) + " %";
+    row.querySelector("span").textContent = error || _("uploading") + " · " + Math.round(percent) + " %";
     row.classList.toggle("failed", Boolean(error));
     if (error || percent >= 100) setTimeout(() => row.remove(), error ? 9000 : 400);
   }
@@ -243,7 +245,7 @@
   function upload(file) {
     const most = Number($("#files")?.dataset.maxMb || Infinity);
     if (file.size > most * 1e6) {
-      uploading(file.name, 0, "It has " + Math.round(file.size / 1e6) + " MB; at most " + most + " MB are taken. Split it.");
+      uploading(file.name, 0, _("It has {size} MB; at most {most} MB are taken. Split it.", { size: Math.round(file.size / 1e6), most }));
       return Promise.resolve(false);
     }
     return new Promise((done) => {
@@ -255,15 +257,15 @@
       request.onload = () => {
         if (request.status === 202) {
           const skipped = JSON.parse(request.responseText).skipped || [];
-          uploading(file.name, 100, skipped.length ? skipped.length + " of its files were left out: " + skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") : "");
+          uploading(file.name, 100, skipped.length ? _("Left out: {count} of its files, {names}", { count: skipped.length, names: skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") }) : "");
           return done(true);
         }
-        let text = "The upload was refused.";
+        let text = _("The upload was refused.");
         try { const error = JSON.parse(request.responseText).error; text = [error.message, error.hint].filter(Boolean).join(" "); } catch { /* keep the sentence */ }
         uploading(file.name, 0, text);
         done(false);
       };
-      request.onerror = () => { uploading(file.name, 0, "The connection was lost. Try again."); done(false); };
+      request.onerror = () => { uploading(file.name, 0, _("The connection was lost. Try again.")); done(false); };
       request.send(body);
     });
   }
@@ -282,8 +284,8 @@
   function signInAgain() {
     if ($("#notice")) return;
     const notice = document.body.appendChild(Object.assign(document.createElement("div"), { id: "notice", role: "alert" }));
-    const link = Object.assign(document.createElement("a"), { href: "/login?next=%2F", target: "_blank", textContent: "Sign in again" });
-    notice.append("Your sign-in has expired. ", link, " in a new tab, then send once more; what you typed is kept.");
+    const link = Object.assign(document.createElement("a"), { href: "/login?next=%2F", target: "_blank", textContent: _("Sign in again") });
+    notice.append(_("Your sign-in has expired. What you typed is kept: sign in in a new tab, then send once more."), " ", link);
     addEventListener("focus", () => notice.remove(), { once: true });
   }
 
@@ -298,11 +300,11 @@
     act(target, trigger) {
       const { act, id, text, title } = target.dataset;
       if (act === "rename") {
-        const wanted = prompt("A new name for this conversation", title);
+        const wanted = prompt(_("A new name for this conversation"), title);
         if (wanted === null || !wanted.trim()) return;
         return trigger("click", { act, id, title: wanted });
       }
-      if (act === "delete" && !confirm("Delete “" + title + "” with all its messages? This can't be undone.")) return;
+      if (act === "delete" && !confirm(_("Delete “{title}” with all its messages? This can't be undone.", { title }))) return;
       if (act === "open") { document.body.classList.remove("side-open", "panel-open"); lookAt(id); }
       if (act === "delete" && id === opened()) lookAt("");
       if (act === "example" || act === "continue") pinned = true;
@@ -332,6 +334,10 @@
     else pinned = true;
   });
   document.addEventListener("change", (event) => {
+    if (event.target.matches("#account [name=language]")) {
+      event.target.form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "next", value: location.pathname + location.search }));
+      event.target.form.submit();
+    }
     if (event.target.id !== "files") return;
     uploadAll([...event.target.files]);
     event.target.value = "";

@@ -113,5 +113,5 @@ def _of_zip(data: bytes, name: str) -> str:
     for part, media_type in _ZIPPED.items():
         if part in names:
             return media_type
-    what = "an OpenDocument file, which Hearth can't read yet" if "mimetype" in names else "an archive, not a document"
-    raise Unreadable(f"{name} is {what}.", hint="Save it as PDF, or unpack it and upload the files.")
+    told = f"{name} is an OpenDocument file, which Hearth can't read yet." if "mimetype" in names else f"{name} is an archive, not a document."
+    raise Unreadable(told, hint="Save it as PDF, or unpack it and upload the files.")

@@ -33,7 +33,7 @@ def drawn(job: Job) -> tuple[Told, bytes]:
     document = opened(Path(job.path), job.name)
     number, pages = job.number or 0, len(document)
     if not 1 <= number <= pages:
-        raise NotFound(f"{job.name} has no page {number}.", hint=f"It has {pages} page{'' if pages == 1 else 's'}, counted from 1.")
+        raise NotFound(f"{job.name} has no page {number}.", hint="It has 1 page." if pages == 1 else f"It has {pages} pages, counted from 1.")
     try:
         page = document[number - 1]
         width, height = page.get_size()

@@ -27,7 +27,7 @@ async def spoken(app, who, conversation, turns, text=LONG):
 
 async def test_what_fits_leaves_nothing_out(app, ada):
     answers = await spoken(app, ada, new_id(), 3, "Short.")
-    assert [(a.metadata.dropped, a.metadata.summary, a.metadata.left_out) for a in answers] == [(0, "", "")] * 3
+    assert [(a.metadata.dropped, a.metadata.summary) for a in answers] == [(0, "")] * 3
 
 
 async def test_what_does_not_fit_is_summed_up_and_told_and_the_prompt_stays_in_its_room(app, ada):
@@ -36,7 +36,7 @@ async def test_what_does_not_fit_is_summed_up_and_told_and_the_prompt_stays_in_i
     assert dropped == sorted(dropped)
     assert dropped[0] == 0 < dropped[-1]
     assert all(a.metadata.usage.prompt_tokens <= ROOM_TOKENS for a in answers)
-    assert answers[-1].metadata.left_out.startswith(f"{dropped[-1]} earlier messages didn't fit; summarised: You said: ")
+    assert answers[-1].metadata.summary.startswith("You said: ")
     assert answers[-1].content.startswith("You said: Question 11?")
 
 

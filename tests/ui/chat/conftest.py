@@ -143,6 +143,10 @@ def harmless(html):
         assert re.match(r"/files/[^?]*/pages/[0-9]+[.]png[?]", picture["src"]), picture
         assert re.fullmatch(r"Page [0-9]+ with the passage marked", picture["alt"]), picture
         picture.decompose()
+    for choice in page.select("form[action='/language']"):  # the language, which holds nothing that anybody wrote
+        assert set(choice.attrs) == {"method", "action"}, choice
+        assert [(tag.name, {*tag.attrs} - {"selected"}) for tag in choice.find_all(True)] == [("select", {"name", "aria-label"}), *[("option", {"value"})] * 2]
+        choice.decompose()
     for math in page.find_all("math"):
         assert set(math.attrs) <= {"display"}, math
         assert {inside.name for inside in math.find_all(True)} <= FORMULA, math

@@ -84,7 +84,7 @@ FIGURES = [
     ({}, ""),
     ({"tokens_used": 5}, "5 tokens"),
     ({"tokens_used": 101, "timing": Timing(first_token_ms=100, total_ms=2100)}, "first words after 100 ms · 50 tokens/s · 101 tokens"),
-    ({"tokens_used": 1, "timing": Timing(first_token_ms=1500, total_ms=1500)}, "first words after 1.5 s · 1 tokens"),
+    ({"tokens_used": 1, "timing": Timing(first_token_ms=1500, total_ms=1500)}, "first words after 1.5 s · 1 token"),
     ({"tokens_used": 3, "usage": Usage(1, 3, estimated=True)}, "3 tokens (estimated)"),
     ({"timing": Timing(queue_ms=99)}, ""),
     ({"timing": Timing(queue_ms=2500), "model_used": "echo"}, "waited 2.5 s · echo"),
@@ -230,7 +230,7 @@ def test_jobs_leave_the_page_some_time_after_they_ended(stage, age_s, shown):
     [
         ({"messages": 2, "conversations": 1, "events": 0}, {"messages": 0}, "2 messages, 1 conversation removed. Nothing of it is left."),
         ({}, {}, "Nothing removed. Nothing of it is left."),
-        ({"chunks": 1}, {"chunks": 3}, "1 chunk removed. Still there: {'chunks': 3}."),
+        ({"chunks": 1}, {"chunks": 3}, "1 passage removed. Still there: 3 passages."),
     ],
 )
 def test_a_receipt_is_a_sentence(removed, left, said):
