@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from dataclasses import dataclass
 
 import aiohttp
 import msgspec
@@ -18,18 +19,29 @@ def signed_in(cookie):
     return {"Cookie": f"hearth_session={cookie}"}
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The event that sends a message: its number, and what the page's inputs hold when it is opened, the text in front."""
+
+    number: int
+    inputs: tuple
+
+
 async def sending_event(session, url, cookie):
-    """The number of the event that sends a message: the one that Enter in the text box sets off. It is private, so it has no name."""
+    """The event that Enter in the text box sets off. It is private, so it has no name; its inputs are read from the page, whatever they are today."""
     async with session.get(f"{url}/chat/config", headers=signed_in(cookie)) as answer:
         config = await answer.json()
-    text_box = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "text")
-    return next(d["id"] for d in config["dependencies"] if [text_box, "submit"] in [list(t) for t in d["targets"]])
+    components = {c["id"]: c["props"] for c in config["components"]}
+    text_box = next(id for id, props in components.items() if props.get("elem_id") == "text")
+    found = next(d for d in config["dependencies"] if [text_box, "submit"] in [list(t) for t in d["targets"]])
+    assert found["inputs"][0] == text_box, "the text is no longer the first input"
+    return Event(found["id"], tuple(components[id].get("value") for id in found["inputs"][1:]))
 
 
 async def chat(session, url, event, tokens, cookie):
     """One message in a new conversation of a page of its own, until the page has the whole answer."""
     seen, page = Chat(), secrets.token_hex(5)
-    body = {"data": [asked(tokens), None, False, []], "event_data": None, "fn_index": event, "session_hash": page, "trigger_id": None}
+    body = {"data": [asked(tokens), *event.inputs], "event_data": None, "fn_index": event.number, "session_hash": page, "trigger_id": None}
     begun_ns = time.monotonic_ns()
     try:
         async with session.post(f"{url}/chat/gradio_api/queue/join", json=body, headers=signed_in(cookie)) as answer:
