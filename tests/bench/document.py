@@ -26,8 +26,8 @@ once: direct, floor, API and page take turns. Every token carries the moment it 
 first token of each answer. A chat counts as failed unless every token came once and in order and the answer read back from the API is the same text.
 
 The **floor** is a Starlette relay that passes bytes through and neither knows users nor stores anything. **Hearth `/v1`** is the whole house as `hearth up`
-starts it, chat page included, with a user, a key and a new conversation for every chat. **The chat page** is driven through Gradio's queue as a browser does
-it, without a browser's drawing. CPU is that of the one process that serves, from the first chat to 0.7 s after the last.
+starts it, chat page included, with a user, a key and a new conversation for every chat. **The chat page** is opened and driven by its own events and streams
+as a browser does it, without a browser's drawing. CPU is that of the one process that serves, from the first chat to 0.7 s after the last.
 
 | Path | Chats | Turns | Failed | First token p50 / p95 ms | Late p50 / p95 / p99 ms | Whole p50 ms | CPU µs/token | Bytes/token | RSS MB | Load average |
 |---|---|---|---|---|---|---|---|---|---|---|

@@ -1,5 +1,6 @@
-"""Chats through the chat page's own queue, as a browser sends them: join, then read the events of one page. Needs sign-in cookies, no browser."""
+"""Chats through an opened chat page as a browser has them, without one: an event of the page, the stream of its answer, the event of its end."""
 
+import json
 import re
 import secrets
 import time
@@ -10,7 +11,8 @@ import msgspec
 from bench.load import Chat, asked
 
 # In the page's HTML the space after a token may have become the end of a paragraph.
-TOKEN = re.compile(rb"t(\d+):(\d{6,})")
+TOKEN = re.compile(r"t(\d+):(\d{6,})")
+GROWING = re.compile(r'data-growing="([^"]+)" data-conversation="([^"]+)"')
 _decode = msgspec.json.Decoder().decode
 
 
@@ -21,36 +23,76 @@ def signed_in(cookie):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The event that sends a message: its number, and what the page's inputs hold when it is opened, the text in front."""
+    """An event of the page: its number, and what its inputs hold when the page is opened, by their name."""
 
     number: int
-    inputs: tuple
+    inputs: dict
+
+    def body(self, page, given, event_data=None):
+        """The request of a browser whose inputs hold what is given."""
+        return {"data": list((self.inputs | given).values()), "event_data": event_data, "fn_index": self.number, "session_hash": page, "trigger_id": None}
 
 
-async def sending_event(session, url, cookie):
-    """The event that Enter in the text box sets off. It is private, so it has no name; its inputs are read from the page, whatever they are today."""
-    async with session.get(f"{url}/chat/config", headers=signed_in(cookie)) as answer:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An opened page: its own name, its reader's cookie, and the events that send a message and show a whole answer."""
+
+    url: str
+    name: str
+    cookie: str
+    sending: Event
+    ending: Event
+
+
+async def opened(session, url, cookies):
+    """A page for each cookie. The page's events are private and have no names; they are found by what sets them off, with the inputs they have today."""
+    async with session.get(f"{url}/chat/config", headers=signed_in(cookies[0])) as answer:
         config = await answer.json()
     components = {c["id"]: c["props"] for c in config["components"]}
-    text_box = next(id for id, props in components.items() if props.get("elem_id") == "text")
-    found = next(d for d in config["dependencies"] if [text_box, "submit"] in [list(t) for t in d["targets"]])
-    assert found["inputs"][0] == text_box, "the text is no longer the first input"
-    return Event(found["id"], tuple(components[id].get("value") for id in found["inputs"][1:]))
+    named = {props.get("elem_id"): number for number, props in components.items()}
+
+    def event(trigger, part=None):
+        found = next(d for d in config["dependencies"] for target, kind in d["targets"] if kind == trigger and part in (None, *_names(named, target)))
+        # The first input is the browser's place, which has no name on the page.
+        return Event(found["id"], {components[i].get("elem_id") or "here": components[i].get("value") for i in found["inputs"]})
+
+    loading, sending, ending = event("load"), event("submit", "text"), event("end", "transcript")
+    pages = [Page(url, secrets.token_hex(5), cookie, sending, ending) for cookie in cookies]
+    for page in pages:
+        await _drawn(session, page, loading, {})
+    return pages
 
 
-async def chat(session, url, event, tokens, cookie):
-    """One message in a new conversation of a page of its own, until the page has the whole answer."""
-    seen, page = Chat(), secrets.token_hex(5)
-    body = {"data": [asked(tokens), *event.inputs], "event_data": None, "fn_index": event.number, "session_hash": page, "trigger_id": None}
+def _names(named, number):
+    return [name for name, known in named.items() if known == number]
+
+
+async def _drawn(session, page, event, given, event_data=None, seen=None):
+    """What an event draws first."""
+    body = event.body(page.name, given, event_data)
+    async with session.post(f"{page.url}/chat/gradio_api/run/predict", json=body, headers=signed_in(page.cookie)) as answer:
+        text = await answer.text()
+        if answer.status != 200:
+            raise aiohttp.ClientError(f"HTTP {answer.status} {text[:120]}")
+    if seen:
+        seen.received_bytes += len(text)
+    return _decode(text)["data"][0]
+
+
+async def chat(session, page, tokens):
+    """One message in a new conversation, until the page has the whole answer."""
+    seen = Chat()
     begun_ns = time.monotonic_ns()
     try:
-        async with session.post(f"{url}/chat/gradio_api/queue/join", json=body, headers=signed_in(cookie)) as answer:
-            if answer.status != 200:
-                seen.error = f"HTTP {answer.status} {(await answer.text())[:120]}"
-                return seen
-        async with session.get(f"{url}/chat/gradio_api/queue/data", params={"session_hash": page}, headers=signed_in(cookie)) as answer:
+        place = GROWING.search(await _drawn(session, page, page.sending, {"text": asked(tokens)}, seen=seen))
+        answer_id, seen.conversation_id = place.groups()
+        async with session.get(f"{page.url}/growing", params={"answer": answer_id}, headers=signed_in(page.cookie)) as answer:
             await _read(answer, seen)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        here = json.dumps({"conversation": seen.conversation_id, "leaf": answer_id})
+        whole = await _drawn(session, page, page.ending, {"here": here}, {"id": answer_id}, seen)
+        if "data-growing" in whole or f"t{tokens - 1}:" not in whole:
+            seen.error = "the page does not have the whole answer at its end"
+    except (aiohttp.ClientError, OSError, TimeoutError, AttributeError) as error:
         seen.error = repr(error)[:120]
     seen.total_ms = (time.monotonic_ns() - begun_ns) / 1e6
     if seen.arrivals_ns:
@@ -60,15 +102,17 @@ async def chat(session, url, event, tokens, cookie):
 
 
 async def _read(answer, seen):
+    """The stream as a browser draws it: each event keeps the beginning of what was drawn."""
+    html = ""
     async for line in answer.content:
         now_ns = time.monotonic_ns()
         seen.received_bytes += len(line)
-        if not line.startswith(b"data:"):
-            continue
-        for number, sent_ns in TOKEN.findall(line):
-            if int(number) == len(seen.numbers):  # an event repeats what was there before
-                seen.take(int(number), int(sent_ns), now_ns)
-        if b'"process_completed"' in line:
-            if not _decode(line[5:]).get("success"):
-                seen.error = line.decode()[:120]
+        if line == b"event: finished\n":
             return
+        if not line.startswith(b"data: ["):
+            continue
+        kept, added = _decode(line[6:])
+        html = html[:kept] + added
+        for number, sent_ns in TOKEN.findall(html):
+            if int(number) == len(seen.numbers):  # an event may repeat what was there before
+                seen.take(int(number), int(sent_ns), now_ns)

@@ -58,7 +58,7 @@ async def _block(block, cells, stub, floor, house, known):
     for cell in cells:
         # New connections for every cell: one that was idle for seconds may be closed by the server in the moment it is used again.
         async with load.client() as session:
-            target = await _target(cell.path, session, stub, floor, house, known)
+            target = await _target(cell.path, session, stub, floor, house, known[: cell.chats])
             lines.append({"figure": "streams", "block": block} | await _cell(cell, target, session, house))
     return lines
 
@@ -70,15 +70,15 @@ async def _target(path, session, stub, floor, house, known):
         return Target(floor.pid, lambda _: load.chat(session, floor.url, TOKENS))
     if path == "api":
         return Target(house.process.pid, lambda n: load.chat(session, house.url, TOKENS, known[n].key), stored=True)
-    event = await gradio_page.sending_event(session, house.url, known[0].cookie)
-    return Target(house.process.pid, lambda n: gradio_page.chat(session, house.url, event, TOKENS, known[n].cookie), stored=True)
+    pages = await gradio_page.opened(session, house.url, [p.cookie for p in known])
+    return Target(house.process.pid, lambda n: gradio_page.chat(session, pages[n], TOKENS), stored=True)
 
 
 async def _warm_up(cells, stub, floor, house, known):
     """Every path has answered once and every key has its session, so that no cell pays for being the first."""
     async with load.client() as session:
         for path in {c.path for c in cells}:
-            await (await _target(path, session, stub, floor, house, known)).chat(0)
+            await (await _target(path, session, stub, floor, house, known[:1])).chat(0)
         for person in known:
             await load.chat(session, house.url, 1, person.key)
 

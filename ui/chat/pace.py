@@ -1,10 +1,8 @@
-"""How often a growing answer is drawn: at once for its first words, then at a pace that the number of open streams allows.
-
-Gradio's event queue costs most of a streamed page's time; drawing every token would saturate it at ten chats (docs/benchmarks.md).
-"""
+"""How often growing answers are drawn: at once for their first words, then at a pace that the number of open streams and the drawing's own cost allow."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +11,8 @@ from core.inference import TextDelta
 from core.rag.model import Source
 
 MIN_S, PER_STREAM_S, MAX_S = 0.08, 0.004, 0.4
+DRAWING_SHARE = 0.2
+"""The most of its time that a stream may spend on being drawn: a long answer, or a busy house, is drawn less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,65 +40,41 @@ class Pace:
         return min(MAX_S, max(MIN_S, PER_STREAM_S * self.streams))
 
 
-async def paced_together(turns: Sequence[Turn], pace: Pace) -> AsyncIterator[list[View]]:
-    """The newest view of each turn, whenever one of them has changed; ends when all are finished."""
-    views = [View() for _ in turns]
-    changed: asyncio.Queue[int] = asyncio.Queue()
+async def paced(pace: Pace, *turns: Turn) -> AsyncIterator[list[View]]:
+    """The newest view of each turn whenever one of them has changed, to their end.
+
+    The first views have everything that was there already; the last ones are finished. Leaving early ends nothing but the watching.
+    """
+    views, changed = [View() for _ in turns], asyncio.Event()
 
     async def read(n: int, turn: Turn) -> None:
-        async with aclosing(paced(turn, pace)) as own:  # type: ignore[type-var]
-            async for view in own:
-                views[n] = view
-                changed.put_nowait(n)
-        changed.put_nowait(-1)
+        async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
+            async for update in updates:
+                if isinstance(update, SourcesFound):
+                    views[n] = replace(views[n], sources=update.sources)
+                elif isinstance(update, Stage):
+                    views[n] = replace(views[n], stage=update.name, position=update.position, eta_s=update.eta_s)
+                elif isinstance(update, Finished):
+                    views[n] = replace(views[n], text=update.message.content, finished=True)
+                else:
+                    assert isinstance(update, TextDelta)  # its text is taken from the turn when it is drawn
+                changed.set()
 
     reading = [asyncio.create_task(read(n, turn)) for n, turn in enumerate(turns)]
+    pace.streams += 1
     try:
-        over = 0
-        while over < len(turns):
-            if await changed.get() < 0:
-                over += 1
-            else:
-                yield list(views)
+        over = False
+        while not over:
+            await changed.wait()
+            changed.clear()
+            shown = [v if v.finished else replace(v, text=turn.text) for v, turn in zip(views, turns, strict=True)]
+            over = all(v.finished for v in shown)
+            begun_s = time.monotonic()
+            yield shown
+            if not over and any(v.text for v in shown):
+                await asyncio.sleep(max(pace.interval_s, (time.monotonic() - begun_s) * (1 / DRAWING_SHARE - 1)))
     finally:
+        pace.streams -= 1
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
-
-
-async def paced(turn: Turn, pace: Pace) -> AsyncIterator[View]:
-    """Views of a turn from now to its end. The last one is finished and has everything; leaving early ends nothing but the watching."""
-    view, changed = View(), asyncio.Event()
-
-    async def read() -> None:
-        nonlocal view
-        try:
-            async for update in turn.follow():
-                if isinstance(update, TextDelta):
-                    view = replace(view, text=view.text + update.text)
-                elif isinstance(update, SourcesFound):
-                    view = replace(view, sources=update.sources)
-                elif isinstance(update, Stage):
-                    view = replace(view, stage=update.name, position=update.position, eta_s=update.eta_s)
-                elif isinstance(update, Finished):
-                    view = replace(view, text=update.message.content, finished=True)
-                changed.set()
-        finally:
-            changed.set()
-
-    reading = asyncio.create_task(read())
-    pace.streams += 1
-    try:
-        shown = view
-        yield shown
-        while not shown.finished and not (reading.done() and view is shown):
-            await changed.wait()
-            changed.clear()
-            shown = view
-            yield shown
-            if not shown.finished:
-                await asyncio.sleep(pace.interval_s)
-    finally:
-        pace.streams -= 1
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)

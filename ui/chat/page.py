@@ -1,7 +1,6 @@
 """The chat page: components and thin handlers, each over one call of the core. State in the browser is ids only; the core is the truth."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
@@ -11,13 +10,11 @@ import msgspec
 from fastapi import FastAPI
 
 from core.app import App
-from core.chat.model import ChatMessage, ChatSettings, Feedback, MessageContent, MessageStatus, SendMessage, Thread
-from core.chat.turn import Turn
+from core.chat.model import ChatMessage, ChatSettings, MessageContent, MessageStatus, SendMessage, Thread
 from core.errors import BadInput, HearthError
 from core.ids import is_id, new_id
 from core.users.room import SignedIn
-from ui.chat import dialogs, render
-from ui.chat.pace import Pace, paced_together
+from ui.chat import dialogs, growing, render
 from ui.errors import sentence
 from ui.gate import session_token
 from ui.icons import icon
@@ -25,10 +22,8 @@ from ui.words import _, language, speak
 
 LISTED = 40
 SHOWN_MESSAGES = 100
-FOLLOWING = 8
-"""How many components a growing answer may change."""
-QUEUE_POLL_S = 0.01
-"""How often Gradio's queue looks for new events. Its own 1 ms costs 4 % of a core while nobody does anything."""
+QUEUE_POLL_S = 1.0
+"""How often Gradio's queue looks for events. None of ours takes it: its own 1 ms would cost 4 % of a core for nothing."""
 HEAD = """<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
 <link rel="icon" href="/static/hearth.svg" type="image/svg+xml"><link rel="stylesheet" href="/static/chat.css">
 <script src="/words.js"></script><script src="/static/chat.js" defer></script>"""
@@ -37,12 +32,15 @@ ACT = """element.addEventListener('click', (event) => {
     const target = event.target.closest('[data-act]');
     if (target) window.hearth.act(target, trigger);
 });
-element.addEventListener('hearth', (event) => trigger('click', event.detail));"""
+element.addEventListener('hearth', (event) => trigger(event.detail.event || 'click', event.detail));"""
+# The first input of these events is what the browser knows of its own place, taken when the event leaves; the house keeps nothing for a page.
+HERE = "(here, ...rest) => [window.hearth.here(), ...rest]"
 
 
 def mounted(app: App) -> FastAPI:
-    """An application with the page at /chat."""
+    """An application with the page at /chat, and the stream of its growing answers."""
     host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    host.router.routes.append(growing.route(app))
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="orange", neutral_hue="stone")
     blocks = build(app)
     gr.mount_gradio_app(host, blocks, "/chat", footer_links=[], run_history=False, show_error=True, max_file_size="1mb", ssr_mode=False, theme=theme, head=HEAD)
@@ -58,14 +56,13 @@ class _Parts:
     listing: Any
     account: Any
     transcript: Any
-    tail: Any
     jobs: Any
     text: Any
     send: Any
-    stop: Any
     use_documents: Any
     collections: Any
     pending: Any
+    here: Any
     ticking: Any
     worded: "tuple[_Worded, ...]"
 
@@ -83,10 +80,8 @@ def build(app: App) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False, title="Hearth", fill_width=True, fill_height=True, delete_cache=(3600, 3600)) as blocks:
         parts = _laid_out(app)
         _wired(blocks, _Page(app, [w.words for w in parts.worded]), parts)
-    blocks.queue(default_concurrency_limit=None, api_open=False)
+    blocks.queue(api_open=False)
     blocks._queue.sleep_when_free = QUEUE_POLL_S
-    # Admission is the core's. Gradio's own 40 places would let the 41st page wait until another's answer is whole.
-    blocks._queue.max_thread_count = 2 * app.settings.open_answers
     return blocks
 
 
@@ -112,14 +107,13 @@ def _laid_out(app: App) -> _Parts:
             saying(gr.HTML, lambda: {"value": _top_bar()}, elem_id="topbar")
             with gr.Column(elem_id="scroll", min_width=0):
                 transcript = gr.HTML(elem_id="transcript", js_on_load=ACT)
-                tail = gr.HTML(elem_id="tail")
             with gr.Column(elem_id="composer", min_width=0):
                 jobs = gr.HTML(elem_id="jobs", js_on_load=ACT)
                 with gr.Row(elem_id="entry"):
                     looks: dict[str, Any] = {"show_label": False, "container": False, "lines": 1, "max_lines": 8, "autofocus": True, "scale": 1}
                     text = saying(gr.Textbox, lambda: {"placeholder": _("Ask a question")}, elem_id="text", **looks)
                     send = saying(gr.Button, lambda: {"value": _("Send")}, elem_id="send", variant="primary", min_width=0, scale=0)
-                    stop = saying(gr.Button, lambda: {"value": _("Stop")}, elem_id="stop", visible=False, min_width=0, scale=0)
+                    saying(gr.Button, lambda: {"value": _("Stop")}, elem_id="stop", min_width=0, scale=0)
                 with gr.Row(elem_id="options"):
                     saying(gr.HTML, lambda: {"value": _attach(app.settings.upload_max_mb)}, elem_id="attach", min_width=0)
                     use_documents = saying(
@@ -132,38 +126,33 @@ def _laid_out(app: App) -> _Parts:
         with gr.Column(elem_id="panel", min_width=0):
             saying(gr.HTML, lambda: {"value": _panel()})
     saying(gr.HTML, lambda: {"value": dialogs.every()}, elem_id="dialogs")
-    ticking = gr.Timer(1.0, active=False)
-    return _Parts(search, new, listing, account, transcript, tail, jobs, text, send, stop, use_documents, collections, pending, ticking, tuple(worded))
+    here, ticking = gr.Textbox(visible=False), gr.Timer(1.0, active=False)
+    return _Parts(search, new, listing, account, transcript, jobs, text, send, use_documents, collections, pending, here, ticking, tuple(worded))
 
 
 def _wired(blocks: gr.Blocks, page: "_Page", parts: _Parts) -> None:
-    """What happens when something is clicked or typed. Ids are all that the browser keeps; the core is the truth."""
-    conversation, leaf, answer_id, listed = gr.State(""), gr.State(""), gr.State(""), gr.State(LISTED)
-    told = {"show_progress": "hidden", "api_visibility": "private"}
-    quick: dict[str, Any] = {**told, "queue": False}
-    answering: dict[str, Any] = {**told, "concurrency_limit": None}
+    """What happens when something is clicked or typed. None of it takes Gradio's queue; answers grow over a stream of their own (`growing`)."""
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    # What these show is HTML and text as it is: Gradio would send each value through a thread to leave it so.
+    told: dict[str, Any] = {**quick, "js": HERE, "postprocess": False}
     p = parts
-    following = [p.transcript, p.tail, p.text, conversation, leaf, answer_id, p.send, p.stop]
-    listing = [conversation, p.search, listed]
-    chosen = [p.pending, p.use_documents, p.collections]
-    asked = gr.on([p.send.click, p.text.submit], page.send, [p.text, conversation, leaf, *chosen], following, **answering)
-    asked.then(page.refresh, listing, [p.listing], **quick)
-    p.stop.click(page.stop, [answer_id], None, **quick)
-    acting = p.transcript.click(page.act, [conversation, leaf, *chosen], following, **answering)
-    acting.then(page.refresh, listing, [p.listing], **quick)
-    opened = p.listing.click(page.choose, listing, [p.listing, p.transcript, p.tail, conversation, leaf, listed, p.send, p.stop], **quick)
-    opened.then(page.follow, [conversation], following, **answering)
-    p.search.input(page.searched, listing, [p.listing], trigger_mode="always_last", **quick)
+    listing, chosen = [p.here, p.search], [p.pending, p.use_documents, p.collections]
+    asked = gr.on([p.send.click, p.text.submit], page.send, [p.here, p.text, *chosen], [p.transcript, p.text], **told)
+    asked.then(page.refresh, listing, [p.listing], **told)
+    acting = p.transcript.click(page.act, [p.here, *chosen], [p.transcript], **told)
+    acting.then(page.refresh, listing, [p.listing], **told)
+    ended = p.transcript.end(page.ended, [p.here], [p.transcript], trigger_mode="always_last", **told)
+    ended.then(page.refresh, listing, [p.listing], **told)
+    p.listing.click(page.choose, listing, [p.listing, p.transcript], **told)
+    p.search.input(page.searched, listing, [p.listing], trigger_mode="always_last", **told)
     progress = [p.jobs, p.collections, p.ticking]
     p.jobs.click(page.watch, None, progress, **quick)
     p.ticking.tick(page.progress, [p.collections], progress, **quick)
     p.use_documents.input(page.prefer, [p.use_documents], None, **quick)
-    whole = [p.account, p.listing, p.transcript, p.tail, conversation, leaf, p.use_documents, *progress]
     blocks.load(page.word, None, [w.component for w in p.worded], **quick)
-    opening = blocks.load(page.open, [p.search, listed], whole, **quick)
-    opening.then(page.follow, [conversation], following, **answering)
-    begun = p.new.click(page.new, None, [p.transcript, p.tail, conversation, leaf, answer_id, p.send, p.stop], **quick)
-    begun.then(page.refresh, listing, [p.listing], **quick)
+    blocks.load(page.open, None, [p.account, p.listing, p.transcript, p.use_documents, *progress], **quick)
+    begun = p.new.click(page.new, None, [p.transcript], **quick)
+    begun.then(page.refresh, listing, [p.listing], **told)
     blocks.unload(page.left)
 
 
@@ -205,28 +194,24 @@ def _panel() -> str:
 Handler = Callable[..., Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One path of a conversation as it is shown: (message id, HTML) in order, and the answer that is being written at its end."""
+class _Here(msgspec.Struct, frozen=True):
+    """What a browser's page shows now: its conversation, the last message of the path, and how many conversations are listed."""
 
-    pieces: tuple[tuple[str, str], ...] = ()
     conversation: str = ""
-    writing: ChatMessage | None = None
+    leaf: str = ""
+    listed: int = LISTED
 
-    @property
-    def html(self) -> str:
-        """All of it; the empty page where there is nothing."""
-        return "".join(piece for _, piece in self.pieces) or render.empty()
 
-    @property
-    def leaf(self) -> str:
-        """The last message; "" where there is none."""
-        return self.pieces[-1][0] if self.pieces else ""
+def _here(told: str) -> _Here:
+    """Nonsense is an empty page: nothing is found by it that isn't the user's own."""
+    try:
+        return msgspec.json.decode(told or "{}", type=_Here)
+    except msgspec.DecodeError:
+        return _Here()
 
-    def until(self, message_id: str) -> str:
-        """The HTML as far as that message."""
-        ids = [known for known, _ in self.pieces]
-        return "".join(piece for _, piece in self.pieces[: ids.index(message_id) + 1]) if message_id in ids else ""
+
+def _names(use_documents: bool, collections: list[str]) -> tuple[str, ...]:
+    return tuple(collections or ()) if use_documents else ()
 
 
 def _settings(pending: str) -> ChatSettings:
@@ -258,9 +243,8 @@ class _Page:
     def __init__(self, app: App, words: Sequence[Callable[[], dict[str, str]]]) -> None:
         """words: of the components that say something, as `word` gives them back."""
         self._app, self._words = app, words
-        self._pace = Pace()
-        self._looks: dict[str, object] = {}
-        """What each open page looks at, by Gradio's name for it."""
+        self._looks: dict[str, str] = {}
+        """The conversation that each open page looks at, by Gradio's name for the page: what is drawn late must not draw the page back."""
         self._searches: dict[str, str] = {}
 
     async def _who(self, request: gr.Request) -> SignedIn:
@@ -277,69 +261,68 @@ class _Page:
         await self._who(request)
         return [gr.update(**words()) if language() != "en" else gr.skip() for words in self._words]
 
-    async def open(self, search: str, listed: int, request: gr.Request) -> Any:
+    @_told
+    async def open(self, request: gr.Request) -> Any:
         """The whole page as it is when it is loaded; ?c= names the open conversation."""
-        try:
-            who = await self._who(request)
-            shown = await self._view(who, request.query_params.get("c", ""))
-            jobs, choices, ticking = await self._progress(who, None)
-        except HearthError as error:
-            raise gr.Error(sentence(error), title=_("That did not work"), print_exception=False) from error
-        account, listing = render.account(who.user.username), await self._listing(who, shown.conversation, search, listed)
-        return account, listing, shown.html, "", shown.conversation, shown.leaf, who.user.preferences.enable_rag, jobs, choices, ticking
+        who, wanted = await self._who(request), request.query_params.get("c", "")
+        shown = await self._view(who, wanted)
+        jobs, choices, ticking = await self._progress(who, None)
+        account, listing = render.account(who.user.username), await self._listing(who, wanted, "", LISTED)
+        return account, listing, shown, who.user.preferences.enable_rag, jobs, choices, ticking
 
-    async def _view(self, who: SignedIn, conversation: str, at: str = "", limit: int = SHOWN_MESSAGES) -> _View:
-        """One path of a conversation; an unknown or foreign id gives the empty page. An answer that is being written is left to `follow`."""
+    async def _view(self, who: SignedIn, conversation: str, at: str = "", limit: int = SHOWN_MESSAGES) -> str:
+        """One path of a conversation, with the place of the answer that is being written at its end; an unknown or foreign id gives the empty page."""
         if not is_id(conversation):
-            return _View()
+            return render.empty()
         try:
             thread = await self._app.chat.thread(who.user, conversation, at=at, limit=limit)
             verdicts = await self._app.chat.feedback(who.user, conversation)
+            last = await self._last(who, thread) if thread.messages else ()
         except HearthError:
-            return _View()
-        done = replace(thread, messages=tuple(m for m in thread.messages if m.status is not MessageStatus.GENERATING))
-        writing = next((m for m in thread.messages if m.status is MessageStatus.GENERATING), None)
-        pieces = render.thread(done, verdicts)
-        if pieces and (await self._app.chat.conversation(who.user, conversation)).settings.beside:
-            pieces[-1] = (pieces[-1][0], await self._side_by_side(who, done, verdicts, pieces[-1][1]))
-        return _View(tuple(pieces), conversation, writing)
+            return render.empty()
+        growing = any(m.status is MessageStatus.GENERATING for m in last)
+        pieces = render.thread(replace(thread, messages=thread.messages[:-1]) if growing else thread, verdicts)
+        if growing:
+            pieces.append(render.followed([m.id for m in last], conversation))
+        elif len(last) > 1:
+            pieces[-1] = render.beside([render.answer(last[0], (), verdicts.get(last[0].id)), pieces[-1]])
+        return "".join(pieces) or render.empty()
 
-    async def _side_by_side(self, who: SignedIn, thread: Thread, verdicts: Mapping[str, Feedback], alone: str) -> str:
-        """The last answer beside the one given just before it to the same question."""
+    async def _last(self, who: SignedIn, thread: Thread) -> tuple[ChatMessage, ...]:
+        """The last message; where two models are asked, after the answer given just before it to the same question."""
         last = thread.messages[-1]
         siblings = thread.branches.get(last.id, ())
         place = siblings.index(last.id) if last.id in siblings else 0
-        if last.role != "assistant" or not place:
-            return alone
-        other = await self._app.chat.message(who.user, siblings[place - 1])
-        return render.beside([render.answer(other, (), verdicts.get(other.id)), alone])
+        if last.role != "assistant" or not place or not (await self._app.chat.conversation(who.user, last.conversation_id)).settings.beside:
+            return (last,)
+        return await self._app.chat.message(who.user, siblings[place - 1]), last
 
     async def _listing(self, who: SignedIn, conversation: str, search: str, listed: int) -> str:
         page = await self._app.chat.conversations(who.user, search=search or "", limit=listed)
         return render.conversations(page.items, conversation, search, more=bool(page.next_cursor))
 
     @_told
-    async def searched(self, conversation: str, search: str, listed: int, request: gr.Request) -> str:
+    async def searched(self, here: str, search: str, request: gr.Request) -> str:
         """The list as it is searched now."""
         self._searches[str(request.session_hash)] = search
-        return await self._listing(await self._who(request), conversation, search, listed)
+        return await self._listing(await self._who(request), _here(here).conversation, search, LISTED)
 
     @_told
-    async def refresh(self, conversation: str, search: str, listed: int, request: gr.Request) -> str:
+    async def refresh(self, here: str, search: str, request: gr.Request) -> str:
         """The list on the left. What is searched may have changed since this was asked for."""
-        return await self._listing(await self._who(request), conversation, self._searches.get(str(request.session_hash), search), listed)
+        at = _here(here)
+        return await self._listing(await self._who(request), at.conversation, self._searches.get(str(request.session_hash), search), at.listed)
 
     @_told
-    async def new(self, request: gr.Request) -> Any:
+    async def new(self, request: gr.Request) -> str:
         """An empty page."""
         await self._who(request)
-        self._look(request)
-        return render.empty(), "", "", "", "", gr.update(visible=True), gr.update(visible=False)
+        self._look(request, "")
+        return render.empty()
 
-    def _look(self, request: gr.Request) -> object:
-        """This page looks at something else from now on; an answer that grew on it goes on being written, and no longer draws the page back to it."""
-        look = self._looks[str(request.session_hash)] = object()
-        return look
+    def _look(self, request: gr.Request, conversation: str) -> None:
+        """This page looks at that conversation from now on; an answer that grew on it goes on being written."""
+        self._looks[str(request.session_hash)] = conversation
 
     def left(self, request: gr.Request) -> None:
         """The page was closed."""
@@ -347,13 +330,15 @@ class _Page:
             kept.pop(str(request.session_hash), None)
 
     @_told
-    async def choose(self, conversation: str, search: str, listed: int, request: gr.Request, event: gr.EventData) -> Any:
+    async def choose(self, here: str, search: str, request: gr.Request, event: gr.EventData) -> Any:
         """What was clicked in the list: open, rename, pin, delete or more."""
-        who = await self._who(request)
+        at, who = _here(here), await self._who(request)
         data = event._data or {}
         act, wanted = data.get("act"), str(data.get("id", ""))
-        shown: _View | None = None
+        conversation, listed, shown = at.conversation, at.listed, gr.skip()
         if act == "open":
+            conversation = wanted
+            self._look(request, wanted)
             shown = await self._view(who, wanted)
         elif act == "rename":
             await self._app.chat.change(who.user, wanted, title=str(data.get("title", "")))
@@ -362,145 +347,65 @@ class _Page:
         elif act == "delete":
             receipt = await self._app.chat.delete(who.user, wanted)
             gr.Info(render.receipt(receipt), title=_("Deleted"))
-            shown = _View() if wanted == conversation else None
+            if not conversation:  # the page has left what it deletes
+                self._look(request, "")
+                shown = render.empty()
         elif act == "more":
             listed += LISTED
-        if shown is None:
-            return await self._listing(who, conversation, search, listed), gr.skip(), gr.skip(), conversation, gr.skip(), listed, gr.skip(), gr.skip()
-        self._look(request)
-        idle = gr.update(visible=True), gr.update(visible=False)
-        return await self._listing(who, shown.conversation, search, listed), shown.html, "", shown.conversation, shown.leaf, listed, *idle
+        return await self._listing(who, conversation, search, listed), shown
 
-    async def send(
-        self, text: str, conversation: str, leaf: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request
-    ) -> AsyncIterator[Any]:
-        """Sends a message and shows its answer as it grows."""
+    async def send(self, here: str, text: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request) -> Any:
+        """Sends a message; its answer grows from then on. Raises: gr.Error; the text stays in its box, nothing typed is lost."""
         if not text.strip():
-            yield (gr.skip(),) * FOLLOWING
-            return
+            return gr.skip(), gr.skip()
+        at = _here(here)
+        # What is on the screen is what is answered: a message from another tab in between makes a branch and no confusion.
+        parent = at.leaf if at.conversation and at.leaf else None
+        message = SendMessage(at.conversation or new_id(), new_id(), MessageContent(text), _names(use_documents, collections), parent_id=parent)
+        return await self._sent(request, message, pending), ""
 
-        def make() -> SendMessage:
-            names = tuple(collections or ()) if use_documents else ()
-            # What is on the screen is what is answered: a message from another tab in between makes a branch and no confusion.
-            parent = leaf if conversation and leaf else None
-            return SendMessage(conversation or new_id(), new_id(), MessageContent(text), names, parent_id=parent, settings=_settings(pending))
-
-        async for view in self._begun(request, conversation, leaf, make, ""):
-            yield view
-
-    async def _begun(self, request: gr.Request, conversation: str, at: str, make: Callable[[], SendMessage], left_in_box: Any) -> AsyncIterator[Any]:
-        """Sends what `make` gives after the message `at`, then shows its answer. Raises: gr.Error; the text stays in its box, nothing typed is lost."""
+    async def _sent(self, request: gr.Request, message: SendMessage, pending: str = "") -> str:
+        """Sends a message, to a second model too if the conversation is set so, and shows the path with the answers' place."""
         try:
             who = await self._who(request)
-            message = make()
-            before = ""
-            if conversation and message.parent_id != "":
-                shown = await self._view(who, conversation, at)
-                before = shown.until(message.parent_id or shown.leaf)
-            turns = [await self._app.chat.send(who, message, detached=True)]
+            turn = await self._app.chat.send(who, replace(message, settings=_settings(pending)), detached=True)
             if second := (await self._app.chat.conversation(who.user, message.conversation_id)).settings.beside:
-                turns.append(await self._app.chat.answer_again(who, turns[0].answer_id, new_id(), model=second))
+                turn = await self._app.chat.answer_again(who, turn.answer_id, new_id(), model=second)
         except HearthError as error:
             raise gr.Error(sentence(error), title=_("Not sent"), print_exception=False) from error
-        async for view in self._grown(request, who, turns, before + render.question(message.content.text), left_in_box):
-            yield view
-
-    async def _grown(self, request: gr.Request, who: SignedIn, turns: Sequence[Turn], before: str, text: Any) -> AsyncIterator[Any]:
-        """The page while answers grow, as long as it looks at them: the transcript once, then only the tail. Several turns stand side by side."""
-        first, look, turn = True, self._look(request), turns[-1]
-        writing = " ".join(t.answer_id for t in turns)
-        async with aclosing(paced_together(turns, self._pace)) as together:  # type: ignore[type-var]
-            async for views in together:
-                if self._looks.get(str(request.session_hash)) is not look:
-                    return
-                tail = render.beside(
-                    [
-                        render.growing(v.text, v.stage, t.answer_id, v.sources, t.conversation_id, position=v.position, eta_s=v.eta_s)
-                        for t, v in zip(turns, views, strict=True)
-                    ]
-                )
-                begun = (text, turn.conversation_id, turn.answer_id, writing, gr.update(visible=False), gr.update(visible=True))
-                yield (before, tail, *begun) if first else (gr.skip(), tail, *(gr.skip(),) * 6)
-                first = False
-        shown = await self._view(who, turn.conversation_id, turn.answer_id)
-        if self._looks.get(str(request.session_hash)) is look:
-            yield shown.html, "", gr.skip(), turn.conversation_id, shown.leaf, "", gr.update(visible=True), gr.update(visible=False)
-
-    async def follow(self, conversation: str, request: gr.Request) -> AsyncIterator[Any]:
-        """Goes on showing an answer that is being written, after a reload or a change of conversation."""
-        turn, shown = None, _View()
-        if conversation:
-            try:
-                who = await self._who(request)
-                shown = await self._view(who, conversation)
-                turn = await self._app.chat.open_turn(who.user, shown.writing.id) if shown.writing else None
-            except HearthError:
-                turn = None
-        if turn is None:
-            yield (gr.skip(),) * FOLLOWING
-            return
-        async for view in self._grown(request, who, [turn], shown.html, gr.skip()):
-            yield view
-
-    async def act(
-        self, conversation: str, leaf: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request, event: gr.EventData
-    ) -> AsyncIterator[Any]:
-        """What was clicked in the transcript."""
-        data = event._data or {}
-        act, wanted, text = data.get("act"), str(data.get("id", "")), str(data.get("text", ""))
-        if act == "example":
-            async for view in self.send(text, conversation, leaf, pending, use_documents, collections, request):
-                yield view
-        elif act == "edit":
-            async for view in self._edited(wanted, text, conversation, use_documents, collections, request):
-                yield view
-        elif act in ("continue", "again"):
-            async for view in self._answered(act, wanted, str(data.get("model") or "default"), conversation, leaf, request):
-                yield view
-        elif act in ("older", "branch"):
-            who = await self._who(request)
-            shown = await self._view(who, conversation, wanted if act == "branch" else leaf, 500 if act == "older" else SHOWN_MESSAGES)
-            yield shown.html, "", gr.skip(), gr.skip(), shown.leaf, *(gr.skip(),) * 3
-        else:
-            yield (gr.skip(),) * FOLLOWING
-
-    async def _edited(
-        self, message_id: str, text: str, conversation: str, use_documents: bool, collections: list[str], request: gr.Request
-    ) -> AsyncIterator[Any]:
-        """Sends another wording of a message beside it, as a branch of its own."""
-        try:
-            first = await self._app.chat.message((await self._who(request)).user, message_id)
-        except HearthError as error:
-            raise gr.Error(sentence(error), title=_("Not sent"), print_exception=False) from error
-        names = tuple(collections or ()) if use_documents else ()
-
-        def make() -> SendMessage:
-            return SendMessage(conversation, new_id(), MessageContent(text), names, parent_id=first.parent_id)
-
-        async for view in self._begun(request, conversation, message_id, make, gr.skip()):
-            yield view
-
-    async def _answered(self, act: str, answer_id: str, model: str, conversation: str, leaf: str, request: gr.Request) -> AsyncIterator[Any]:
-        """Continues a broken answer, or answers its question again beside it."""
-        try:
-            who = await self._who(request)
-            shown = await self._view(who, conversation, leaf)
-            if act == "continue":
-                turn, before = await self._app.chat.go_on(who, answer_id), shown.html
-            else:
-                turn = await self._app.chat.answer_again(who, answer_id, new_id(), model=model)
-                before = shown.until(turn.answer.reply_to)
-        except HearthError as error:
-            raise gr.Error(sentence(error), title=_("That did not work"), print_exception=False) from error
-        async for view in self._grown(request, who, [turn], before, gr.skip()):
-            yield view
+        self._look(request, turn.conversation_id)
+        return await self._view(who, turn.conversation_id, turn.answer_id)
 
     @_told
-    async def stop(self, answer_ids: str, request: gr.Request) -> None:
-        """Stops what is being written at the model; the growing answers then end by themselves."""
-        user = (await self._who(request)).user
-        for answer_id in answer_ids.split():
-            await self._app.chat.stop(user, answer_id)
+    async def act(self, here: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request, event: gr.EventData) -> Any:
+        """What was clicked in the transcript."""
+        at, data = _here(here), event._data or {}
+        act, wanted, text = data.get("act"), str(data.get("id", "")), str(data.get("text", ""))
+        names = _names(use_documents, collections)
+        if act == "example":
+            return await self._sent(request, SendMessage(at.conversation or new_id(), new_id(), MessageContent(text), names), pending)
+        who = await self._who(request)
+        if act == "edit":
+            first = await self._app.chat.message(who.user, wanted)
+            return await self._sent(request, SendMessage(at.conversation, new_id(), MessageContent(text), names, parent_id=first.parent_id))
+        if act == "continue":
+            turn = await self._app.chat.go_on(who, wanted)
+            return await self._view(who, turn.conversation_id, turn.answer_id)
+        if act == "again":
+            turn = await self._app.chat.answer_again(who, wanted, new_id(), model=str(data.get("model") or "default"))
+            return await self._view(who, turn.conversation_id, turn.answer_id)
+        if act == "branch":
+            return await self._view(who, at.conversation, wanted)
+        if act == "older":
+            return await self._view(who, at.conversation, at.leaf, 500)
+        return gr.skip()
+
+    @_told
+    async def ended(self, here: str, request: gr.Request, event: gr.EventData) -> Any:
+        """Answers that grew on the page are whole: the path with all that is known of them."""
+        at, data = _here(here), event._data or {}
+        shown = await self._view(await self._who(request), at.conversation, str(data.get("id", "")))
+        return shown if self._looks.get(str(request.session_hash), at.conversation) == at.conversation else gr.skip()
 
     @_told
     async def prefer(self, use_documents: bool, request: gr.Request) -> None:

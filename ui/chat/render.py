@@ -56,21 +56,21 @@ EXAMPLES = (
 )
 
 
-def thread(shown: Thread, verdicts: Mapping[str, Feedback], *, acting: bool = True) -> list[tuple[str, str]]:
-    """A path's messages as (id, HTML). acting: with what can be done to them; a shared page has only the words."""
-    more = [("", f'<button type="button" class="quiet" data-act="older">{_("Show earlier messages")}</button>')] if shown.older and acting else []
-    return [*more, *((m.id, _message(m, shown.branches.get(m.id, ()), verdicts.get(m.id), acting)) for m in shown.messages)]
+def thread(shown: Thread, verdicts: Mapping[str, Feedback], *, acting: bool = True) -> list[str]:
+    """A path's messages. acting: with what can be done to them; a shared page has only the words."""
+    more = [f'<button type="button" class="quiet" data-act="older">{_("Show earlier messages")}</button>'] if shown.older and acting else []
+    return [*more, *(_message(m, shown.branches.get(m.id, ()), verdicts.get(m.id), acting) for m in shown.messages)]
 
 
 def _message(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, acting: bool) -> str:
     if m.role == "user":
-        return question(m.content, _mine(m, siblings) if acting else "")
+        return question(m, _mine(m, siblings) if acting else "")
     return answer(m, siblings, verdict, acting=acting)
 
 
-def question(text: str, actions: str = "") -> str:
+def question(m: ChatMessage, actions: str = "") -> str:
     """What the user said, as they typed it."""
-    return f'<article class="message mine" aria-label="{_("You")}"><div class="said">{escape(text)}</div>{actions}</article>'
+    return f'<article class="message mine" aria-label="{_("You")}" data-message="{escape(m.id)}"><div class="said">{escape(m.content)}</div>{actions}</article>'
 
 
 def _mine(m: ChatMessage, siblings: Sequence[str]) -> str:
@@ -100,13 +100,18 @@ def answer(m: ChatMessage, siblings: Sequence[str] = (), verdict: Feedback | Non
     return f'<article class="message theirs" aria-label="Hearth" data-message="{escape(m.id)}"><div class="text">{body}</div>{about}</article>'
 
 
-def growing(text: str, stage: str, message_id: str, known: Sequence[Source], conversation_id: str, *, position: int = 0, eta_s: float | None = None) -> str:
-    """An answer while it is written; the page takes its own address from the conversation's id.   position, eta_s: in the queue, as `View` has them."""
+def followed(answer_ids: Sequence[str], conversation_id: str) -> str:
+    """The place of answers that are being written: the browser follows them there, and takes its own address from the conversation's id."""
+    waiting = beside([growing("", "queued", answer_id, ()) for answer_id in answer_ids])
+    return f'<div data-growing="{escape(" ".join(answer_ids))}" data-conversation="{escape(conversation_id)}">{waiting}</div>'
+
+
+def growing(text: str, stage: str, message_id: str, known: Sequence[Source], *, position: int = 0, eta_s: float | None = None) -> str:
+    """An answer while it is written.   position, eta_s: in the queue, as `View` has them."""
     body = render(text, message_id, [s.number for s in known])
     doing = f"{_(STAGES.get(stage, STAGES['model']))}…" if not position else queue_place(position, eta_s)
     waiting = f'<p class="waiting" role="status"><span class="dots"><i></i><i></i><i></i></span>{doing}</p>' if not text else ""
-    about = f'aria-busy="true" aria-label="Hearth" data-conversation="{escape(conversation_id)}"'
-    return f'<article class="message theirs growing" {about}><div class="text">{body}</div>{waiting}</article>'
+    return f'<article class="message theirs growing" aria-busy="true" aria-label="Hearth"><div class="text">{body}</div>{waiting}</article>'
 
 
 def beside(articles: Sequence[str]) -> str:

@@ -5,6 +5,7 @@
   const COLLECTION = "documents";
   // What is said here in the reader's language; English is the key. {name} is filled in.
   const _ = (text, values = {}) => (window.hearthWords?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+  const LISTED = 40;
   const remembered = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
   const remember = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private windows may refuse */ } };
 
@@ -40,11 +41,46 @@
   let begun = false;
   const changed = () => {
     if (!begun && $("#text textarea")) { begun = true; setTimeout(restore, 0); }
-    const growing = $("#tail [data-conversation]");
+    const growing = $("#transcript [data-growing]");
     if (growing && growing.dataset.conversation !== left) { draft(""); address(growing.dataset.conversation); draft(""); }
+    follow(growing);
     drawAll();
     toEnd();
   };
+
+  // An answer that is being written is followed where it stands, over a stream of its own. The browser takes a lost one up again by itself, and its first
+  // event has all that is there; only what the house refuses is asked for once more here.
+  let following = null;
+  function follow(place) {
+    if (following?.place === place) return;
+    following?.stop();
+    following = null;
+    document.body.classList.toggle("writing", Boolean(place));
+    if (!place) return;
+    const asked = new URLSearchParams(place.dataset.growing.split(" ").map((id) => ["answer", id]));
+    let stream, again, html = "";
+    const stop = () => { stream.close(); clearTimeout(again); };
+    const ended = () => { stop(); tell("#transcript", { event: "end", id: place.dataset.growing.split(" ").pop() }); };
+    const listen = () => {
+      let first = true;
+      stream = new EventSource("/growing?" + asked);
+      stream.onopen = () => { first = true; };
+      stream.onmessage = (event) => {
+        const [kept, added] = JSON.parse(event.data);
+        html = (first ? "" : html.slice(0, kept)) + added;
+        first = false;
+        place.innerHTML = html;
+      };
+      stream.addEventListener("finished", ended);
+      stream.onerror = () => {
+        if (stream.readyState !== EventSource.CLOSED) return;
+        again = setTimeout(listen, 2000);
+        fetch("/growing?" + asked).then((answer) => { answer.body.cancel(); if (answer.status === 404) ended(); }, () => { /* not reachable: asked again soon */ });
+      };
+    };
+    listen();
+    following = { place, stop };
+  }
   new MutationObserver(changed).observe(document, { childList: true, subtree: true, characterData: true });
 
   function showSource(id) {
@@ -297,6 +333,7 @@
   }
 
   window.hearth = {
+    here: () => JSON.stringify({ conversation: opened(), leaf: lastMessage(), listed: Math.max(LISTED, document.querySelectorAll("#listing li").length) }),
     act(target, trigger) {
       const { act, id, text, title } = target.dataset;
       if (act === "rename") {
@@ -313,7 +350,7 @@
   };
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],[data-job],#pick,#new,#send");
+    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],[data-job],#pick,#new,#send,#stop");
     if (!target) {
       if (document.body.classList.contains("side-open") && !event.target.closest("#side")) document.body.classList.remove("side-open");
       return;
@@ -330,6 +367,7 @@
     else if (target.dataset.close) document.body.classList.remove("panel-open");
     else if ("theme" in target.dataset) { const mode = dark() ? "light" : "dark"; remember("hearth-theme", mode); setTheme(mode); }
     else if (target.id === "pick") $("#files").click();
+    else if (target.id === "stop") Promise.all(($("[data-growing]")?.dataset.growing || "").split(" ").filter(Boolean).map((id) => api("POST", `/messages/${id}/stop`))).catch((error) => alert(error.message));
     else if (target.id === "new") { document.body.classList.remove("side-open", "panel-open"); lookAt(""); $("#text textarea")?.focus(); }
     else pinned = true;
   });
@@ -346,7 +384,7 @@
     const writing = event.target.matches("input, textarea, select");
     if (event.key === "Escape" && !$("dialog[open]")) {
       if (document.body.matches(".panel-open, .side-open")) document.body.classList.remove("panel-open", "side-open");
-      else $("#stop")?.click();
+      else if (following) $("#stop")?.click();
     }
     if (event.ctrlKey || event.metaKey) {
       if (event.shiftKey && event.key.toLowerCase() === "o") { event.preventDefault(); $("#new")?.click(); }
@@ -358,7 +396,7 @@
       event.preventDefault();
       event.stopImmediatePropagation();
       pinned = true;
-      if (event.target.value.trim()) $("#send")?.click();
+      if (event.target.value.trim() && !following) $("#send")?.click();
     }
   }, true);
 

@@ -33,7 +33,7 @@ def a_job(stage=IngestStage.PARSING, **given):
 
 def shown(messages, branches=None, verdicts=None, **given):
     acting = given.pop("acting", True)
-    return "".join(html for _, html in render.thread(Thread(tuple(messages), branches or {}, **given), verdicts or {}, acting=acting))
+    return "".join(render.thread(Thread(tuple(messages), branches or {}, **given), verdicts or {}, acting=acting))
 
 
 def parsed(html):
@@ -42,7 +42,8 @@ def parsed(html):
 
 # Where a text of somebody else's stands on the page; a name in HTML takes the text.
 PLACES = {
-    "a question": lambda t: render.question(t),
+    "a question": lambda t: render.question(ChatMessage(t, "c1", "s1", "u1", "user", t, NOW)),
+    "the ids of growing answers": lambda t: render.followed([t], "c1"),
     "a tag": lambda t: render.conversations([Conversation("c1", "u1", "x", NOW, NOW, tags=(t,))], "", "", now=NOW),
     "what a search found": lambda t: render.conversations([Conversation("c1", "u1", "x", NOW, NOW, found=t)], "", "", now=NOW),
     "a search": lambda t: render.conversations([Conversation("c1", "u1", "§", NOW, NOW, found="§")], "", t, now=NOW),
@@ -58,7 +59,7 @@ PLACES = {
     "a caution": lambda t: render.answer(an_answer(caution=t)),
     "a model's name": lambda t: render.answer(an_answer(model_used=t)),
     "a message's id": lambda t: render.answer(replace(an_answer(sources=(a_source(),), status=MessageStatus.STOPPED), id=t)),
-    "a conversation's id": lambda t: render.growing("text", "model", "m1", [], t),
+    "a conversation's id": lambda t: render.followed(["m1"], t),
     "a job's title": lambda t: render.jobs([a_job(title=t)]),
     "a job's error": lambda t: render.jobs([a_job(IngestStage.FAILED, error=t)]),
 }
@@ -77,7 +78,7 @@ def test_no_attack_survives_in_an_answer_its_quote_or_while_it_grows(corpus, che
     for attack in corpus:
         known = (replace(a_source(), passage=f"so {attack} it is", quote=attack),)
         check_harmless(render.answer(an_answer(f"{attack} [1]", sources=known, retrieval=TRACE)))
-        check_harmless(render.growing(attack, "model", "m1", known, "c1"))
+        check_harmless(render.growing(attack, "model", "m1", known))
 
 
 FIGURES = [
@@ -163,10 +164,14 @@ def test_a_quote_is_marked_however_its_lines_are_broken(passage, quote, marked):
     ],
 )
 def test_an_answer_without_words_yet_says_what_it_waits_for(text, stage, waits):
-    page = parsed(render.growing(text, stage, "m1", [], "c1"))
+    page = parsed(render.growing(text, stage, "m1", []))
     status = page.find(attrs={"role": "status"})
     assert (status.get_text() if status else None) == (f"{waits}…" if waits else None)
-    assert page.article["data-conversation"] == "c1"
+
+
+def test_growing_answers_have_a_place_that_says_which_they_are():
+    place = parsed(render.followed(["m1", "m2"], "c1")).div
+    assert (place["data-growing"], place["data-conversation"], len(place.find_all("article"))) == ("m1 m2", "c1", 2)
 
 
 def test_a_transcript_shows_questions_as_typed_answers_as_markdown_and_a_way_to_what_came_before():
@@ -288,12 +293,12 @@ def test_a_waterfall_begins_where_the_stage_before_ended_and_words_run_beside_me
     ],
 )
 def test_an_answer_that_waits_says_where_in_the_queue_and_about_how_long(position, eta_s, words):
-    shown = parsed(render.growing("", "queue", "m1", [], "c1", position=position, eta_s=eta_s)).find(class_="waiting")
+    shown = parsed(render.growing("", "queue", "m1", [], position=position, eta_s=eta_s)).find(class_="waiting")
     assert shown.text == words
 
 
 def test_once_there_are_words_the_queue_is_no_longer_shown():
-    assert parsed(render.growing("So", "queue", "m1", [], "c1", position=3, eta_s=12.0)).find(class_="waiting") is None
+    assert parsed(render.growing("So", "queue", "m1", [], position=3, eta_s=12.0)).find(class_="waiting") is None
 
 
 def test_what_had_no_room_is_said_with_what_the_model_was_told_instead():

@@ -1,0 +1,90 @@
+"""Answers while they grow: one stream of server-sent events that draws them, beside Gradio and not through its queue (docs/adr/0017).
+
+A browser takes a lost stream up again by itself; the first event of a stream has all that is there, the next ones only what changed at its end.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from core.app import App
+from core.chat.turn import Turn
+from core.errors import HearthError
+from core.users.model import User
+from ui.chat import render
+from ui.chat.pace import Pace, paced
+from ui.errors import response
+from ui.gate import session_token
+
+PATH = "/growing"
+MOST_ANSWERS = 4
+AGAIN_MS = 1000
+"""When a browser asks again after a stream has ended before its answers."""
+_encode = msgspec.json.Encoder().encode
+
+
+def route(app: App) -> Route:
+    """`?answer=<id>`, more than once for answers side by side.
+
+    Events are `[kept, added]`: keep so many UTF-16 units of what was drawn, and put that HTML after them; a last event is named `finished`.
+    An answer that isn't written here, as after a crash, ends the stream at once: the browser asks again until the answer is over.
+    """
+    pace = Pace()
+
+    async def growing(request: Request) -> Response:
+        try:
+            who = await app.users.by_session(session_token(app, request.cookies))
+            turns = [await _turn(app, who.user, answer_id) for answer_id in request.query_params.getlist("answer")[:MOST_ANSWERS]]
+        except HearthError as error:
+            return response(error)
+        open_turns = [turn for turn in turns if turn is not None]
+        events = _events(open_turns, pace) if open_turns and len(open_turns) == len(turns) else _nothing_yet()
+        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    return Route(PATH, growing)
+
+
+async def _turn(app: App, user: User, answer_id: str) -> Turn | None:
+    """The turn of an answer, whether it is being written here or over; None while nobody here writes it. Raises: NotFound."""
+    if (turn := await app.chat.open_turn(user, answer_id)) is not None:
+        return turn
+    message = await app.chat.message(user, answer_id)
+    return Turn.stored(message) if message.status.final else None
+
+
+async def _events(turns: Sequence[Turn], pace: Pace) -> AsyncIterator[bytes]:
+    drawn = ""
+    async with aclosing(paced(pace, *turns)) as together:  # type: ignore[type-var]
+        async for views in together:
+            articles = [render.growing(v.text, v.stage, t.answer_id, v.sources, position=v.position, eta_s=v.eta_s) for t, v in zip(turns, views, strict=True)]
+            html = render.beside(articles)
+            kept = shared(drawn, html)
+            if kept < max(len(html), len(drawn)):
+                yield b"data: " + _encode((utf16_units(html[:kept]), html[kept:])) + b"\n\n"
+            drawn = html
+    yield b"event: finished\ndata: {}\n\n"
+
+
+async def _nothing_yet() -> AsyncIterator[bytes]:
+    yield b"retry: %d\n\n" % AGAIN_MS
+
+
+def shared(before: str, now: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    low, high = 0, min(len(before), len(now))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if before.startswith(now[:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def utf16_units(text: str) -> int:
+    """The length of a text as JavaScript counts it."""
+    return len(text) + sum(ord(sign) > 0xFFFF for sign in text) if not text.isascii() else len(text)
