@@ -81,10 +81,17 @@ INGEST = """
 {text_bytes:,} bytes of plain English with the real `minilm-l6` on the CPU, {chunks} chunks: {wall_s} s, of which {embedder_s} s were spent waiting for
 vectors ({embedder_share_percent} %). Everything else (reading in a child process, cutting, storing, indexing) takes {other_ms_per_chunk} ms per chunk.
 """
+MEMORY = """
+## Memory
+
+{files} Markdown files of ten sections are uploaded over the API to `hearth up` with its chat page and the echo embedder; {chunks:,} chunks, {wall_s} s. Resident
+memory of the web process: {idle_mb} MB before (after a first document, so that nothing is loaded for the first time), {peak_mb} MB at the highest of ten looks
+a second, {after_mb} MB ten seconds after the last job.
+"""
 TAIL = """
 ## Repeat it
 
-    make bench          # everything above, under 8 minutes; writes this file
+    make bench          # everything above, about ten minutes; writes this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
 Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:
@@ -99,6 +106,7 @@ def document(machine, lines):
     parts += [START.format(**line) for line in lines if line["figure"] == "start"]
     parts += [_retrieval(lines)]
     parts += [INGEST.format(**line) for line in lines if line["figure"] == "ingest"]
+    parts += [MEMORY.format(**line) for line in lines if line["figure"] == "memory"]
     parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
     return "".join([*parts, TAIL])
 

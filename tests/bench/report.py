@@ -21,7 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import ingest, retrieval, start, streams, thread
+from bench import ingest, memory, retrieval, start, streams, thread
 from bench.document import document
 from bench.streams import Round
 from bench.verdicts import against, verdicts
@@ -40,6 +40,7 @@ class Plan:
     chunk_counts: tuple[int, ...]
     queries: int
     ingest_bytes: int
+    memory_files: int
 
 
 FULL = Plan(
@@ -53,6 +54,7 @@ FULL = Plan(
     chunk_counts=(10_000, 100_000),
     queries=200,
     ingest_bytes=200_000,
+    memory_files=300,
 )
 QUICK = Plan(
     blocks=1,
@@ -61,6 +63,7 @@ QUICK = Plan(
     chunk_counts=(2_000, 4_000),
     queries=50,
     ingest_bytes=20_000,
+    memory_files=10,
 )
 SHORT = tuple(Round(path, chats, 1) for chats in (1, 10) for path in ("direct", "floor", "api"))
 SHORT_LIMITS = {"failed": 0, "sql_writes_per_answer": 12, "sql_commits_per_answer": 7, "bytes_per_token": 250}
@@ -100,6 +103,7 @@ def measured(plan):
         "retrieval": lambda: retrieval.measure(plan.chunk_counts, plan.queries),
         "thread": lambda: [thread.measure(500, plan.queries // 2)],
         "ingest": lambda: [ingest.measure(plan.ingest_bytes)],
+        "memory": lambda: [memory.measure(plan.memory_files)],
     }
     for what, lines in parts.items():
         begun_s, before = time.monotonic(), os.getloadavg()[0]
