@@ -84,9 +84,9 @@ vectors ({embedder_share_percent} %). Everything else (reading in a child proces
 MEMORY = """
 ## Memory
 
-{files} Markdown files of ten sections are uploaded over the API to `hearth up` with its chat page and the echo embedder; {chunks:,} chunks, {wall_s} s. Resident
-memory of the web process: {idle_mb} MB before (after a first document, so that nothing is loaded for the first time), {peak_mb} MB at the highest of ten looks
-a second, {after_mb} MB ten seconds after the last job.
+{files} Markdown files of ten sections are uploaded over the API to `hearth up` with its chat page and the echo embedder; {chunks:,} chunks, {wall_s} s.
+Resident memory of the web process: {idle_mb} MB before (after a first document, so that nothing is loaded for the first time), {peak_mb} MB at the highest of
+ten looks a second, {after_mb} MB ten seconds after the last job.
 """
 TAIL = """
 ## Repeat it
