@@ -44,6 +44,8 @@ text, events again (`hearth_sql_writes` in `/metrics`). A transaction is one com
 transaction writes the answer's row exactly once (placeholder, checkpoints, final text): that is the figure in the table above. With many chats open one
 transaction and one statement carry the checkpoints of all.
 
+{stop}
+
 {kill}
 """
 START = """
@@ -137,7 +139,7 @@ def _streams(machine, lines):
         for path, chats in named
         if path in ("api", "page")
     )
-    return STREAMS.format(cores=machine["cores"], rows=rows, writes=writes, kill=_kill(lines))
+    return STREAMS.format(cores=machine["cores"], rows=rows, writes=writes, stop=_stop(lines), kill=_kill(lines))
 
 
 def _stream_row(lines, path, chats):
@@ -150,6 +152,16 @@ def _stream_row(lines, path, chats):
     return (
         f"| {PATHS[path]} | {chats} | {turns} | {failed} | {shown('ttft_p50_ms', 'ttft_p95_ms')} | {late} | {shown('total_p50_ms')} "
         f"| {shown('cpu_us_per_token')} | {shown('bytes_per_token')} | {shown('rss_mb')} | {shown('load_average_1min', digits=1)} |"
+    )
+
+
+def _stop(lines):
+    stops = [line for line in lines if line["figure"] == "stop"]
+    if not stops:
+        return "Stop was not measured."
+    return (
+        f"**Stop** {stops[0]['stops']} times in the page while {stops[0]['chats']} answers grow: {stops[0]['freed_p50_ms']:.0f} ms (p50) and "
+        f"{stops[0]['freed_p95_ms']:.0f} ms (p95) from the click until the model's server sees its client gone, which it notices up to a token (20 ms) late."
     )
 
 

@@ -79,13 +79,17 @@ async def _drawn(session, page, event, given, event_data=None, seen=None):
     return _decode(text)["data"][0]
 
 
+async def sent(session, page, tokens, seen=None):
+    """(answer id, conversation id) of one message in a new conversation. Raises: AttributeError if the page has no place for its answer."""
+    return GROWING.search(await _drawn(session, page, page.sending, {"text": asked(tokens)}, seen=seen)).groups()
+
+
 async def chat(session, page, tokens):
     """One message in a new conversation, until the page has the whole answer."""
     seen = Chat()
     begun_ns = time.monotonic_ns()
     try:
-        place = GROWING.search(await _drawn(session, page, page.sending, {"text": asked(tokens)}, seen=seen))
-        answer_id, seen.conversation_id = place.groups()
+        answer_id, seen.conversation_id = await sent(session, page, tokens, seen)
         async with session.get(f"{page.url}/growing", params={"answer": answer_id}, headers=signed_in(page.cookie)) as answer:
             await _read(answer, seen)
         here = json.dumps({"conversation": seen.conversation_id, "leaf": answer_id})

@@ -21,7 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import ingest, memory, retrieval, start, streams, thread
+from bench import ingest, memory, retrieval, start, stop, streams, thread
 from bench.document import document
 from bench.streams import Round
 from bench.verdicts import against, verdicts
@@ -40,6 +40,7 @@ class Plan:
     chunk_counts: tuple[int, ...]
     queries: int
     ingest_bytes: int
+    stops: int
     memory_files: int
 
 
@@ -54,6 +55,7 @@ FULL = Plan(
     chunk_counts=(10_000, 100_000),
     queries=200,
     ingest_bytes=200_000,
+    stops=40,
     memory_files=300,
 )
 QUICK = Plan(
@@ -63,6 +65,7 @@ QUICK = Plan(
     chunk_counts=(2_000, 4_000),
     queries=50,
     ingest_bytes=20_000,
+    stops=5,
     memory_files=10,
 )
 SHORT = tuple(Round(path, chats, 1) for chats in (1, 10) for path in ("direct", "floor", "api"))
@@ -99,6 +102,7 @@ def measured(plan):
     parts = {
         "start": lambda: [start.measure()],
         "streams": lambda: streams.measure(plan.blocks, plan.cells),
+        "stop": lambda: [stop.measure(10, plan.stops)],
         "kill -9": lambda: (streams.kill_in_the_middle(after_s=s) for s in plan.kills_after_s),
         "retrieval": lambda: retrieval.measure(plan.chunk_counts, plan.queries),
         "thread": lambda: [thread.measure(500, plan.queries // 2)],

@@ -15,6 +15,7 @@ from aiohttp import web
 ASKED = re.compile(r"\[tokens=(\d+) rate=([0-9.]+) ttft=([0-9.]+)")
 HEAD = {"id": "cmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
 BEFORE = b"data: " + json.dumps(HEAD, separators=(",", ":")).encode()[:-1] + b',"choices":[{"index":0,"delta":{"content":"'
+left_ns = []
 AFTER = b'"},"finish_reason":null}]}\n\n'
 
 
@@ -40,8 +41,13 @@ async def chat(request):
         await response.write(last_of(tokens))
         await response.write_eof()
     except ConnectionResetError:
-        pass
+        left_ns.append(time.monotonic_ns())
     return response
+
+
+async def left(_request):
+    """When clients went away before the end of their answer; noticed with the next token, so up to a token later than it happened."""
+    return web.json_response(left_ns)
 
 
 async def models(_request):
@@ -52,7 +58,7 @@ async def models(_request):
 async def main():
     """Serves on a free port and prints the address."""
     app = web.Application()
-    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat)])
+    app.add_routes([web.get("/v1/models", models), web.post("/v1/chat/completions", chat), web.get("/left", left)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)

@@ -118,6 +118,7 @@ def _page(lines):
         _at_most("chat page, 10 chats: time to the first token, p95", 400, " ms", page[1], "326 ms *"),
         _at_most("chat page, 50 chats: time to the first token, p50", 1500, " ms", page[2], "3529 ms *"),
         _at_most("chat page, 50 chats: whole answer, p50", 3000, " ms", page[3], "6940 ms *"),
+        _at_most("chat page, 10 chats: from the click on Stop to a free model, p95", 200, " ms", _one(lines, "stop", "freed_p95_ms")),
     ]
 
 
