@@ -1,6 +1,7 @@
 """Answering by quoting: the sentences of the found passages that answer best, word for word.
 
-For models that can't be trusted with their own words. The score is the reranker's plus a share for common words; below a threshold nothing is quoted.
+For models that can't be trusted with their own words. Every sentence and every two that follow each other are read with the question by the reranker;
+where even the best of them is below a threshold, nothing is quoted.
 """
 
 import re
@@ -10,10 +11,9 @@ from itertools import pairwise
 
 from core.inference import Caller
 from core.ports import Reranker
-from core.rag.model import FoundChunk
+from core.rag.model import FoundChunk, RAGResult
 from core.rag.words import stems
 
-OVERLAP_WEIGHT = 0.2
 MAX_SENTENCE_CHARS = 400
 MAX_CANDIDATES = 120
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[A-Z0-9À-Þ`\"'(\[¿¡])")
@@ -22,7 +22,10 @@ _LIST_SIGN = re.compile(r"^\s*(?:[-*+•#>|]+|\d+[.)])\s*")
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A sentence, or two that follow each other, out of the passage with that index; the text stands in it word for word."""
+    """A sentence, or two that follow each other, out of the passage with that index; the text stands in it word for word.
+
+    score: places the quotes of one answer; it says nothing across questions.
+    """
 
     chunk_index: int
     text: str
@@ -31,7 +34,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """The quotes above the threshold, best first and at most one per passage; and the best score, also if it was below."""
+    """The quotes, best first and at most one per passage; and how well the best matches the question by itself, also where that was below the threshold."""
 
     quotes: tuple[Quote, ...]
     best_score: float | None
@@ -85,22 +88,38 @@ def overlap(query: str, text: str) -> float:
     return len(wanted & stems(text)) / len(wanted) if wanted else 0.0
 
 
-async def best_quotes(query: str, chunks: Sequence[FoundChunk], reranker: Reranker | None, caller: Caller, threshold: float) -> Quoted:
-    """The best quote of each passage that reaches the threshold. Without a reranker common words alone decide.
+async def best_quotes(query: str, result: RAGResult, reranker: Reranker | None, caller: Caller, threshold: float) -> Quoted:
+    """The best quote of each passage, or none. Without a reranker common words take the place of its scores.
 
+    Which sentence: the one that scores best when it is read under its title and heading, plus its passage's own score; a sentence rarely repeats what it
+    is about. Whether to quote at all: how well the best one matches by itself, because under its heading everything that is on the topic matches.
+    Both were chosen on the tuning half of the evaluation (docs/retrieval.md).
     Raises: ServiceError, ModelError from the reranker.
     """
-    offered = [(index, text) for index, found in enumerate(chunks) for text in candidates(found.chunk.content)][:MAX_CANDIDATES]
+    offered = [(index, text) for index, found in enumerate(result.chunks) for text in candidates(found.chunk.content)][:MAX_CANDIDATES]
     if not offered:
         return Quoted((), None)
-    near = await reranker.rerank(query, [text for _, text in offered], caller=caller) if reranker is not None else [0.6 * overlap(query, t) for _, t in offered]
+    scores = await _scores(query, [_under_heading(result.chunks[index], text) for index, text in offered], reranker, caller)
     best: dict[int, Quote] = {}
-    for (index, text), score in zip(offered, near, strict=True):
-        total = score + OVERLAP_WEIGHT * overlap(query, text)
+    for (index, text), score in zip(offered, scores, strict=True):
+        total = score + result.scores[index]
         if index not in best or total > best[index].score:
             best[index] = Quote(index, text, total)
     ranked = sorted(best.values(), key=lambda quote: (-quote.score, quote.chunk_index))
-    return Quoted(tuple(q for q in ranked if q.score >= threshold), ranked[0].score)
+    alone = await _scores(query, [quote.text for quote in ranked], reranker, caller)
+    if alone[0] < threshold:
+        return Quoted((), alone[0])
+    return Quoted(tuple(quote for quote, score in zip(ranked, alone, strict=True) if score >= threshold), alone[0])
+
+
+async def _scores(query: str, texts: Sequence[str], reranker: Reranker | None, caller: Caller) -> Sequence[float]:
+    return [overlap(query, text) for text in texts] if reranker is None else await reranker.rerank(query, texts, caller=caller)
+
+
+def _under_heading(found: FoundChunk, text: str) -> str:
+    heading = found.chunk.metadata.heading
+    title = "" if found.title in heading else found.title
+    return "\n".join(part for part in (title, heading, text) if part)
 
 
 def best_sentence(query: str, passage: str) -> str:
