@@ -1,12 +1,12 @@
 """Answering by quoting: the sentences of the found passages that answer best, word for word.
 
-For models that can't be trusted with their own words. Every sentence and every two that follow each other are read with the question by the reranker;
-where even the best of them is below a threshold, nothing is quoted.
+For models that can't be trusted with their own words. Sentences, alone or with a neighbour, are read with the question by the reranker; where even the best of
+them is below a threshold, nothing is quoted. What this was chosen by is measured in docs/retrieval.md.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from core.inference import Caller
@@ -40,6 +40,15 @@ class Quoted:
     best_score: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """What might be quoted: the nth sentence of a passage, or that one with a neighbour."""
+
+    chunk_index: int
+    nth: int
+    text: str
+
+
 def sentences(text: str) -> list[str]:
     """The sentences of a passage as they stand there. A line that ends without a full stop (a heading, a list item, a row) is one by itself."""
     found: list[str] = []
@@ -68,18 +77,15 @@ def _lines_joined(text: str) -> list[str]:
     return blocks
 
 
-def candidates(text: str) -> list[str]:
-    """What may be quoted of a passage: every sentence, and every two that follow each other."""
-    single = sentences(text)
-    pairs = []
-    start = 0
-    for first, second in pairwise(single):
-        begin = text.find(first, start)
-        end = text.find(second, begin + len(first)) + len(second)
-        start = begin + 1
-        if 0 <= begin < end and len(text[begin:end]) <= MAX_SENTENCE_CHARS:
-            pairs.append(text[begin:end])
-    return single + pairs
+def quotable(text: str, nth: int) -> list[str]:
+    """What may be quoted around the nth sentence of a passage, counted from 0: it alone, with the one before, with the one after; pairs only if short."""
+    spans, cursor = [], 0
+    for sentence in sentences(text):
+        begin = text.find(sentence, cursor)
+        cursor = begin + len(sentence)
+        spans.append((begin, cursor))
+    pairs = [text[first[0] : second[1]] for first, second in pairwise(spans[max(0, nth - 1) : nth + 2])]
+    return [text[slice(*spans[nth])], *(pair for pair in pairs if len(pair) <= MAX_SENTENCE_CHARS)]
 
 
 def overlap(query: str, text: str) -> float:
@@ -91,21 +97,27 @@ def overlap(query: str, text: str) -> float:
 async def best_quotes(query: str, result: RAGResult, reranker: Reranker | None, caller: Caller, threshold: float) -> Quoted:
     """The best quote of each passage, or none. Without a reranker common words take the place of its scores.
 
-    Which sentence: the one that scores best when it is read under its title and heading, plus its passage's own score; a sentence rarely repeats what it
-    is about. Whether to quote at all: how well the best one matches by itself, because under its heading everything that is on the topic matches.
-    Both were chosen on the tuning half of the evaluation (docs/retrieval.md).
+    1. In each passage the sentence that scores best when it is read under its title and heading: a sentence rarely repeats what it is about.
+    2. The same for that sentence with a neighbour. With the passage's own score added, this is the order of the quotes.
+    3. Whether to quote at all: the best one's score by itself, because under its heading everything that is on the topic matches.
     Raises: ServiceError, ModelError from the reranker.
     """
-    offered = [(index, text) for index, found in enumerate(result.chunks) for text in candidates(found.chunk.content)][:MAX_CANDIDATES]
-    if not offered:
+
+    async def best_in_each(offered: Sequence[_Offered]) -> list[tuple[_Offered, float]]:
+        scores = await _scores(query, [_under_heading(result.chunks[o.chunk_index], o.text) for o in offered], reranker, caller)
+        best: dict[int, tuple[_Offered, float]] = {}
+        for one, score in zip(offered, scores, strict=True):
+            if one.chunk_index not in best or score > best[one.chunk_index][1]:
+                best[one.chunk_index] = (one, score)
+        return list(best.values())
+
+    texts = [found.chunk.content for found in result.chunks]
+    single = [_Offered(index, nth, text) for index, passage in enumerate(texts) for nth, text in enumerate(sentences(passage))][:MAX_CANDIDATES]
+    if not single:
         return Quoted((), None)
-    scores = await _scores(query, [_under_heading(result.chunks[index], text) for index, text in offered], reranker, caller)
-    best: dict[int, Quote] = {}
-    for (index, text), score in zip(offered, scores, strict=True):
-        total = score + result.scores[index]
-        if index not in best or total > best[index].score:
-            best[index] = Quote(index, text, total)
-    ranked = sorted(best.values(), key=lambda quote: (-quote.score, quote.chunk_index))
+    chosen = [o for o, _ in await best_in_each(single)]
+    widened = await best_in_each([replace(o, text=text) for o in chosen for text in quotable(texts[o.chunk_index], o.nth)])
+    ranked = sorted((Quote(o.chunk_index, o.text, score + result.scores[o.chunk_index]) for o, score in widened), key=lambda q: (-q.score, q.chunk_index))
     alone = await _scores(query, [quote.text for quote in ranked], reranker, caller)
     if alone[0] < threshold:
         return Quoted((), alone[0])

@@ -122,20 +122,24 @@ class Asking:
         self._retrieval = Retrieval(documents, index, models, models)
         self._rare = Retrieval(documents, index, models, RareFirst(models))
 
-    async def outcome(self, question, with_answers):
-        """The question's outcome: its place in every ranking where a passage is wanted, and what was quoted."""
+    async def outcome(self, question, whole):
+        """The question's outcome: its place in the rankings where a passage is wanted, and what was quoted.
+
+        whole: as deep as the deepest ranking looks, and with the answers; otherwise as deep as the shipped ranking.
+        """
         searched = standalone(question["question"], [Message("user", text) for text in question.get("previous", ())])
-        query = RAGQuery(searched, question["corpus"], top_k=OVER_FETCH, rerank_top_k=OVER_FETCH)
+        depth = OVER_FETCH if whole else RERANK_DEPTH
+        query = RAGQuery(searched, question["corpus"], top_k=depth, rerank_top_k=depth)
         result = await self._retrieval.search(self._user, query)
         places = {}
         if "target" in question:
             found = await self._documents.found([c.chunk_id for c in result.trace.candidates])
             right = {chunk_id for chunk_id, passage in found.items() if holds(passage, question)}
             places = all_places(result.trace.candidates, right)
-            if with_answers:
+            if whole:
                 rare = await self._rare.search(self._user, query)
                 places[RARE] = place(reranked(rerank_score=1)(rare.trace.candidates), right)
-        quoted = await self._quoted(question, searched, result) if with_answers and ("answer" in question or "unanswerable" in question) else None
+        quoted = await self._quoted(question, searched, result) if whole and ("answer" in question or "unanswerable" in question) else None
         return {"question": question, "places": places} | (quoted or {})
 
     async def _quoted(self, question, searched, result):
@@ -176,7 +180,7 @@ async def measured(names, half, sizes, threshold, threads):
                 documents = SqlDocuments(database)
                 asking = Asking(documents, SqliteChunkIndex(database), models, user, threshold)
                 for name in names:
-                    collection = Collection(new_id(), user.id, name, "minilm-l6", 384, chunker_name(size), datetime.now(UTC), rerank_depth=OVER_FETCH)
+                    collection = Collection(new_id(), user.id, name, "minilm-l6", 384, chunker_name(size), datetime.now(UTC))
                     await documents.add_collection(collection)
                     count, passages = await taken_in(documents, models, collection)
                     mine = [await asking.outcome(q, shipped) for q in questions if q["corpus"] == name]
