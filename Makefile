@@ -4,7 +4,7 @@
 BIN := .venv/bin
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 
 run: ## Install what is missing, fetch the models, start Hearth (HEARTH_HOST, HEARTH_PORT, HEARTH_HOME are respected)
 	@scripts/setup run
@@ -36,10 +36,11 @@ bench-short: ## Measure the streams in under a minute; fails on counts and ratio
 	@scripts/setup test
 	@$(BIN)/python tests/bench/report.py --short
 
-bench-retrieval: ## Measure how good search and quoting are, on the tuning half of the questions; JSON lines
+HALF ?= tuning
+bench-retrieval: ## Measure how good search and quoting are; JSON lines. HALF=test WRITE=1 also writes docs/retrieval.md
 	@scripts/setup test
 	@$(BIN)/hearth models fetch --home .test-home
-	@$(BIN)/python tests/bench/evaluation/run.py --half tuning
+	@$(BIN)/python tests/bench/evaluation/run.py --half $(HALF) $(if $(WRITE),--write)
 
 clean: ## Remove what the commands above made here (never the home folder)
 	rm -rf .venv .test-home dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

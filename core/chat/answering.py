@@ -167,7 +167,7 @@ class Answering:
         self._tell(turn, EventType.INFERENCE_REQUESTED, {"service": "reranker", "grounding": Grounding.EXTRACTIVE.value})
         text, written_by = unavailable, ""
         if result is not None:
-            quoted = await best_quotes(question, result.chunks, self._reranker, user.caller, self._quote_threshold)
+            quoted = await best_quotes(question, result, self._reranker, user.caller, self._quote_threshold)
             if quoted.quotes:
                 self._sources_found(turn, numbered(RAGContext(result.chunks, result.scores, question), quoted.quotes), result)
                 text, written_by = quoted_answer(quoted.quotes), QUOTED

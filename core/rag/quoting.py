@@ -1,19 +1,19 @@
 """Answering by quoting: the sentences of the found passages that answer best, word for word.
 
-For models that can't be trusted with their own words. The score is the reranker's plus a share for common words; below a threshold nothing is quoted.
+For models that can't be trusted with their own words. Sentences, alone or with a neighbour, are read with the question by the reranker; where even the best of
+them is below a threshold, nothing is quoted. What this was chosen by is measured in docs/retrieval.md.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from core.inference import Caller
 from core.ports import Reranker
-from core.rag.model import FoundChunk
+from core.rag.model import FoundChunk, RAGResult
 from core.rag.words import stems
 
-OVERLAP_WEIGHT = 0.2
 MAX_SENTENCE_CHARS = 400
 MAX_CANDIDATES = 120
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[A-Z0-9À-Þ`\"'(\[¿¡])")
@@ -22,7 +22,10 @@ _LIST_SIGN = re.compile(r"^\s*(?:[-*+•#>|]+|\d+[.)])\s*")
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A sentence, or two that follow each other, out of the passage with that index; the text stands in it word for word."""
+    """A sentence, or two that follow each other, out of the passage with that index; the text stands in it word for word.
+
+    score: places the quotes of one answer; it says nothing across questions.
+    """
 
     chunk_index: int
     text: str
@@ -31,10 +34,19 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """The quotes above the threshold, best first and at most one per passage; and the best score, also if it was below."""
+    """The quotes, best first and at most one per passage; and how well the best matches the question by itself, also where that was below the threshold."""
 
     quotes: tuple[Quote, ...]
     best_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """What might be quoted: the nth sentence of a passage, or that one with a neighbour."""
+
+    chunk_index: int
+    nth: int
+    text: str
 
 
 def sentences(text: str) -> list[str]:
@@ -65,18 +77,15 @@ def _lines_joined(text: str) -> list[str]:
     return blocks
 
 
-def candidates(text: str) -> list[str]:
-    """What may be quoted of a passage: every sentence, and every two that follow each other."""
-    single = sentences(text)
-    pairs = []
-    start = 0
-    for first, second in pairwise(single):
-        begin = text.find(first, start)
-        end = text.find(second, begin + len(first)) + len(second)
-        start = begin + 1
-        if 0 <= begin < end and len(text[begin:end]) <= MAX_SENTENCE_CHARS:
-            pairs.append(text[begin:end])
-    return single + pairs
+def quotable(text: str, nth: int) -> list[str]:
+    """What may be quoted around the nth sentence of a passage, counted from 0: it alone, with the one before, with the one after; pairs only if short."""
+    spans, cursor = [], 0
+    for sentence in sentences(text):
+        begin = text.find(sentence, cursor)
+        cursor = begin + len(sentence)
+        spans.append((begin, cursor))
+    pairs = [text[first[0] : second[1]] for first, second in pairwise(spans[max(0, nth - 1) : nth + 2])]
+    return [text[slice(*spans[nth])], *(pair for pair in pairs if len(pair) <= MAX_SENTENCE_CHARS)]
 
 
 def overlap(query: str, text: str) -> float:
@@ -85,22 +94,44 @@ def overlap(query: str, text: str) -> float:
     return len(wanted & stems(text)) / len(wanted) if wanted else 0.0
 
 
-async def best_quotes(query: str, chunks: Sequence[FoundChunk], reranker: Reranker | None, caller: Caller, threshold: float) -> Quoted:
-    """The best quote of each passage that reaches the threshold. Without a reranker common words alone decide.
+async def best_quotes(query: str, result: RAGResult, reranker: Reranker | None, caller: Caller, threshold: float) -> Quoted:
+    """The best quote of each passage, or none. Without a reranker common words take the place of its scores.
 
+    1. In each passage the sentence that scores best when it is read under its title and heading: a sentence rarely repeats what it is about.
+    2. The same for that sentence with a neighbour. With the passage's own score added, this is the order of the quotes.
+    3. Whether to quote at all: the best one's score by itself, because under its heading everything that is on the topic matches.
     Raises: ServiceError, ModelError from the reranker.
     """
-    offered = [(index, text) for index, found in enumerate(chunks) for text in candidates(found.chunk.content)][:MAX_CANDIDATES]
-    if not offered:
+
+    async def best_in_each(offered: Sequence[_Offered]) -> list[tuple[_Offered, float]]:
+        scores = await _scores(query, [_under_heading(result.chunks[o.chunk_index], o.text) for o in offered], reranker, caller)
+        best: dict[int, tuple[_Offered, float]] = {}
+        for one, score in zip(offered, scores, strict=True):
+            if one.chunk_index not in best or score > best[one.chunk_index][1]:
+                best[one.chunk_index] = (one, score)
+        return list(best.values())
+
+    texts = [found.chunk.content for found in result.chunks]
+    single = [_Offered(index, nth, text) for index, passage in enumerate(texts) for nth, text in enumerate(sentences(passage))][:MAX_CANDIDATES]
+    if not single:
         return Quoted((), None)
-    near = await reranker.rerank(query, [text for _, text in offered], caller=caller) if reranker is not None else [0.6 * overlap(query, t) for _, t in offered]
-    best: dict[int, Quote] = {}
-    for (index, text), score in zip(offered, near, strict=True):
-        total = score + OVERLAP_WEIGHT * overlap(query, text)
-        if index not in best or total > best[index].score:
-            best[index] = Quote(index, text, total)
-    ranked = sorted(best.values(), key=lambda quote: (-quote.score, quote.chunk_index))
-    return Quoted(tuple(q for q in ranked if q.score >= threshold), ranked[0].score)
+    chosen = [o for o, _ in await best_in_each(single)]
+    widened = await best_in_each([replace(o, text=text) for o in chosen for text in quotable(texts[o.chunk_index], o.nth)])
+    ranked = sorted((Quote(o.chunk_index, o.text, score + result.scores[o.chunk_index]) for o, score in widened), key=lambda q: (-q.score, q.chunk_index))
+    alone = await _scores(query, [quote.text for quote in ranked], reranker, caller)
+    if alone[0] < threshold:
+        return Quoted((), alone[0])
+    return Quoted(tuple(quote for quote, score in zip(ranked, alone, strict=True) if score >= threshold), alone[0])
+
+
+async def _scores(query: str, texts: Sequence[str], reranker: Reranker | None, caller: Caller) -> Sequence[float]:
+    return [overlap(query, text) for text in texts] if reranker is None else await reranker.rerank(query, texts, caller=caller)
+
+
+def _under_heading(found: FoundChunk, text: str) -> str:
+    heading = found.chunk.metadata.heading
+    title = "" if found.title in heading else found.title
+    return "\n".join(part for part in (title, heading, text) if part)
 
 
 def best_sentence(query: str, passage: str) -> str:

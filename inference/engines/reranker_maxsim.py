@@ -36,6 +36,10 @@ class MaxSimReranker:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._score, query, list(documents))
 
     def _score(self, query: str, documents: list[str]) -> list[float]:
+        return [float(near.mean()) if len(near) else -1.0 for near in self.nearest(query, documents)]
+
+    def nearest(self, query: str, documents: Sequence[str]) -> list[torch.Tensor]:
+        """For each document (Tq,): how near its nearest token is to each token of the question, a cosine; (0,) for a document without tokens."""
         wanted = self._encode([query])[0]  # (Tq, d)
         keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in documents]
         known = {key: self._cache[key] for key in keys if key in self._cache}
@@ -46,7 +50,11 @@ class MaxSimReranker:
             for (key, _), tokens in zip(batch, self._encode([text for _, text in batch]), strict=True):
                 known[key] = tokens
                 self._keep(key, tokens)
-        return [float((wanted @ known[key].T).max(dim=1).values.mean()) if len(known[key]) else -1.0 for key in keys]
+        return [(wanted @ known[key].T).max(dim=1).values if len(known[key]) else torch.zeros(0) for key in keys]
+
+    def token_ids(self, text: str) -> list[int]:
+        """The numbers of a text's tokens in the vocabulary, in the order of their vectors."""
+        return list(self._tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"][1:-1])
 
     def _encode(self, texts: list[str]) -> list[torch.Tensor]:
         """The unit vectors of each text's tokens, (T, d), without the special tokens at both ends."""

@@ -1,13 +1,13 @@
-"""Measures retrieval and quoting over the corpora, and prints JSON lines: one per corpus, half and ranking, and one per corpus and half for the answers.
+"""Measures retrieval and quoting over the corpora, and prints JSON lines: one per corpus and ranking, one per chunk size, and the answers.
 
-`run.py --half tuning` is for tuning; the test half is for the final measurement. Needs the fetched models.
+`run.py` takes the tuning half, at the chunk size that ships. `--sizes` adds the other sizes. `--half test --write` is for the final measurement: it adds the
+sizes and writes docs/retrieval.md. Needs the fetched models; on two free cores a size takes about six minutes.
 """
 
 import argparse
 import asyncio
 import json
 import sys
-from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+import torch
 from bench.evaluation.corpora import CORPORA
 from bench.evaluation.metrics import interval, ndcg, recall, reciprocal_rank
+from bench.evaluation.page import PAGE, page
+from bench.evaluation.rankings import RARE, SHIPPED, all_places, place, reranked
 from bench.house import MODELS, fresh_home
 
 from core.adapters.accounts_sql import SqlAccounts
@@ -24,11 +27,12 @@ from core.adapters.chunk_index_sql import SqliteChunkIndex
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.documents_sql import SqlDocuments
 from core.chat.followups import standalone
+from core.chat.grounding import shown
 from core.ids import new_id
 from core.inference import Embedded, Message, Model, Service
 from core.rag.chunking import chunk, chunker_name, embedding_text
-from core.rag.model import Collection, Document, IngestJob, IngestStage, RAGQuery
-from core.rag.quoting import best_quotes
+from core.rag.model import OVER_FETCH, RERANK_DEPTH, Collection, Document, IngestJob, IngestStage, RAGQuery
+from core.rag.quoting import MAX_SENTENCE_CHARS, best_quotes
 from core.rag.retrieval import Retrieval
 from core.settings import Settings
 from core.users.model import Preferences, User
@@ -38,9 +42,12 @@ from inference.engines.embeddings_transformers import TransformersEmbeddings
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 MEASURES = {"ndcg@10": ndcg, "recall@5": recall, "mrr": reciprocal_rank}
-STAGES = {"bm25": "lexical_rank", "dense": "dense_rank", "rrf": "fused_rank", "rrf 20, maxsim": "rerank_rank"}
-TOKEN_CACHE_BYTES = 1 << 30
-"""Room for the token vectors of a whole corpus, so that each passage is read once."""
+SIZES = (400, 700, 1000, 1400)
+THRESHOLDS = tuple(n / 100 for n in range(36, 64, 2))
+PASSAGES = RAGQuery("", "").rerank_top_k
+"""How many passages an answer may quote."""
+TOKEN_CACHE_BYTES = 2 << 30
+"""Room for the token vectors of the corpora, so that each passage is read once."""
 
 
 class Models:
@@ -49,7 +56,7 @@ class Models:
     def __init__(self, threads):
         settings = EngineSettings(MODELS / "minilm-l6", threads, 512)
         reranker_maxsim.CACHE_BYTES = TOKEN_CACHE_BYTES
-        self._embeddings, self._maxsim = TransformersEmbeddings(settings), reranker_maxsim.MaxSimReranker(settings)
+        self._embeddings, self.maxsim = TransformersEmbeddings(settings), reranker_maxsim.MaxSimReranker(settings)
 
     async def info(self):
         """As the port says; without a threshold, so that every candidate keeps its place."""
@@ -61,16 +68,29 @@ class Models:
 
     async def rerank(self, query, documents, *, caller=None):
         """As the port says."""
-        return await self._maxsim.rerank(query, documents)
+        return await self.maxsim.rerank(query, documents)
 
 
-async def taken_in(documents, models, collection, size_chars):
-    """Stores a corpus as ready documents; returns how many passages it has."""
-    count = 0
-    for source in CORPORA[collection.name]():
+class RareFirst:
+    """MaxSim in which a question's token weighs the logarithm of its number in the vocabulary, which begins with the frequent ones."""
+
+    def __init__(self, models):
+        self._maxsim, self.info = models.maxsim, models.info
+
+    async def rerank(self, query, documents, *, caller=None):
+        """As the port says."""
+        numbers = self._maxsim.token_ids(query)
+        weights = torch.log(torch.tensor([max(number, 1000) for number in numbers], dtype=torch.float32))
+        return [float((near * weights).sum() / weights.sum()) for near in self._maxsim.nearest(query, documents)]
+
+
+async def taken_in(documents, models, collection):
+    """Stores a corpus as ready documents; returns how many documents and passages it has."""
+    sources, count = CORPORA[collection.name](), 0
+    for source in sources:
         now = datetime.now(UTC)
         row = Document(new_id(), collection.name, source.name, "", "", now, collection.owner_id, sha256=new_id(), uri="s3://hearth/none", created_at=now)
-        _, chunks = chunk(row.id, 1, source.parsed, size_chars)
+        _, chunks = chunk(row.id, 1, source.parsed, collection.chunk_chars)
         row = replace(row, chunks=len(chunks))
         job = IngestJob(new_id(), row.id, collection.owner_id, collection.name, row.title, IngestStage.QUEUED, 0.0, created_at=now)
         await documents.add_document(row, collection, job)
@@ -78,76 +98,153 @@ async def taken_in(documents, models, collection, size_chars):
         await documents.store_chunks(row, [replace(c, embedding=v) for c, v in zip(chunks, vectors, strict=True)])
         await documents.publish(row, job)
         count += len(chunks)
-    return count
+    return len(sources), count
 
 
 def holds(found, question):
     """Whether the passage has the text that is wanted."""
-    name, wanted = question["document"], " ".join(question["target"].split())
-    inside = found.title == name or name == f"{found.title}.{found.chunk.metadata.heading}"
-    return inside and wanted in " ".join(found.chunk.content.split())
+    return _in_document(found, question) and _has(found.chunk.content, question["target"])
 
 
-async def asked(question, retrieval, documents, models, user, threshold):
-    """(rank by stage, the quoted text or None) of one question."""
-    history = [Message("user", text) for text in question.get("previous", ())]
-    searched = standalone(question["question"], history)
-    result = await retrieval.search(user, RAGQuery(searched, question["corpus"], top_k=20, rerank_top_k=20))
-    trace = result.trace
-    ranks = {}
-    if "target" in question:
-        found = await documents.found([c.chunk_id for c in trace.candidates])
-        right = [c for c in trace.candidates if c.chunk_id in found and holds(found[c.chunk_id], question)]
-        for stage, name in STAGES.items():
-            ranks[stage] = min((getattr(c, name) for c in right if getattr(c, name) is not None), default=None)
-    quoted = await best_quotes(searched, result.chunks[:3], models, user.caller, threshold)
-    return ranks, quoted
+def _in_document(found, question):
+    return question["document"] in (found.title, f"{found.title}.{found.chunk.metadata.heading}")
 
 
-async def measured(names, half, size_chars, threshold, threads):
-    """Yields the lines."""
+def _has(text, wanted):
+    return " ".join(wanted.split()) in " ".join(text.split())
+
+
+class Asking:
+    """What is asked of one corpus at one chunk size."""
+
+    def __init__(self, documents, index, models, user, threshold):
+        self._documents, self._models, self._user, self._threshold = documents, models, user, threshold
+        self._retrieval = Retrieval(documents, index, models, models)
+        self._rare = Retrieval(documents, index, models, RareFirst(models))
+
+    async def outcome(self, question, whole):
+        """The question's outcome: its place in the rankings where a passage is wanted, and what was quoted.
+
+        whole: as deep as the deepest ranking looks, and with the answers; otherwise as deep as the shipped ranking.
+        """
+        searched = standalone(question["question"], [Message("user", text) for text in question.get("previous", ())])
+        depth = OVER_FETCH if whole else RERANK_DEPTH
+        query = RAGQuery(searched, question["corpus"], top_k=depth, rerank_top_k=depth)
+        result = await self._retrieval.search(self._user, query)
+        places = {}
+        if "target" in question:
+            found = await self._documents.found([c.chunk_id for c in result.trace.candidates])
+            right = {chunk_id for chunk_id, passage in found.items() if holds(passage, question)}
+            places = all_places(result.trace.candidates, right)
+            if whole:
+                rare = await self._rare.search(self._user, query)
+                places[RARE] = place(reranked(rerank_score=1)(rare.trace.candidates), right)
+        quoted = await self._quoted(question, searched, result) if whole and ("answer" in question or "unanswerable" in question) else None
+        return {"question": question, "places": places} | (quoted or {})
+
+    async def _quoted(self, question, searched, result):
+        first = {c.chunk_id for c in result.trace.candidates if c.fused_rank <= RERANK_DEPTH}
+        kept = [(c, s) for c, s in zip(result.chunks, result.scores, strict=True) if c.chunk.id in first][:PASSAGES]
+        read = replace(result, chunks=tuple(c for c, _ in kept), scores=tuple(s for _, s in kept))
+        quoted = await best_quotes(searched, read, self._models, self._user.caller, self._threshold)
+        anyway = await best_quotes(searched, read, self._models, self._user.caller, -1.0)
+        lead = [(c.chunk.content[:MAX_SENTENCE_CHARS], c) for c in read.chunks[:1]]
+        return {
+            "quotes": [quote.text for quote in shown(quoted.quotes)],
+            "best_score": -1.0 if quoted.best_score is None else quoted.best_score,
+            "right": _right(question, [(q.text, read.chunks[q.chunk_index]) for q in shown(quoted.quotes)]),
+            "right_first": _right(question, [(q.text, read.chunks[q.chunk_index]) for q in quoted.quotes[:1]]),
+            "right_anyway": _right(question, [(q.text, read.chunks[q.chunk_index]) for q in shown(anyway.quotes)]),
+            "right_lead": _right(question, lead),
+            "reachable": any(holds(c, question) for c in read.chunks) if "target" in question else False,
+        }
+
+
+def _right(question, quotes):
+    """Whether a quote has the answer, word for word, out of the right document."""
+    return "answer" in question and any(_in_document(passage, question) and _has(text, question["answer"]) for text, passage in quotes)
+
+
+async def measured(names, half, sizes, threshold, threads):
+    """Yields the lines. Of the first size, which counts as the shipped one, every ranking and the answers; of the others the shipped ranking."""
     models = Models(threads)
-    questions = [json.loads(line) for line in QUESTIONS.read_text("utf-8").splitlines()]
-    with fresh_home() as home:
-        async with SqliteDatabase("", home=home) as database:
-            await database.migrate()
-            user = User(new_id(), "ada", False, Preferences(), datetime.now(UTC))
-            await SqlAccounts(database).add(user, None)
-            documents, index = SqlDocuments(database), SqliteChunkIndex(database)
-            retrieval = Retrieval(documents, index, models, models)
-            for name in names:
-                collection = Collection(new_id(), user.id, name, "minilm-l6", 384, chunker_name(size_chars), datetime.now(UTC))
-                await documents.add_collection(collection)
-                passages = await taken_in(documents, models, collection, size_chars)
-                mine = [q for q in questions if q["corpus"] == name and q["half"] == half]
-                outcomes = [(q, *await asked(q, retrieval, documents, models, user, threshold)) for q in mine]
-                for line in lines(outcomes, threshold):
-                    yield {"corpus": name, "half": half, "chunk_chars": size_chars, "passages": passages} | line
+    questions = [q for q in map(json.loads, QUESTIONS.read_text("utf-8").splitlines()) if q["half"] == half]
+    for size in sizes:
+        shipped = size == sizes[0]
+        outcomes = []
+        with fresh_home() as home:
+            async with SqliteDatabase("", home=home) as database:
+                await database.migrate()
+                user = User(new_id(), "ada", False, Preferences(), datetime.now(UTC))
+                await SqlAccounts(database).add(user, None)
+                documents = SqlDocuments(database)
+                asking = Asking(documents, SqliteChunkIndex(database), models, user, threshold)
+                for name in names:
+                    collection = Collection(new_id(), user.id, name, "minilm-l6", 384, chunker_name(size), datetime.now(UTC))
+                    await documents.add_collection(collection)
+                    count, passages = await taken_in(documents, models, collection)
+                    mine = [await asking.outcome(q, shipped) for q in questions if q["corpus"] == name]
+                    outcomes += mine
+                    about = {"corpus": name, "half": half, "chunk_chars": size, "documents": count, "passages": passages}
+                    for line in rankings_of(mine):
+                        if shipped or line["ranking"] == SHIPPED:
+                            yield about | line
+        if shipped:
+            for line in answers_of(outcomes, threshold):
+                yield {"half": half} | line
 
 
-def lines(outcomes, threshold):
-    """The figures of one corpus and half."""
-    ranks = defaultdict(list)
-    for _, by_stage, _ in outcomes:
-        for stage, rank in by_stage.items():
-            ranks[stage].append(rank)
-    for stage, places in ranks.items():
-        yield {"ranking": stage, "questions": len(places)} | {m: [round(v, 3) for v in interval([f(p) for p in places])] for m, f in MEASURES.items()}
-    answered = [(q, quoted) for q, _, quoted in outcomes if "answer" in q]
-    right = [bool(quoted.quotes) and " ".join(q["answer"].split()) in " ".join(quoted.quotes[0].text.split()) for q, quoted in answered]
-    refused = [not quoted.quotes for q, _, quoted in outcomes if q.get("unanswerable")]
-    yield {"answers": len(right), "right": sum(right), "unanswerable": len(refused), "refused": sum(refused), "quote_threshold": threshold}
+def _interval(values):
+    return [round(v, 3) for v in interval(values)]
+
+
+def rankings_of(outcomes):
+    """A line per ranking; `less` is the paired difference of nDCG@10 to the shipped ranking."""
+    placed = [o["places"] for o in outcomes if o["places"]]
+    for name in placed[0] if placed else ():
+        places = [p[name] for p in placed]
+        line = {"ranking": name, "questions": len(places)} | {measure: _interval([of(p) for p in places]) for measure, of in MEASURES.items()}
+        yield line | {"less": _interval([ndcg(p[name]) - ndcg(p[SHIPPED]) for p in placed])}
+
+
+def answers_of(outcomes, threshold):
+    """Answers and refusals by kind and together, and the trade-off between the two."""
+    answered = [o for o in outcomes if "answer" in o["question"]]
+    refused = [o for o in outcomes if "unanswerable" in o["question"]]
+    for what, group in _groups(answered, lambda o: o["question"]["corpus"]):
+        mean_chars = round(sum(sum(map(len, o["quotes"])) for o in group) / max(1, sum(bool(o["quotes"]) for o in group)))
+        line = {"answers": what, "questions": len(group), "right": _interval([o["right"] for o in group]), "threshold": threshold, "mean_chars": mean_chars}
+        yield line | {name: _interval([o[name] for o in group]) for name in ("right_first", "right_anyway", "right_lead", "reachable")}
+    for what, group in _groups(refused, lambda o: "fact missing" if "-missing-" in o["question"]["id"] else "off topic or near it"):
+        yield {"unanswerable": what, "questions": len(group), "refused": _interval([not o["quotes"] for o in group]), "threshold": threshold}
+    if answered and refused:
+        for value in THRESHOLDS:
+            right = sum(o["right_anyway"] and o["best_score"] >= value for o in answered) / len(answered)
+            yield {"trade_off": value, "right": round(right, 3), "refused": round(sum(o["best_score"] < value for o in refused) / len(refused), 3)}
+
+
+def _groups(outcomes, kind):
+    kinds = sorted({kind(o) for o in outcomes})
+    return [*((k, [o for o in outcomes if kind(o) == k]) for k in kinds), *([("all", outcomes)] if outcomes else [])]
 
 
 async def main():
-    """Prints what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints what was asked for, and writes it where that was asked for too."""
+    settings, parser = Settings(), argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=("tuning", "test"), default="tuning")
     parser.add_argument("--corpus", choices=tuple(CORPORA), action="append")
+    parser.add_argument("--chars", type=int, default=settings.chunk_chars, help="a chunk size instead of the shipped one")
+    parser.add_argument("--sizes", action="store_true", help="measure the other chunk sizes too")
+    parser.add_argument("--write", action="store_true", help="with the other sizes, and into docs/retrieval.md")
     parser.add_argument("--threads", type=int, default=2)
-    given, settings = parser.parse_args(), Settings()
-    async for line in measured(given.corpus or CORPORA, given.half, settings.chunk_chars, settings.quote_threshold, given.threads):
+    given = parser.parse_args()
+    others = [size for size in SIZES if size != given.chars] if given.sizes or given.write else []
+    lines = []
+    async for line in measured(given.corpus or CORPORA, given.half, [given.chars, *others], settings.quote_threshold, given.threads):
         print(json.dumps(line, ensure_ascii=False), flush=True)
+        lines.append(line)
+    if given.write:
+        PAGE.write_text(page(lines), "utf-8")
 
 
 if __name__ == "__main__":

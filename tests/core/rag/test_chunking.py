@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from core.rag.chunking import chunk, chunker_name, embedding_text
 from core.rag.fusion import fuse
 from core.rag.model import ParsedDocument, Section
-from core.rag.quoting import candidates, is_quoted_from, sentences
+from core.rag.quoting import MAX_SENTENCE_CHARS, is_quoted_from, quotable, sentences
 
 TEXT = st.text(alphabet=st.sampled_from("abc dé.\n!?"), max_size=3000)
 
@@ -52,8 +52,10 @@ def test_what_two_rankings_agree_on_wins():
 
 @given(TEXT)
 def test_every_quote_that_is_offered_stands_in_the_passage(text):
-    for quote in candidates(text):
-        assert is_quoted_from(quote, text)
+    for nth, sentence in enumerate(sentences(text)):
+        offered = quotable(text, nth)
+        assert offered[0] == sentence
+        assert all(sentence in quote and quote in text and is_quoted_from(quote, text) and len(quote) <= MAX_SENTENCE_CHARS for quote in offered)
 
 
 def test_sentences_keep_list_items_and_table_rows_apart():

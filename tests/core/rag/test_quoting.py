@@ -1,0 +1,68 @@
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.chat.grounding import quoted_answer, shown
+from core.inference import Caller
+from core.rag.model import Chunk, ChunkMetadata, FoundChunk, RAGResult, RetrievalTrace
+from core.rag.quoting import MAX_SENTENCE_CHARS, Quote, best_quotes, is_quoted_from
+
+NOTHING = RetrievalTrace("", (), 0, 0, (), {}, None, None)
+WORD = st.sampled_from("lamp green red door key desk badge night".split())
+PASSAGE = st.lists(st.lists(WORD, min_size=1, max_size=6), min_size=1, max_size=5).map(lambda said: " ".join(" ".join(s).capitalize() + "." for s in said))
+
+
+def read(*passages, scores=None):
+    """passages: (heading, text)."""
+    chunks = tuple(FoundChunk(Chunk(str(n), "d", text, None, ChunkMetadata(n, None, heading)), "", "lab") for n, (heading, text) in enumerate(passages))
+    return RAGResult(chunks, scores or (0.0,) * len(chunks), True, NOTHING)
+
+
+def quoted(query, result, threshold=0.1):
+    """By common words, as it is where there is no reranker."""
+    return anyio.run(best_quotes, query, result, None, Caller("ada"), threshold)
+
+
+def test_of_two_alike_sentences_the_one_under_the_fitting_heading_is_quoted():
+    found = quoted("When does the sauna open?", read(("Bakery", "It opens at seven."), ("Sauna", "It opens at nine.")), threshold=0.0)
+    assert found.quotes[0].text == "It opens at nine."
+
+
+def test_of_two_alike_sentences_the_one_in_the_better_passage_is_quoted():
+    found = quoted("When is the door open?", read(("", "The door is open on Monday."), ("", "The door is open on Friday."), scores=(0.4, 0.6)))
+    assert found.quotes[0].text == "The door is open on Friday."
+
+
+def test_a_heading_alone_is_no_reason_to_quote_what_stands_under_it():
+    found = quoted("guest network password", read(("Guest network password", "Ask at the desk.")))
+    assert (found.quotes, found.best_score) == ((), 0.0)
+
+
+def test_without_passages_there_is_nothing_to_quote_and_no_score():
+    found = quoted("anything", read())
+    assert (found.quotes, found.best_score) == ((), None)
+
+
+@given(
+    st.lists(st.tuples(st.lists(WORD, max_size=2).map(" ".join), PASSAGE), max_size=4), st.lists(WORD, min_size=1, max_size=4).map(" ".join), st.floats(0, 1)
+)
+def test_quotes_stand_in_their_passages_one_in_each_best_first_and_short(passages, question, threshold):
+    result = read(*passages)
+    quotes = quoted(question, result, threshold).quotes
+    assert len({q.chunk_index for q in quotes}) == len(quotes)
+    assert [q.score for q in quotes] == sorted((q.score for q in quotes), reverse=True)
+    assert all(is_quoted_from(q.text, result.chunks[q.chunk_index].chunk.content) and len(q.text) <= MAX_SENTENCE_CHARS for q in quotes)
+
+
+@given(st.lists(st.tuples(st.just(""), PASSAGE), max_size=3), st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_threshold_never_quotes_more(passages, one, other):
+    result, (low, high) = read(*passages), sorted((one, other))
+    assert set(quoted("green lamp at the door", result, high).quotes) <= set(quoted("green lamp at the door", result, low).quotes)
+
+
+@pytest.mark.parametrize(("second", "seen"), [(0.97, 2), (0.9, 1)])
+def test_a_second_quote_is_shown_only_where_it_is_nearly_as_good_and_a_third_never(second, seen):
+    quotes = [Quote(1, "So it is.", 1.0), Quote(0, "So it\nwas.", second), Quote(2, "And so on.", second)]
+    assert len(shown(quotes)) == seen
+    assert quoted_answer(quotes) == "\n>\n".join(["> So it is. [2]", "> So it was. [1]"][:seen])
