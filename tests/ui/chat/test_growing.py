@@ -1,6 +1,7 @@
 import asyncio
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from echo_house import ask, finished
@@ -8,7 +9,7 @@ from starlette.applications import Starlette
 
 from core.app import open_app
 from ui.chat.growing import route, shared, utf16_units
-from ui.gate import COOKIE
+from ui.gate import COOKIE, Gate
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,15 @@ async def test_a_finished_answer_is_drawn_at_once(app, ada, followed):
     _, events = await followed(await token_of(app, ada), turn.answer_id)
     assert "You said: already over" in drawn(events)
     assert "event: finished" in events
+
+
+@pytest.mark.anyio
+async def test_what_an_answer_waits_for_is_said_in_the_language_of_whoever_follows_it(app, ada, followed):
+    await app.users.save_preferences(ada.user, replace(ada.user.preferences, language="de"))
+    token, house = await token_of(app, ada), Gate(Starlette(routes=[route(app)]), app)
+    turn = await app.chat.send(ada, ask("[tokens=2 rate=0 ttft=1]"), detached=True)
+    _, events = await followed(token, turn.answer_id, events=1, house=house)
+    assert "Denkt nach…" in drawn(events) or "Wartet, bis sie an der Reihe ist…" in drawn(events)
 
 
 @pytest.mark.anyio
