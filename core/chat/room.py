@@ -118,10 +118,20 @@ class ChatRoom:
         with self._room_for(who.user):
             return await self._begin(who, request, question, answer_id, now, request.parent_id, detached)
 
-    async def answer_again(self, who: SignedIn, answer_id: str, new_answer_id: str, *, model: str = "default", rag: RAGQuery | None = None) -> Turn:
-        """Another answer to the same question, beside the first: by another model or with another depth, if wanted.
+    async def answer_again(
+        self,
+        who: SignedIn,
+        answer_id: str,
+        new_answer_id: str,
+        *,
+        model: str = "default",
+        rag: RAGQuery | None = None,
+        collections: Sequence[str] | None = None,
+    ) -> Turn:
+        """Another answer to the same question, beside the first: by another model, with another depth or from other collections, if wanted.
 
-        new_answer_id: a UUID of the client's; the same again gives the same turn. Raises: NotFound, BadInput.
+        new_answer_id: a UUID of the client's; the same again gives the same turn.   collections: None for those of the first answer, () for none.
+        Raises: NotFound, BadInput.
         """
         if not is_id(new_answer_id):
             raise BadInput(f"The new answer's id must be a UUID in lower case, not {new_answer_id[:60]!r}.", hint="Make a new UUIDv7.")
@@ -131,6 +141,8 @@ class ChatRoom:
         question = await self._conversations.message_for(who.user.id, first.reply_to)
         again = self._again(first, question)
         again = replace(again, model=model, rag=None if rag is None else replace(rag, query=question.content))
+        if collections is not None:
+            again = replace(again, collections=tuple(collections))
         with self._room_for(who.user):
             return await self._begin(who, again, None, new_answer_id, self._clock(), question.id, detached=True)
 

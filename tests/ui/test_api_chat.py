@@ -345,6 +345,18 @@ async def test_a_question_is_answered_again_beside_the_first_answer(api, asked_o
     assert [m["id"] for m in first["messages"]] == [message, answer]
 
 
+async def test_a_question_is_answered_again_from_other_collections_at_another_depth(app, ada, api):
+    for name in ("lab", "attic"):
+        await taken_in(app, ada, f"{name}.md", f"# Rules\n\nBackups of the {name} are kept for 35 days.\n", name)
+    first = (await api.post(ASK, json=body("How long are backups kept?", collection="lab"))).json()["hearth"]
+    depth = {"top_k": 1, "rerank": False, "rerank_top_k": 1}
+    again = (await api.post(f"/v1/messages/{first['answer_id']}/again", json={"collection": ["attic"], "rag": depth})).json()["hearth"]
+    assert [s["title"] for s in first["rag_sources"]] == ["Rules"]
+    assert ("lab" in first["rag_sources"][0]["quote"], len(again["rag_sources"])) == (True, 1)
+    assert "attic" in again["rag_sources"][0]["quote"]
+    assert (await api.post(f"/v1/messages/{first['answer_id']}/again", json={"collection": "nowhere"})).status_code == 404
+
+
 async def test_another_wording_makes_a_branch(api, asked_once):
     conversation, message, _ = asked_once
     other = new_id()

@@ -161,9 +161,12 @@ async def models(_who: Who, app: Hearth) -> dict[str, Any]:
 
 @router.post("/messages/{message_id}/again", summary="Answer a question again", response_model=None)
 async def again(message_id: str, body: AgainIn, who: Who, app: Hearth) -> Response:
-    """Another answer beside that one: by another model, or with another retrieval depth. The reply is as of `/v1/chat/completions`."""
+    """Another answer beside that one: by another model, with another retrieval depth, from other collections. The reply is as of `/v1/chat/completions`."""
     rag = body.rag.to("again", "again") if body.rag else None
-    turn = await app.chat.answer_again(who, message_id, body.id or new_id(), model=body.model, rag=rag)
+    names = (body.collection,) if isinstance(body.collection, str) else body.collection
+    for name in names or ():
+        await app.library.collection(who.user, name)
+    turn = await app.chat.answer_again(who, message_id, body.id or new_id(), model=body.model, rag=rag, collections=names)
     request = SendMessage(turn.conversation_id, turn.answer.reply_to, MessageContent("again"), model=body.model)
     return await _answer(app, who, turn, request, stream=body.stream)
 

@@ -280,6 +280,7 @@ class AgainIn(BaseModel):
 
     id: Text | None = Field(None, description="A UUIDv7 of your making for the new answer: sending it again gives the same one.")
     model: Text = "default"
+    collection: Text | list[Text] | None = Field(None, description="The collection(s) to answer from; left out, those of the first answer.")
     rag: RagIn | None = None
     stream: bool = False
 

@@ -1,5 +1,6 @@
-"""The page's dialogs as HTML: settings of a conversation, sharing and export, the keyboard. static/chat.js fills and saves them over the API."""
+"""The page's dialogs as HTML: settings, sharing, adding documents, asking again, the keyboard. static/chat.js fills and saves them over the API."""
 
+from core.rag.model import MAX_TOP_K
 from ui.icons import icon
 from ui.words import N_, _
 
@@ -41,11 +42,33 @@ def _share() -> str:
 <h3>{_("Export")}</h3><p class="exports"><a data-export="markdown" download>Markdown</a><a data-export="json" download>JSON</a></p>"""
 
 
-def every() -> str:
-    """All of them; each is shown when it is asked for."""
+def _add(*, addresses: bool) -> str:
+    page = f"""<form data-form="address"><h3>{_("A page by its address")}</h3><div class="line"><input name="url" type="url" required
+placeholder="https://" aria-label="{_("Address")}"><button>{_("Add the page")}</button></div></form>"""
+    off = f"""<h3>{_("A page by its address")}</h3><p class="soft">{_("Switched off here. Whoever runs this Hearth can set HEARTH_URL_INGEST=true.")}</p>"""
+    return f"""<label>{_("Collection")}<input name="collection" list="known-collections" maxlength="100" autocomplete="off"></label>
+<datalist id="known-collections"></datalist><footer><button type="button" class="primary" data-add="files">{_("Choose files")}</button></footer>
+<form data-form="text"><h3>{_("Paste text")}</h3><label>{_("Title")}<input name="title" maxlength="200" required></label>
+<label>{_("Text")}<textarea name="text" rows="6" required></textarea></label><footer><button>{_("Add the text")}</button></footer></form>
+{page if addresses else off}<p class="said-of" role="status"></p>"""
+
+
+def _again() -> str:
+    return f"""<form data-form="again"><input type="hidden" name="id">
+<label>{_("Passages to find")}<input name="top_k" type="number" min="1" max="{MAX_TOP_K}" value="5" required></label>
+<label class="check"><input name="rerank" type="checkbox" checked> {_("Read them together with the question, and keep the best")}</label>
+<label>{_("Passages to keep")}<input name="rerank_top_k" type="number" min="1" max="{MAX_TOP_K}" value="3" required></label>
+<fieldset><legend>{_("Collections")}</legend><div class="checks"></div></fieldset>
+<p class="said-of" role="status"></p><footer><button class="primary">{_("Ask again")}</button></footer></form>"""
+
+
+def every(*, addresses: bool) -> str:
+    """All of them; each is shown when it is asked for.   addresses: whether pages are taken in by their address here."""
     keys = "".join(f"<tr><th><kbd>{pressed}</kbd></th><td>{_(what)}</td></tr>" for pressed, what in KEYS)
     return (
         _dialog("settings", _("This conversation"), _settings())
         + _dialog("share", _("Share or export"), _share())
+        + _dialog("add", _("Add documents"), _add(addresses=addresses))
+        + _dialog("again", _("Ask again with other settings"), _again())
         + _dialog("help", _("Keyboard"), f"<table>{keys}</table>")
     )

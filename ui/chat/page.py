@@ -13,12 +13,13 @@ from core.app import App
 from core.chat.model import ChatMessage, ChatSettings, MessageContent, MessageStatus, SendMessage, Thread
 from core.errors import BadInput, HearthError
 from core.ids import is_id, new_id
+from core.rag.model import RAGQuery
 from core.users.room import SignedIn
 from ui.chat import dialogs, growing, render
 from ui.errors import sentence
 from ui.gate import session_token
 from ui.icons import icon
-from ui.words import _, language, speak
+from ui.words import N_, _, language, speak
 
 LISTED = 40
 SHOWN_MESSAGES = 100
@@ -43,7 +44,9 @@ def mounted(app: App) -> FastAPI:
     host.router.routes.append(growing.route(app))
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], primary_hue="orange", neutral_hue="stone")
     blocks = build(app)
-    gr.mount_gradio_app(host, blocks, "/chat", footer_links=[], run_history=False, show_error=True, max_file_size="1mb", ssr_mode=False, theme=theme, head=HEAD)
+    gr.mount_gradio_app(
+        host, blocks, "/chat", footer_links=[], run_history=False, show_error=False, max_file_size="1mb", ssr_mode=False, theme=theme, head=HEAD
+    )
     return host
 
 
@@ -125,7 +128,7 @@ def _laid_out(app: App) -> _Parts:
                 pending = gr.Textbox(elem_id="pending", show_label=False, container=False)  # set by the settings dialog, never seen
         with gr.Column(elem_id="panel", min_width=0):
             saying(gr.HTML, lambda: {"value": _panel()})
-    saying(gr.HTML, lambda: {"value": dialogs.every()}, elem_id="dialogs")
+    saying(gr.HTML, lambda: {"value": dialogs.every(addresses=app.settings.url_ingest)}, elem_id="dialogs")
     here, ticking = gr.Textbox(visible=False), gr.Timer(1.0, active=False)
     return _Parts(search, new, listing, account, transcript, jobs, text, send, use_documents, collections, pending, here, ticking, tuple(worded))
 
@@ -146,7 +149,7 @@ def _wired(blocks: gr.Blocks, page: "_Page", parts: _Parts) -> None:
     p.listing.click(page.choose, listing, [p.listing, p.transcript], **told)
     p.search.input(page.searched, listing, [p.listing], trigger_mode="always_last", **told)
     progress = [p.jobs, p.collections, p.ticking]
-    p.jobs.click(page.watch, None, progress, **quick)
+    p.jobs.click(page.watch, [p.collections], progress, **quick)
     p.ticking.tick(page.progress, [p.collections], progress, **quick)
     p.use_documents.input(page.prefer, [p.use_documents], None, **quick)
     blocks.load(page.word, None, [w.component for w in p.worded], **quick)
@@ -182,7 +185,7 @@ ACCEPTED = (
 def _attach(max_mb: int) -> str:
     named = _("Add documents")
     return (
-        f'<button type="button" id="pick" aria-label="{named}">{icon("attach")} <span>{named}</span></button>'
+        f'<button type="button" id="pick" data-dialog="add" aria-label="{named}">{icon("attach")} <span>{named}</span></button>'
         f'<input type="file" id="files" multiple hidden data-max-mb="{max_mb}" accept="{ACCEPTED}">'
     )
 
@@ -195,11 +198,32 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 class _Here(msgspec.Struct, frozen=True):
-    """What a browser's page shows now: its conversation, the last message of the path, and how many conversations are listed."""
+    """What a browser's page shows now: its conversation, the last message of the path, and how many conversations of which tag are listed."""
 
     conversation: str = ""
     leaf: str = ""
     listed: int = LISTED
+    tag: str = ""
+
+
+class _Search(msgspec.Struct, frozen=True):
+    """How a question is searched when it is asked again otherwise."""
+
+    collections: tuple[str, ...]
+    top_k: int
+    rerank: bool
+    rerank_top_k: int
+
+
+def _otherwise(told: object) -> tuple[RAGQuery | None, tuple[str, ...] | None]:
+    """(depth, collections) of a question that is asked again, None for those of the first time. Raises: BadInput."""
+    if told is None:
+        return None, None
+    try:
+        chosen = msgspec.convert(told, _Search)
+    except msgspec.ValidationError as error:
+        raise BadInput("These settings can't be read.", hint="Open them once more and choose again.") from error
+    return RAGQuery("", "", chosen.top_k, chosen.rerank, min(chosen.rerank_top_k, chosen.top_k)), chosen.collections
 
 
 def _here(told: str) -> _Here:
@@ -224,17 +248,23 @@ def _settings(pending: str) -> ChatSettings:
         raise BadInput("The settings of this conversation can't be read.", hint="Open them and save them again.") from error
 
 
-def _told(handler: Handler) -> Handler:
-    """An error of the core becomes a toast; nothing on the page is lost."""
+def _told_as(title: str) -> Callable[[Handler], Handler]:
+    """An error of the core becomes a toast with that title; nothing on the page is lost."""
 
-    @wraps(handler)
-    async def wrapped(*args: Any, **given: Any) -> Any:
-        try:
-            return await handler(*args, **given)
-        except HearthError as error:
-            raise gr.Error(sentence(error), title=_("That did not work"), print_exception=False) from error
+    def told(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def wrapped(*args: Any, **given: Any) -> Any:
+            try:
+                return await handler(*args, **given)
+            except HearthError as error:
+                raise gr.Error(sentence(error), title=_(title), print_exception=False) from error
 
-    return wrapped
+        return wrapped
+
+    return told
+
+
+_told = _told_as(N_("That did not work"))
 
 
 class _Page:
@@ -267,7 +297,7 @@ class _Page:
         who, wanted = await self._who(request), request.query_params.get("c", "")
         shown = await self._view(who, wanted)
         jobs, choices, ticking = await self._progress(who, None)
-        account, listing = render.account(who.user.username), await self._listing(who, wanted, "", LISTED)
+        account, listing = render.account(who.user.username), await self._listing(who, _Here(wanted), "")
         return account, listing, shown, who.user.preferences.enable_rag, jobs, choices, ticking
 
     async def _view(self, who: SignedIn, conversation: str, at: str = "", limit: int = SHOWN_MESSAGES) -> str:
@@ -297,21 +327,20 @@ class _Page:
             return (last,)
         return await self._app.chat.message(who.user, siblings[place - 1]), last
 
-    async def _listing(self, who: SignedIn, conversation: str, search: str, listed: int) -> str:
-        page = await self._app.chat.conversations(who.user, search=search or "", limit=listed)
-        return render.conversations(page.items, conversation, search, more=bool(page.next_cursor))
+    async def _listing(self, who: SignedIn, at: _Here, search: str) -> str:
+        page = await self._app.chat.conversations(who.user, search=search or "", tag=at.tag, limit=at.listed)
+        return render.conversations(page.items, at.conversation, search, tag=at.tag, more=bool(page.next_cursor))
 
     @_told
     async def searched(self, here: str, search: str, request: gr.Request) -> str:
         """The list as it is searched now."""
         self._searches[str(request.session_hash)] = search
-        return await self._listing(await self._who(request), _here(here).conversation, search, LISTED)
+        return await self._listing(await self._who(request), msgspec.structs.replace(_here(here), listed=LISTED), search)
 
     @_told
     async def refresh(self, here: str, search: str, request: gr.Request) -> str:
         """The list on the left. What is searched may have changed since this was asked for."""
-        at = _here(here)
-        return await self._listing(await self._who(request), at.conversation, self._searches.get(str(request.session_hash), search), at.listed)
+        return await self._listing(await self._who(request), _here(here), self._searches.get(str(request.session_hash), search))
 
     @_told
     async def new(self, request: gr.Request) -> str:
@@ -331,13 +360,13 @@ class _Page:
 
     @_told
     async def choose(self, here: str, search: str, request: gr.Request, event: gr.EventData) -> Any:
-        """What was clicked in the list: open, rename, pin, delete or more."""
+        """What was clicked in the list: open, rename, pin, delete, a tag or more."""
         at, who = _here(here), await self._who(request)
         data = event._data or {}
         act, wanted = data.get("act"), str(data.get("id", ""))
-        conversation, listed, shown = at.conversation, at.listed, gr.skip()
+        said, shown = "", gr.skip()
         if act == "open":
-            conversation = wanted
+            at = msgspec.structs.replace(at, conversation=wanted)
             self._look(request, wanted)
             shown = await self._view(who, wanted)
         elif act == "rename":
@@ -346,16 +375,19 @@ class _Page:
             await self._app.chat.change(who.user, wanted, pinned=not (await self._app.chat.conversation(who.user, wanted)).pinned)
         elif act == "delete":
             receipt = await self._app.chat.delete(who.user, wanted)
-            gr.Info(render.receipt(receipt), title=_("Deleted"))
-            if not conversation:  # the page has left what it deletes
+            said = render.notice(_("Deleted"), render.receipt(receipt))
+            if not at.conversation:  # the page has left what it deletes
                 self._look(request, "")
                 shown = render.empty()
+        elif act == "tag":
+            at = msgspec.structs.replace(at, tag=wanted, listed=LISTED)
         elif act == "more":
-            listed += LISTED
-        return await self._listing(who, conversation, search, listed), shown
+            at = msgspec.structs.replace(at, listed=at.listed + LISTED)
+        return said + await self._listing(who, at, search), shown
 
+    @_told_as(N_("Not sent"))
     async def send(self, here: str, text: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request) -> Any:
-        """Sends a message; its answer grows from then on. Raises: gr.Error; the text stays in its box, nothing typed is lost."""
+        """Sends a message; its answer grows from then on. What is refused stays in its box."""
         if not text.strip():
             return gr.skip(), gr.skip()
         at = _here(here)
@@ -366,13 +398,10 @@ class _Page:
 
     async def _sent(self, request: gr.Request, message: SendMessage, pending: str = "") -> str:
         """Sends a message, to a second model too if the conversation is set so, and shows the path with the answers' place."""
-        try:
-            who = await self._who(request)
-            turn = await self._app.chat.send(who, replace(message, settings=_settings(pending)), detached=True)
-            if second := (await self._app.chat.conversation(who.user, message.conversation_id)).settings.beside:
-                turn = await self._app.chat.answer_again(who, turn.answer_id, new_id(), model=second)
-        except HearthError as error:
-            raise gr.Error(sentence(error), title=_("Not sent"), print_exception=False) from error
+        who = await self._who(request)
+        turn = await self._app.chat.send(who, replace(message, settings=_settings(pending)), detached=True)
+        if second := (await self._app.chat.conversation(who.user, message.conversation_id)).settings.beside:
+            turn = await self._app.chat.answer_again(who, turn.answer_id, new_id(), model=second)
         self._look(request, turn.conversation_id)
         return await self._view(who, turn.conversation_id, turn.answer_id)
 
@@ -392,7 +421,8 @@ class _Page:
             turn = await self._app.chat.go_on(who, wanted)
             return await self._view(who, turn.conversation_id, turn.answer_id)
         if act == "again":
-            turn = await self._app.chat.answer_again(who, wanted, new_id(), model=str(data.get("model") or "default"))
+            rag, chosen = _otherwise(data.get("otherwise"))
+            turn = await self._app.chat.answer_again(who, wanted, new_id(), model=str(data.get("model") or "default"), rag=rag, collections=chosen)
             return await self._view(who, turn.conversation_id, turn.answer_id)
         if act == "branch":
             return await self._view(who, at.conversation, wanted)
@@ -414,9 +444,10 @@ class _Page:
         await self._app.users.save_preferences(user, replace(user.preferences, enable_rag=use_documents))
 
     @_told
-    async def watch(self, request: gr.Request) -> Any:
-        """Something was uploaded: show its way."""
-        jobs, choices = (await self._progress(await self._who(request), None))[:2]
+    async def watch(self, collections: list[str], request: gr.Request, event: gr.EventData) -> Any:
+        """Something was uploaded or changed: show its way. Where it went is searched from now on."""
+        added = [str(name) for name in (event._data or {}).get("collections") or []]
+        jobs, choices = (await self._progress(await self._who(request), [*collections, *added]))[:2]
         return jobs, choices, gr.Timer(active=True)
 
     @_told
@@ -427,10 +458,10 @@ class _Page:
     async def _progress(self, who: SignedIn, chosen: list[str] | None) -> tuple[str, Any, Any]:
         """(jobs, collections, timer). Every collection is chosen until somebody chooses."""
         page = await self._app.library.jobs(who.user, limit=8)
-        open_jobs = [j for j in page.items if not j.done]
-        recent = render.recent(page.items)
         found = await self._app.library.collections(who.user, limit=200)
         names = [c.name for c, _ in found.items]
         kept = names if chosen is None or not chosen else [n for n in names if n in chosen]
-        choices = gr.Dropdown(choices=render.collection_choices(found.items), value=kept)
-        return render.jobs(recent), choices, gr.Timer(active=bool(open_jobs))
+        choices = gr.Dropdown(choices=render.collection_choices(found.items), value=kept, visible=bool(names))
+        ingesting = sum(counts["ingesting"] for _, counts in found.items)
+        paused = bool(ingesting) and await self._app.library.paused(who.user)
+        return render.jobs(render.recent(page.items), ingesting, paused=paused), choices, gr.Timer(active=bool(ingesting))

@@ -1,5 +1,6 @@
 """What the chat page shows, as HTML. Pure functions; everything a person or a document wrote is escaped here, or sanitised by `markdown`."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ COUNTED = {
     "objects": lambda n: ngettext("{count} file", "{count} files", n),
 }
 """What a receipt counts."""
+FEW_JOBS = 3
+"""So many documents on their way are shown one by one."""
 MEASURABLE_MS = 100
 """An answer that was written faster has no speed worth telling."""
 EXAMPLES = (
@@ -152,7 +155,7 @@ def _left_out(m: ChatMessage) -> str:
 
 
 def sources(m: ChatMessage) -> str:
-    """The sources as chips, those that were read and not cited more quietly; and for each a hidden panel that a click shows."""
+    """The sources as chips, those that were read and not cited more quietly; and for each a panel that a click shows."""
     if not m.metadata.sources:
         return ""
     cited = {int(n) for n in re.findall(r"\[(\d{1,2})\]", m.content)}
@@ -171,7 +174,7 @@ def at_page(page: int | None) -> str:
 
 
 def panel(m: ChatMessage, s: Source) -> str:
-    """What the side panel shows for one source: where it stands, the passage with the quote marked, and how it was found."""
+    """What the side panel shows for one source: where it stands, the passage with the quote marked, and how it was found. Nothing in it is loaded before."""
     page = f"#page={s.page}" if s.page else ""
     viewer = escape(f"/documents/{s.document_id}?{urlencode({'chunk': s.chunk_id, 'quote': s.quote})}#passage")
     where = " · ".join(part for part in (_("page {number}", number=s.page) if s.page else "", escape(s.heading)) if part)
@@ -179,9 +182,9 @@ def panel(m: ChatMessage, s: Source) -> str:
     whole = f'<a class="whole" href="{viewer}" target="_blank" rel="noopener">{_("Open the document")}</a>'
     original = f'<a class="original" href="/files/{escape(s.document_id)}{page}" target="_blank" rel="noopener">{_("Open the original")} ↗</a>'
     return (
-        f'<div class="source" id="source-{escape(m.id)}-{s.number}" hidden><p class="number">{_("Source {number}", number=s.number)}</p>'
+        f'<template class="source" id="source-{escape(m.id)}-{s.number}"><p class="number">{_("Source {number}", number=s.number)}</p>'
         f'<h3>{escape(s.title)}</h3><p class="where">{where}</p>{unverified}<blockquote>{marked(s.passage, s.quote)}</blockquote>'
-        f'<p class="ways">{whole}{original}</p>{_picture(s, viewer)}{_scores(m, s)}{_searched(m.metadata.retrieval)}</div>'
+        f'<p class="ways">{whole}{original}</p>{_picture(s, viewer)}{_scores(m, s)}{_searched(m.metadata.retrieval)}{_otherwise(m)}</template>'
     )
 
 
@@ -221,6 +224,13 @@ def _scores(m: ChatMessage, s: Source) -> str:
     return f'<table class="scores"><caption>{_("How it was found")}</caption>{cells}</table>'
 
 
+def _otherwise(m: ChatMessage) -> str:
+    names = (m.metadata.retrieval or {}).get("collections")
+    searched = escape(json.dumps(list(names) if isinstance(names, list | tuple) else []))
+    label = _("Ask again with other settings")
+    return f'<p><button type="button" class="quiet" data-dialog="again" data-id="{escape(m.id)}" data-collections="{searched}">{label}</button></p>'
+
+
 def _searched(retrieval: Mapping[str, object] | None) -> str:
     if not retrieval or "considered" not in retrieval:
         return ""
@@ -252,7 +262,7 @@ def _figures(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None, 
     if m.metadata.model_used:
         parts.append(escape(m.metadata.model_used))
     acts = _theirs(m, siblings, verdict) if acting else ""
-    return f'<footer class="figures"><span>{" · ".join(parts)}</span>{acts}</footer>{_waterfall(m)}'
+    return f'<footer class="figures"><span>{" · ".join(parts)}</span>{acts}</footer>{_waterfall(m, acting=acting)}'
 
 
 def _theirs(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None) -> str:
@@ -301,7 +311,7 @@ def waterfall(m: ChatMessage) -> list[tuple[str, float, float]]:
     return bars
 
 
-def _waterfall(m: ChatMessage) -> str:
+def _waterfall(m: ChatMessage, *, acting: bool) -> str:
     bars = waterfall(m)
     whole = max((start + length for _, start, length in bars), default=0.0)
     if not whole:
@@ -311,20 +321,28 @@ def _waterfall(m: ChatMessage) -> str:
         f'width="{max(3.0, length / whole * 1000):.0f}" height="10" rx="2"></rect></svg></td><td>{_seconds(length)}</td></tr>'
         for label, start, length in bars
     )
-    return f'<details class="waterfall"><summary>{_("Where the time went")} · {_seconds(whole)}</summary><table>{rows}</table></details>'
+    otherwise = _otherwise(m) if acting and m.metadata.retrieval else ""
+    return f'<details class="waterfall"><summary>{_("Where the time went")} · {_seconds(whole)}</summary><table>{rows}</table>{otherwise}</details>'
 
 
 def _seconds(ms: float) -> str:
     return f"{ms:.0f} ms" if ms < 1000 else figure(f"{ms / 1000:.1f} s")
 
 
-def conversations(items: Sequence[Conversation], current: str, search: str, *, more: bool = False, now: datetime | None = None) -> str:
-    """The list on the left, the open one marked."""
+def notice(title: str, text: str) -> str:
+    """Something to be said once, wherever it stands on the page: the browser takes it out and shows it."""
+    return f'<i hidden data-notice="{escape(title)}">{escape(text)}</i>'
+
+
+def conversations(items: Sequence[Conversation], current: str, search: str, *, tag: str = "", more: bool = False, now: datetime | None = None) -> str:
+    """The list on the left, the open one marked.   tag: the only one listed, if not ""."""
+    again = f'data-act="tag" data-id="" data-chosen="{escape(tag)}" title="{_("Show all")}"'
+    chosen = f'<p class="chosen"><button type="button" class="quiet" {again}>{escape(tag)} ×</button></p>' if tag else ""
     if not items:
-        return f'<p class="none">{_("Nothing found.") if search else _("Your conversations will be listed here.")}</p>'
+        return f'{chosen}<p class="none">{_("Nothing found.") if search or tag else _("Your conversations will be listed here.")}</p>'
     moment = now or datetime.now(UTC)
     rows = "".join(_row(c, c.id == current, moment, search) for c in items)
-    return f'<ul class="list">{rows}</ul>' + (f'<button type="button" class="quiet" data-act="more">{_("Show more")}</button>' if more else "")
+    return f'{chosen}<ul class="list">{rows}</ul>' + (f'<button type="button" class="quiet" data-act="more">{_("Show more")}</button>' if more else "")
 
 
 def hit(text: str, words: Sequence[str]) -> str:
@@ -341,15 +359,17 @@ def _row(c: Conversation, current: bool, now: datetime, search: str = "") -> str
     title, about = escape(c.title), f'data-id="{escape(c.id)}" data-title="{escape(c.title)}"'
     when = f"<small>{ago(c.updated_at, now)}</small>"
     words = search.split()
-    tags = "".join(f"<i>{escape(tag)}</i>" for tag in c.tags)
-    below = f"<em>{hit(c.found, words)}</em>" if c.found else f'<em class="tags">{tags}</em>' if tags else ""
+    below = f"<em>{hit(c.found, words)}</em>" if c.found else ""
+    only = _("Show only this tag")
+    tags = "".join(f'<button type="button" data-act="tag" data-id="{escape(tag)}" title="{only}">{escape(tag)}</button>' for tag in c.tags)
+    tags = f'<span class="tags">{tags}</span>' if tags else ""
     pin, rename, remove = _("Unpin") if c.pinned else _("Pin"), _("Rename"), _("Delete")
     return (
         f'<li{mark}{" data-pinned" if c.pinned else ""}><button type="button" class="open" data-act="open" {about} title="{title}">'
         f"<span>{hit(c.title, words)}{below}</span>{when}</button>"
         f'<button type="button" class="icon" data-act="pin" {about} aria-label="{pin}: {title}" title="{pin}">{icon("pin")}</button>'
         f'<button type="button" class="icon" data-act="rename" {about} aria-label="{rename}: {title}" title="{rename}">{icon("rename")}</button>'
-        f'<button type="button" class="icon" data-act="delete" {about} aria-label="{remove}: {title}" title="{remove}">{icon("delete")}</button></li>'
+        f'<button type="button" class="icon" data-act="delete" {about} aria-label="{remove}: {title}" title="{remove}">{icon("delete")}</button>{tags}</li>'
     )
 
 
@@ -362,9 +382,22 @@ def ago(moment: datetime, now: datetime) -> str:
     return _("now")
 
 
-def jobs(items: Sequence[IngestJob]) -> str:
-    """Documents on their way, and those that failed with the reason."""
-    return "".join(_job(j) for j in items)
+def jobs(items: Sequence[IngestJob], ingesting: int = 0, *, paused: bool = False) -> str:
+    """Documents on their way, and those that failed with the reason. Many are a number, with when the last of them is expected.
+
+    items: newest first.   ingesting: how many are on their way, those that are not among the items too.
+    """
+    many = ingesting > FEW_JOBS
+    rows = "".join(_job(j) for j in items if not many or j.running or j.stage is IngestStage.FAILED)
+    return f"{_on_their_way(items, ingesting, paused=paused) if ingesting else ''}{rows}"
+
+
+def _on_their_way(items: Sequence[IngestJob], ingesting: int, *, paused: bool) -> str:
+    eta_s = max((j.eta_s for j in items if j.eta_s is not None and not j.done), default=None)
+    state = _("paused") if paused else _("about {time}", time=_duration(eta_s)) if eta_s is not None else ""
+    act, label = ("resume", _("Go on")) if paused else ("pause", _("Pause"))
+    said = ngettext("{count} document on its way", "{count} documents on their way", ingesting)
+    return f'<div class="job all"><b>{said}</b><span>{state}</span><button type="button" class="quiet" data-job="{act}">{label}</button></div>'
 
 
 def _job(j: IngestJob) -> str:
@@ -387,8 +420,12 @@ def _outlook(j: IngestJob) -> list[str]:
     elif j.position:
         parts.append(ngettext("{count} before it", "{count} before it", j.position - 1) if j.position > 1 else _("next"))
     if j.eta_s is not None and not j.done:
-        parts.append(_("about {time}", time=_seconds(max(1000.0, j.eta_s * 1000)) if j.eta_s < 90 else f"{j.eta_s / 60:.0f} min"))
+        parts.append(_("about {time}", time=_duration(j.eta_s)))
     return parts
+
+
+def _duration(eta_s: float) -> str:
+    return _seconds(max(1000.0, eta_s * 1000)) if eta_s < 90 else f"{eta_s / 60:.0f} min"
 
 
 def recent(items: Sequence[IngestJob], now: datetime | None = None) -> list[IngestJob]:

@@ -3,6 +3,7 @@
   const $ = (selector) => document.querySelector(selector);
   const root = document.documentElement;
   const COLLECTION = "documents";
+  const AT_ONCE = 3;  // uploads; a browser opens six connections to a house
   // What is said here in the reader's language; English is the key. {name} is filled in.
   const _ = (text, values = {}) => (window.hearthWords?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
   const LISTED = 40;
@@ -44,6 +45,7 @@
     const growing = $("#transcript [data-growing]");
     if (growing && growing.dataset.conversation !== left) { draft(""); address(growing.dataset.conversation); draft(""); }
     follow(growing);
+    for (const said of document.querySelectorAll("[data-notice]")) { notify(said.dataset.notice, said.textContent); said.remove(); }
     drawAll();
     toEnd();
   };
@@ -83,11 +85,25 @@
   }
   new MutationObserver(changed).observe(document, { childList: true, subtree: true, characterData: true });
 
+  // Something is said once, in a corner; what went wrong stays longer.
+  function notify(title, text, bad = false) {
+    const list = $("#notices") || document.body.appendChild(Object.assign(document.createElement("div"), { id: "notices" }));
+    const said = Object.assign(document.createElement("div"), { className: bad ? "bad" : "" });
+    said.setAttribute("role", bad ? "alert" : "status");
+    const close = Object.assign(document.createElement("button"), { type: "button", textContent: "×", onclick: () => said.remove() });
+    close.setAttribute("aria-label", _("Close"));
+    said.append(Object.assign(document.createElement("b"), { textContent: title }), close, Object.assign(document.createElement("p"), { textContent: text }));
+    list.append(said);
+    while (list.children.length > 3) list.firstChild.remove();
+    setTimeout(() => said.remove(), bad ? 15000 : 6000);
+  }
+  const failed = (error) => notify(_("That did not work"), error.message, true);
+
   function showSource(id) {
     const found = document.getElementById("source-" + id);
     const place = $("#source");
     if (!found || !place) return;
-    place.innerHTML = found.innerHTML;
+    place.replaceChildren(found.content.cloneNode(true));
     document.body.classList.add("panel-open");
     place.querySelector("mark")?.scrollIntoView({ block: "center" });
   }
@@ -173,7 +189,7 @@
     const made = line("button", text);
     made.type = "button";
     made.className = "quiet";
-    made.onclick = () => act().catch((error) => alert(error.message));
+    made.onclick = () => act().catch(failed);
     return made;
   }
 
@@ -210,16 +226,33 @@
         button(_("Revoke"), async () => { await api("DELETE", "/shares/" + s.id); await showing.share(box); }))));
       say(box, id ? "" : _("Nothing to share yet: ask something first."));
     },
+    async add(box) {
+      box.querySelector("[name=collection]").value ||= collection();
+      const found = await api("GET", "/collections?limit=200");
+      box.querySelector("datalist").replaceChildren(...found.items.map((c) => new Option(c.name)));
+    },
+    async again(box, from) {
+      const form = box.querySelector("form");
+      const found = await api("GET", "/collections?limit=200");
+      const searched = JSON.parse(from.dataset.collections);
+      form.elements.id.value = from.dataset.id;
+      form.querySelector(".checks").replaceChildren(...found.items.map((c) => {
+        const box = Object.assign(document.createElement("input"), { type: "checkbox", name: "collections", value: c.name, checked: searched.includes(c.name) });
+        const label = line("label", "", box, " " + c.name);
+        label.className = "check";
+        return label;
+      }));
+    },
     async help() { /* it says everything already */ },
   };
   const say = (box, text) => { const place = box.querySelector(".said-of"); if (place) place.textContent = text; };
   const warmth = (form) => { form.warmth.textContent = form.temperature.value < 0 ? _("as the house has it") : form.temperature.value; };
-  function show(name) {
+  function show(name, from) {
     const box = dialog(name);
     if (!box || box.open) return;
     say(box, "");
     box.showModal();
-    showing[name](box).catch((error) => say(box, error.message));
+    showing[name](box, from).catch((error) => say(box, error.message));
   }
   async function makeLink(box) {
     const made = await api("POST", `/conversations/${opened()}/shares`, { message_id: lastMessage() });
@@ -234,6 +267,24 @@
       await api("PUT", "/prompts", { name: form.elements.name.value, text: $("#text textarea").value });
       form.reset();
       return showing.settings(box);
+    }
+    if (form.dataset.form === "text" || form.dataset.form === "address") {
+      const into = chosenCollection(box);
+      const [path, body] = form.dataset.form === "text" ? ["texts", { title: form.elements.title.value, text: form.elements.text.value }] : ["urls", { url: form.elements.url.value }];
+      say(box, _("One moment…"));
+      await api("POST", `/collections/${encodeURIComponent(into)}/${path}`, body);
+      form.reset();
+      box.close();
+      return tell("#jobs", { act: "uploaded", collections: [into] });
+    }
+    if (form.dataset.form === "again") {
+      const { top_k: topK, rerank, rerank_top_k: rerankTopK } = form.elements;
+      const collections = [...form.querySelectorAll("[name=collections]:checked")].map((box) => box.value);
+      const otherwise = { collections, top_k: Number(topK.value), rerank: rerank.checked, rerank_top_k: Number(rerankTopK.value) };
+      box.close();
+      document.body.classList.remove("panel-open");
+      pinned = true;
+      return tell("#transcript", { act: "again", id: form.elements.id.value, otherwise });
     }
     const warm = Number(form.temperature.value);
     const settings = { model: form.model.value, beside: form.elements.beside.value, temperature: warm < 0 ? null : warm, max_tokens: Number(form.max_tokens.value) || null, system_prompt: form.system_prompt.value };
@@ -261,7 +312,15 @@
     if (box && kept && !box.value) typed(box, kept);
   }
 
-  function uploading(name, percent, error) {
+  // Where documents go: the collection that was chosen last.
+  const collection = () => remembered("hearth-collection") || COLLECTION;
+  function chosenCollection(box) {
+    const name = box.querySelector("[name=collection]").value.trim() || COLLECTION;
+    remember("hearth-collection", name);
+    return name;
+  }
+
+  function uploading(name, percent, error, said = _("uploading") + " · " + Math.round(percent) + " %") {
     const list = $("#jobs-sending") || document.body.appendChild(Object.assign(document.createElement("div"), { id: "jobs-sending" }));
     let row = [...list.children].find((child) => child.dataset.name === name);
     if (!row) {
@@ -273,12 +332,14 @@
       row.querySelector("progress").max = 100;
     }
     row.querySelector("progress").value = percent;
-    row.querySelector("span").textContent = error || _("uploading") + " · " + Math.round(percent) + " %";
+    row.querySelector("span").textContent = error || said;
     row.classList.toggle("failed", Boolean(error));
     if (error || percent >= 100) setTimeout(() => row.remove(), error ? 9000 : 400);
+    while (list.querySelectorAll(".failed").length > 4) list.querySelector(".failed").remove();
   }
 
-  function upload(file) {
+  // Uploads one file and says how it goes; progress may be told by somebody else, who has many.
+  function upload(file, into, progress) {
     const most = Number($("#files")?.dataset.maxMb || Infinity);
     if (file.size > most * 1e6) {
       uploading(file.name, 0, _("It has {size} MB; at most {most} MB are taken. Split it.", { size: Math.round(file.size / 1e6), most }));
@@ -288,12 +349,13 @@
       const request = new XMLHttpRequest();
       const body = new FormData();
       body.append("file", file, file.name);
-      request.open("POST", "/v1/collections/" + encodeURIComponent(COLLECTION) + "/documents");
-      request.upload.onprogress = (event) => uploading(file.name, (event.loaded / event.total) * 99);
+      request.open("POST", "/v1/collections/" + encodeURIComponent(into) + "/documents");
+      request.upload.onprogress = (event) => progress(file.name, (event.loaded / event.total) * 99);
       request.onload = () => {
         if (request.status === 202) {
           const skipped = JSON.parse(request.responseText).skipped || [];
-          uploading(file.name, 100, skipped.length ? _("Left out: {count} of its files, {names}", { count: skipped.length, names: skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") }) : "");
+          if (skipped.length) uploading(file.name, 100, _("Left out: {count} of its files, {names}", { count: skipped.length, names: skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") }));
+          else progress(file.name, 100);
           return done(true);
         }
         let text = _("The upload was refused.");
@@ -306,17 +368,37 @@
     });
   }
 
-  async function uploadAll(files) {
-    for (const file of files) if (await upload(file)) tell("#jobs", { act: "uploaded" });
+  // A few files have a row each; of many only their number is shown, and those that were refused.
+  async function uploadAll(files, into = collection()) {
+    const many = files.length > AT_ONCE, waiting = [...files];
+    const together = _("{count} files", { count: files.length });
+    let sent = 0, told = 0;
+    const one = async () => {
+      while (waiting.length) {
+        const accepted = await upload(waiting.shift(), into, many ? () => {} : uploading);
+        sent += 1;
+        if (many) uploading(together, (sent / files.length) * 100, "", _("uploading") + " · " + sent + " / " + files.length);
+        if (accepted && (Date.now() - told > 1000 || sent === files.length)) { told = Date.now(); tell("#jobs", { act: "uploaded", collections: [into] }); }
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    tell("#jobs", { act: "uploaded", collections: [into] });
   }
 
   // A sign-in that has expired is said where it is noticed; what was typed stays where it is.
   const plainFetch = window.fetch;
   window.fetch = async (...given) => {
     const answer = await plainFetch(...given);
-    if (answer.status === 401 && new URL(answer.url).origin === location.origin) signInAgain();
+    if (new URL(answer.url || location.href).origin !== location.origin) return answer;
+    if (answer.status === 401) signInAgain();
+    // Gradio says nothing of an event that was refused.
+    else if (!answer.ok && answer.url.endsWith("/run/predict")) answer.clone().json().catch(() => ({})).then(refused);
     return answer;
   };
+  function refused({ error, title }) {
+    const text = error?.message ? [error.message, error.hint].filter(Boolean).join(" ") : error;
+    notify(title || _("That did not work"), text || _("Something went wrong inside Hearth. Nothing you had stored is lost; its log names the cause."), true);
+  }
   function signInAgain() {
     if ($("#notice")) return;
     const notice = document.body.appendChild(Object.assign(document.createElement("div"), { id: "notice", role: "alert" }));
@@ -333,7 +415,7 @@
   }
 
   window.hearth = {
-    here: () => JSON.stringify({ conversation: opened(), leaf: lastMessage(), listed: Math.max(LISTED, document.querySelectorAll("#listing li").length) }),
+    here: () => JSON.stringify({ conversation: opened(), leaf: lastMessage(), listed: Math.max(LISTED, document.querySelectorAll("#listing li").length), tag: $("#listing [data-chosen]")?.dataset.chosen || "" }),
     act(target, trigger) {
       const { act, id, text, title } = target.dataset;
       if (act === "rename") {
@@ -350,34 +432,36 @@
   };
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],[data-job],#pick,#new,#send,#stop");
+    const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],[data-job],[data-add],#new,#send,#stop");
     if (!target) {
       if (document.body.classList.contains("side-open") && !event.target.closest("#side")) document.body.classList.remove("side-open");
       return;
     }
     if (target.dataset.cite) showSource(target.dataset.cite);
     else if (target.dataset.copy) copy(target);
-    else if (target.dataset.judge) judge(target).catch((error) => alert(error.message));
+    else if (target.dataset.judge) judge(target).catch(failed);
     else if (target.dataset.edit) edit(target);
-    else if (target.dataset.job) api("POST", `/jobs/${target.dataset.id}/${target.dataset.job}`).catch((error) => alert(error.message)).then(() => tell("#jobs", { act: "uploaded" }));
-    else if (target.dataset.dialog) show(target.dataset.dialog);
+    else if (target.dataset.job) api("POST", ["/jobs", target.dataset.id, target.dataset.job].filter(Boolean).join("/")).catch(failed).then(() => tell("#jobs", { act: "uploaded" }));
+    else if (target.dataset.dialog) show(target.dataset.dialog, target);
     else if ("dialogClose" in target.dataset) target.closest("dialog").close();
     else if (target.dataset.share) makeLink(target.closest("dialog")).catch((error) => say(target.closest("dialog"), error.message));
     else if (target.dataset.toggle) { document.body.classList.toggle("side-open"); event.stopPropagation(); }
     else if (target.dataset.close) document.body.classList.remove("panel-open");
     else if ("theme" in target.dataset) { const mode = dark() ? "light" : "dark"; remember("hearth-theme", mode); setTheme(mode); }
-    else if (target.id === "pick") $("#files").click();
-    else if (target.id === "stop") Promise.all(($("[data-growing]")?.dataset.growing || "").split(" ").filter(Boolean).map((id) => api("POST", `/messages/${id}/stop`))).catch((error) => alert(error.message));
+    else if (target.dataset.add) { adding = chosenCollection(target.closest("dialog")); target.closest("dialog").close(); $("#files").click(); }
+    else if (target.id === "stop") Promise.all(($("[data-growing]")?.dataset.growing || "").split(" ").filter(Boolean).map((id) => api("POST", `/messages/${id}/stop`))).catch(failed);
     else if (target.id === "new") { document.body.classList.remove("side-open", "panel-open"); lookAt(""); $("#text textarea")?.focus(); }
     else pinned = true;
   });
+  let adding = "";  // the collection that files are being chosen for
   document.addEventListener("change", (event) => {
     if (event.target.matches("#account [name=language]")) {
       event.target.form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "next", value: location.pathname + location.search }));
       event.target.form.submit();
     }
     if (event.target.id !== "files") return;
-    uploadAll([...event.target.files]);
+    uploadAll([...event.target.files], adding || collection());
+    adding = "";
     event.target.value = "";
   });
   document.addEventListener("keydown", (event) => {

@@ -227,6 +227,17 @@ async def test_a_bad_file_fails_with_a_sentence_and_nothing_of_it_is_searched(ap
     assert (await app.retrieval.search(ada.user, RAGQuery("hello secret", "lab"))).chunks == ()
 
 
+@pytest.mark.parametrize(("pages", "stage"), [(5_000, IngestStage.READY), (5_001, IngestStage.FAILED)])
+async def test_a_pdf_of_five_thousand_pages_is_read_to_its_last_one_and_a_longer_one_is_refused_with_what_to_do(app, ada, pages, stage):
+    _, job = await taken_in(app, ada, "long.pdf", a_pdf(*(f"Page {n} says that lamp {n} is green." for n in range(pages))))
+    assert job.stage is stage
+    if stage is IngestStage.FAILED:
+        assert "5,001 pages; at most 5,000 are read. Split it." in job.error
+    else:
+        found = (await app.retrieval.search(ada.user, RAGQuery("lamp 4999", "lab"))).chunks[0].chunk
+        assert found.metadata.page == 5_000
+
+
 async def test_empty_and_oversized_files_are_refused_before_anything_is_stored(app, ada, tmp_path):
     empty, large = tmp_path / "empty", tmp_path / "large"
     empty.write_bytes(b"")

@@ -124,11 +124,11 @@ def test_cited_sources_stand_out_from_those_that_were_only_read_and_each_has_its
     chips = page.find_all(class_="chip")
     assert [("read" in c["class"], c["data-cite"]) for c in chips] == [(False, "m1-1"), (True, "m1-2")]
     assert [p["id"] for p in page.find_all(class_="source")] == ["source-m1-1", "source-m1-2"]
-    assert all(p.has_attr("hidden") for p in page.find_all(class_="source"))
+    assert all(p.name == "template" for p in page.find_all(class_="source")), "the pictures in a panel are loaded when it is shown and not before"
 
 
 def test_a_panel_opens_the_original_at_its_page_with_the_quote_marked_and_says_how_it_was_found():
-    panel = parsed(render.panel(an_answer(sources=(a_source(),), retrieval=TRACE), a_source()))
+    panel = parsed(render.panel(an_answer(sources=(a_source(),), retrieval=TRACE), a_source()).replace("template", "div"))
     assert panel.find(class_="original")["href"] == "/files/d1#page=3"
     assert panel.mark.get_text().split() == ["night", "and", "are", "kept"]
     assert panel.find(class_="where").get_text() == "page 3 · Backups"
@@ -214,6 +214,16 @@ def test_a_job_says_how_far_it_is_or_why_it_failed(stage, said, bar):
     page = parsed(render.jobs([a_job(stage, error="It is a picture." if stage is IngestStage.FAILED else "")]))
     assert page.span.get_text() == said
     assert bool(page.progress) is bar
+
+
+def test_many_documents_on_their_way_are_a_number_with_when_the_last_is_expected_and_a_way_to_pause():
+    waiting = [replace(a_job(stage=IngestStage.QUEUED, title=f"{n}.md"), eta_s=200.0 + n) for n in range(8)]
+    page = parsed(render.jobs([replace(a_job(stage=IngestStage.FAILED, title="bad.md"), error="It is damaged."), *waiting], 300))
+    assert [b.get_text() for b in page.find_all("b")] == ["300 documents on their way", "bad.md"]
+    assert page.find(class_="all").span.get_text() == "about 3 min"
+    assert page.find(class_="all").button["data-job"] == "pause"
+    assert parsed(render.jobs(waiting, 300, paused=True)).find(class_="all").button["data-job"] == "resume"
+    assert [b.get_text() for b in parsed(render.jobs(waiting[:2], 2)).find_all("b")] == ["2 documents on their way", "0.md", "1.md"]
 
 
 @pytest.mark.parametrize(
