@@ -13,7 +13,8 @@ from core.settings import Settings
 
 
 def echo_settings(home, **given):
-    return Settings(home=home, llm_model=given.pop("llm_model", "echo"), embeddings_model="echo-embed", reranker_model="echo-rerank", **given)
+    models = {"llm": "echo", "embeddings": "echo-embed", "reranker": "echo-rerank", "stt": "echo-stt", "tts": "echo-tts", "vad": "loudness"}
+    return Settings(home=home, **{f"{service}_model": name for service, name in models.items()} | given)
 
 
 class Served:
