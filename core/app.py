@@ -237,14 +237,15 @@ async def open_app(
             pages=HttpPages() if settings.url_ingest else None,
         )
         users = Users(SqlAccounts(database), sessions, Argon2Passwords(), clock)
-
-        async def stop_for_the_disabled() -> None:
-            for user_id in chat.answering_for():
-                if not await users.usable(user_id):
-                    await chat.stop_all(user_id)
-
         listener, speaker = models.transcriber, models.synthesizer
         voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, max_bytes=settings.audio_max_mb * 1_000_000)
+
+        async def stop_for_the_disabled() -> None:
+            for user_id in {*chat.answering_for(), *voice.answering_for()}:
+                if not await users.usable(user_id):
+                    await voice.stop_all(user_id)
+                    await chat.stop_all(user_id)
+
         if serving:
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)

@@ -110,7 +110,9 @@ def _plain_wav(data: bytes, max_s: float) -> tuple[Samples, int, float | None] |
 
 
 def _check(channels: int, rate_hz: int) -> None:
-    if not 1 <= channels <= MAX_CHANNELS:
+    if channels < 1:
+        raise Unreadable("The recording has no channel of sound in it.", hint=BROKEN)
+    if channels > MAX_CHANNELS:
         raise TooLong(f"The recording has {channels} channels; at most {MAX_CHANNELS} are taken.", hint="Mix it down to one.")
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise Unreadable(f"The recording has {rate_hz} samples a second.", hint=f"{MIN_RATE_HZ} to {MAX_RATE_HZ} are taken; 16000 is enough for speech.")
@@ -178,7 +180,8 @@ def resampled(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     resampler = av.AudioResampler(format="s16", layout="mono", rate=to_hz)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="s16", layout="mono")
     frame.sample_rate = from_hz
-    return np.concatenate([piece.to_ndarray()[0] for piece in (*resampler.resample(frame), *resampler.resample(None))])
+    pieces = [piece.to_ndarray()[0] for piece in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)  # a sample or two make none
 
 
 def trimmed(samples: Samples, rate_hz: int) -> Samples:

@@ -5,6 +5,7 @@ Knows nothing of torch and of where models come from. aiohttp, because a page's 
 
 import asyncio
 import hashlib
+import io
 import logging
 import math
 import random
@@ -60,6 +61,7 @@ COUNT_TIMEOUT_S = 30.0
 """Long enough for a model that is only being loaded: the answer would wait for it too."""
 COUNTED_AT_ONCE = 256
 COUNTS_KEPT = 20_000
+LARGE_BYTES = 256 << 10
 SPOKEN_OF = (Service.STT, Service.TTS)
 """Services whose refusals are about what the user sent, and are told in the server's words."""
 
@@ -236,7 +238,9 @@ class ModelServer:
             self._breaker.check(self.service)
             wait_s = min(MAX_WAIT_S, 0.2 * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
             try:
-                response = await self._open().request(method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False)
+                # A recording may be large: as a file it is sent in pieces.
+                content = io.BytesIO(data) if data is not None and len(data) > LARGE_BYTES else data
+                response = await self._open().request(method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
             except aiohttp.ClientConnectorError as error:
                 self._breaker.failed()
                 if attempt == RETRIES:

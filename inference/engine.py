@@ -82,7 +82,9 @@ class SpeechEngine(Protocol):
     """Who can speak; the first is the usual one."""
 
     def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[tuple[Samples, int]]:
-        """(samples, rate in Hz), in pieces as they come. voice: "" for the usual one.   speed: 1 is usual.   Leaving the iterator stops the work.
+        """(samples, rate in Hz), in pieces as they come.
+
+        text: without the character NUL.   voice: "" for the usual one.   speed: 1 is usual.   Leaving the iterator stops the work.
 
         Raises: BadInput for an unknown voice; ModelError.
         """

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -176,21 +176,29 @@ async def _bytes(request: Request, most: int) -> bytes:
     async for piece in request.stream():
         data += piece
         if len(data) > most:
-            raise TooLong(f"A request may have at most {most // 1_000_000} MB.")
+            raise TooLong(f"A request may have at most {most // 1_000_000} MB.", hint="Send less at once.")
     return bytes(data)
 
 
-async def _form(request: Request, most: int) -> FormData:
-    """A multipart form out of memory. Raises: BadInput, TooLong."""
+async def _form(request: Request, most: int) -> tuple[bytes, dict[str, str]]:
+    """(the file named `file`, the fields) of a multipart form. Raises: BadInput, TooLong."""
     data = await _bytes(request, most + FRAME_BYTES)
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield data
 
+    hint = "Send multipart/form-data with the recording as `file`."
     try:
-        return await MultiPartParser(request.headers, pieces(), max_files=1, max_fields=20).parse()
+        form = await MultiPartParser(request.headers, pieces(), max_files=1, max_fields=20).parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        raise BadInput("The form can't be understood.", hint="Send multipart/form-data with a file named `file`.") from error
+        raise BadInput("The form can't be understood.", hint=hint) from error
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise BadInput("There is no file in the form.", hint=hint)
+        return await file.read(), {name: value for name, value in form.items() if isinstance(value, str)}
+    finally:
+        await form.close()
 
 
 async def _body(request: Request, shape: Any) -> Any:
@@ -384,12 +392,8 @@ async def rerank(house: ModelHouse, request: Request) -> Response:
 async def transcribe(house: ModelHouse, request: Request) -> Response:
     """`/v1/audio/transcriptions`."""
     most = house.settings.audio_max_mb * 1_000_000
-    form = await _form(request, most)
-    file, said = form.get("file"), {name: value for name, value in form.items() if isinstance(value, str)}
-    if not isinstance(file, UploadFile):
-        raise BadInput("There is no file.", hint="Send the recording as `file`.")
+    data, said = await _form(request, most)
     resident = house.resident(Service.STT, said.get("model", ""))
-    data = await file.read()
     if len(data) > most:
         raise TooLong(f"The recording has more than {house.settings.audio_max_mb} MB.", hint="Send a shorter one, or pack it as WebM.")
     return await _while_wanted(request, _heard(house, resident, data, said, _ticket(request)))
@@ -427,6 +431,7 @@ async def speak(house: ModelHouse, request: Request) -> Response:
     if not MIN_SPEED <= body.speed <= MAX_SPEED:
         raise BadInput(f"The speed must be between {MIN_SPEED:g} and {MAX_SPEED:g}, not {body.speed:g}.")
     encoder = await asyncio.to_thread(audio.Encoder, body.response_format)
+    body.input = body.input.replace("\0", " ")  # the end of a text to most voices
     sound = _spoken(house, resident, body, encoder, _ticket(request))
     try:
         first = await _while_wanted(request, _first(sound))

@@ -52,6 +52,7 @@ OPEN_TURNS_PER_USER = 4
 """A turn holds its sound in memory while it goes on."""
 OPEN_TURNS = 100
 ALL_COLLECTIONS = 100
+STOPPED_WITHIN_S = 2.0
 NOTHING_TO_SAY = "The answer is in the text."
 REST = " The rest is in the text."
 Side = Literal["request", "response"]
@@ -159,6 +160,15 @@ class VoiceRoom:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         return turn
+
+    def answering_for(self) -> set[str]:
+        """The users for whom a turn goes on."""
+        return {turn.user_id for turn in self._open.values()}
+
+    async def stop_all(self, user_id: str) -> None:
+        """Ends every turn of a user."""
+        for task in [self._tasks[turn.request_id] for turn in self._open.values() if turn.user_id == user_id]:
+            task.cancel()
 
     async def transcribe(self, user: User, audio: AudioData, language: str = "") -> Transcription:
         """What is said in a recording, without making a turn of it. Raises: as the Transcriber port; ServiceUnavailable where nobody listens."""
@@ -301,14 +311,27 @@ class VoiceRoom:
             message = await self._said(who, spoken, progress)
         except asyncio.CancelledError:
             interrupted, message = True, None
-            with suppress(NotFound):  # ended before the chat room had it
-                await self._chat.stop(who.user, answer_id)
+            await self._stopped(who.user, spoken, progress, answer_id)
         except HearthError as error:
             # The request is stored, so it gets its one response: what went wrong, in words.
             message = None
             progress.error = str(error)
         response = await self._stored_response(who.user, spoken, progress, message, interrupted=interrupted)
         progress.turn.add(Answered(response))
+
+    async def _stopped(self, user: User, spoken: SendVoice, progress: _Progress, answer_id: str) -> None:
+        """Ends the chat turn inside, and waits until it is final: the response must not be there before its message."""
+        chat = await self._chat.open_turn(user, answer_id)
+        if chat is None:
+            return
+        await self._chat.stop(user, answer_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOPPED_WITHIN_S):
+                async with aclosing(chat.follow()) as updates:  # type: ignore[type-var]
+                    async for update in updates:
+                        if isinstance(update, Finished):
+                            progress.turn.add(update)
+                            self._model_events(user, spoken, progress, update.message)
 
     async def _said(self, who: SignedIn, spoken: SendVoice, progress: _Progress) -> ChatMessage:
         """The answer in text and in sound. Raises: ServiceError if the model gave none."""

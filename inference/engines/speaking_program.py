@@ -50,7 +50,7 @@ class SpeakingProgram:
             )
         with tempfile.TemporaryDirectory(prefix="hearth-speech-") as folder:
             written, sound = Path(folder) / "text", Path(folder) / "sound.wav"
-            written.write_text(text.replace("\0", " "), "utf-8", "replace")
+            written.write_text(text, "utf-8", "replace")
             await self._run(self.command(chosen, speed, written, sound))
             data = sound.read_bytes() if sound.is_file() else b""
         if len(data) <= WAV_HEADER_BYTES:
