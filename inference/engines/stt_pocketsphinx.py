@@ -92,6 +92,7 @@ def main() -> None:
     decoder: Any = Decoder(samprate=16_000, loglevel="FATAL")
     while len(head := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
         samples = sys.stdin.buffer.read(LENGTH.unpack(head)[0])
+        decoder.reinit_feat()  # nothing of the recording before stays: its noise and its mean would change what is heard
         decoder.start_utt()
         decoder.process_raw(samples, no_search=False, full_utt=True)
         decoder.end_utt()

@@ -220,7 +220,7 @@ async def test_a_long_recording_is_cut_where_it_is_quiet():
 @needs("pocketsphinx")
 @pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
 async def test_pocketsphinx_understands_a_clear_voice(tmp_path, flite, leg):
-    """Ten ordinary sentences: at most one word in ten is wrong (measured: see docs/adr/0018)."""
+    """Ten ordinary sentences: at most one word in ten is wrong. Measured: 1 of 75."""
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
     wrong = sum([word_errors(words(s), words((await engine.transcribe(flite(s, "rms"), "en")).text)) for s in SENTENCES])
     await engine.close()
