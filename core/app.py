@@ -17,17 +17,20 @@ from core.chat.shelf import Shelf
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
 from core.inference import Model, Service
-from core.ports import ChatModel, Embedder, EventLog, Reranker
+from core.ports import ChatModel, Embedder, EventLog, Reranker, Synthesizer, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
 from core.retention import Retention
 from core.settings import Settings
 from core.users.room import Users
+from core.voice.room import VoiceRoom
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 3600
+SWEEP_AUDIO_EVERY_S = 60
+"""Sound is kept for an hour, so the sweep that comes every hour would keep it for two."""
 RECORD_EVERY_S = 0.25
 ACCOUNTS_EVERY_S = 2.0
 """How soon a disabled user's open answers end; requests are refused at once."""
@@ -46,23 +49,35 @@ class LocalInference:
     token: str
 
 
+AnyModel = ChatModel | Embedder | Reranker | Transcriber | Synthesizer
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The three model ports. `reranker` is None when it is switched off."""
+    """The model ports. `reranker`, `transcriber` and `synthesizer` are None when they are switched off."""
 
     llm: ChatModel
     embedder: Embedder
     reranker: Reranker | None
+    transcriber: Transcriber | None
+    synthesizer: Synthesizer | None
 
-    def parts(self) -> list[tuple[str, ChatModel | Embedder | Reranker]]:
+    def parts(self) -> list[tuple[str, AnyModel]]:
         """The models that are there, by service."""
-        there: list[tuple[str, ChatModel | Embedder | Reranker]] = [("llm", self.llm), ("embeddings", self.embedder)]
-        return there if self.reranker is None else [*there, ("reranker", self.reranker)]
+        by_service: dict[str, AnyModel | None] = {
+            "llm": self.llm,
+            "embeddings": self.embedder,
+            "reranker": self.reranker,
+            "stt": self.transcriber,
+            "tts": self.synthesizer,
+        }
+        return [(service, model) for service, model in by_service.items() if model is not None]
 
 
 @asynccontextmanager
 async def open_models(settings: Settings, local: LocalInference | None) -> AsyncIterator[Models]:
     """The model ports as the settings say: each at its own URL, or at the local process."""
+    from inference.audio_client import RemoteSynthesizer, RemoteTranscriber
     from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
     from inference.lanes import Lanes
 
@@ -85,6 +100,8 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
             RemoteEmbedder(server(Service.EMBEDDINGS)),
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
+            None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT)),
+            None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
         )
 
 
@@ -118,6 +135,9 @@ class App:
     retrieval: Retrieval
     events: EventLog
     retention: Retention
+    voice: VoiceRoom
+    voice_activity: Callable[[], Awaitable[VoiceActivity]]
+    """A detector of speech for one call; loaded when the first is asked for. Raises: ModelMissing, ModelError."""
     models: Models
     check: Callable[[], Awaitable[list[Health]]]
     counters: Callable[[], Counters]
@@ -192,6 +212,7 @@ async def open_app(
         from core.adapters.prompts_sql import SqlPrompts
         from core.adapters.sessions_sql import SqlSessions
         from core.adapters.shares_sql import SqlShares
+        from core.adapters.voice_sql import SqlSpokenTurns
 
         conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
         index = SqliteChunkIndex(database)
@@ -199,7 +220,8 @@ async def open_app(
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
-        retention = Retention(conversations, sessions, clock, message_days=settings.message_retention_days)
+        spoken = SqlSpokenTurns(database)
+        retention = Retention(conversations, sessions, spoken, documents, objects, clock, message_days=settings.message_retention_days)
         chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user)
         library = Library(
             documents,
@@ -215,10 +237,13 @@ async def open_app(
             pages=HttpPages() if settings.url_ingest else None,
         )
         users = Users(SqlAccounts(database), sessions, Argon2Passwords(), clock)
+        listener, speaker = models.transcriber, models.synthesizer
+        voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, max_bytes=settings.audio_max_mb * 1_000_000)
 
         async def stop_for_the_disabled() -> None:
-            for user_id in chat.answering_for():
+            for user_id in {*chat.answering_for(), *voice.answering_for()}:
                 if not await users.usable(user_id):
+                    await voice.stop_all(user_id)
                     await chat.stop_all(user_id)
 
         if serving:
@@ -227,9 +252,11 @@ async def open_app(
             await documents.release_jobs()
             await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
             await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
+            await stack.enter_async_context(_every(SWEEP_AUDIO_EVERY_S, retention.sweep_audio, "the sweep of sound"))
             await stack.enter_async_context(library)
             await stack.enter_async_context(chat)
             await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
+            await stack.enter_async_context(voice)
 
         async def check() -> list[Health]:
             return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
@@ -243,10 +270,27 @@ async def open_app(
             retrieval=retrieval,
             events=events,
             retention=retention,
+            voice=voice,
+            voice_activity=_detector(settings),
             models=models,
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
         )
+
+
+def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
+    """Streams of one detector of speech, which is loaded once and stays: it is small, and a call must not wait for it."""
+    from inference.catalog import entry
+    from inference.residency import Resident
+
+    resident = Resident(entry(settings.vad_model, Service.STT), settings.models_folder, threads=1, idle_s=-1)
+
+    async def listen() -> VoiceActivity:
+        async with resident.used() as detector:
+            stream: VoiceActivity = detector.listen()
+            return stream
+
+    return listen
 
 
 async def _check(part: str, ask: Callable[[], Awaitable[object]]) -> Health:

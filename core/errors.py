@@ -11,6 +11,7 @@ HearthError
 ├─ BadInput             what was sent can't be used
 │  ├─ WrongShape        a vector of another size than the collection's
 │  ├─ Unreadable        a file that can't be read as what it says it is
+│  ├─ NoSpeech          a recording in which nobody is heard to say anything
 │  └─ TooLong           longer than a limit: bytes of a file, tokens of a prompt
 ├─ IllegalStep          a state that can't follow from the present one
 ├─ NoSpace              the disk is full or can't be written
@@ -67,6 +68,10 @@ class WrongShape(BadInput):
 
 class Unreadable(BadInput):
     """A file can't be read as what it says it is."""
+
+
+class NoSpeech(BadInput):
+    """Nobody is heard to say anything: silence, noise, or speech without an understood word. Told aloud and in text, and no turn is made of it."""
 
 
 class TooLong(BadInput):

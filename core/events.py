@@ -16,6 +16,13 @@ class EventType(StrEnum):
     INFERENCE_REQUESTED = "InferenceRequested"
     RESPONSE_GENERATED = "ResponseGenerated"
     MESSAGE_STORED = "MessageStored"
+    VOICE_REQUEST_RECEIVED = "VoiceRequestReceived"
+    TRANSCRIPTION_STARTED = "TranscriptionStarted"
+    TRANSCRIPTION_COMPLETED = "TranscriptionCompleted"
+    LLM_INFERENCE_STARTED = "LLMInferenceStarted"
+    LLM_RESPONSE_GENERATED = "LLMResponseGenerated"
+    TTS_SYNTHESIS_STARTED = "TTSSynthesisStarted"
+    AUDIO_RESPONSE_READY = "AudioResponseReady"
 
 
 CHAT_ORDER = (
@@ -28,6 +35,18 @@ CHAT_ORDER = (
     EventType.MESSAGE_STORED,
 )
 """The order inside one chat turn; RAGQueryExecuted only when documents are on."""
+
+VOICE_ORDER = (
+    EventType.VOICE_REQUEST_RECEIVED,
+    EventType.TRANSCRIPTION_STARTED,
+    EventType.TRANSCRIPTION_COMPLETED,
+    EventType.RAG_QUERY_EXECUTED,
+    EventType.LLM_INFERENCE_STARTED,
+    EventType.LLM_RESPONSE_GENERATED,
+    EventType.TTS_SYNTHESIS_STARTED,
+    EventType.AUDIO_RESPONSE_READY,
+)
+"""The order inside one spoken turn, of which the chat turn inside it has its own; RAGQueryExecuted only when documents are on."""
 
 
 @dataclass(frozen=True, slots=True)

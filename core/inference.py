@@ -14,6 +14,9 @@ Vectors: TypeAlias = NDArray[np.float32]
 Vector: TypeAlias = NDArray[np.float32]
 """(d,) float32, unit length."""
 
+Samples: TypeAlias = NDArray[np.int16]
+"""(n,) int16, one channel of sound."""
+
 
 class Service(StrEnum):
     """What a model can be asked to do."""

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
-    from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, TextDelta, Vector
+    from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.users.model import ApiKey, Session, User
+    from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse
 
 
 class ChatModel(Protocol):
@@ -74,6 +75,81 @@ class Reranker(Protocol):
 
     async def rerank(self, query: str, documents: Sequence[str], *, caller: Caller) -> Sequence[float]:
         """A score per document, in the documents' order; higher is better, the scale is the model's own. Raises: ServiceError, ModelError."""
+
+
+class Transcriber(Protocol):
+    """Listens: turns what somebody said into text."""
+
+    async def info(self) -> Model:
+        """The configured model. Raises: ServiceError, ModelError."""
+
+    async def check(self) -> Model:
+        """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
+
+    async def transcribe(self, audio: AudioData, *, caller: Caller, language: str = "") -> Transcription:
+        """What was said. language: as BCP 47 names it; "" leaves it to the model.
+
+        Raises: NoSpeech for silence and noise; Unreadable for bytes that are no such sound; TooLong past a limit on seconds, bytes or channels;
+        ServiceError, ModelError.
+        """
+
+
+class Synthesizer(Protocol):
+    """Speaks: turns text into sound."""
+
+    async def info(self) -> Model:
+        """The configured model. Raises: ServiceError, ModelError."""
+
+    async def check(self) -> Model:
+        """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
+
+    async def voices(self) -> Sequence[Voice]:
+        """Who can speak; the first is the usual one. [] where the server can't say. Raises: ServiceError, ModelError."""
+
+    def speak(self, text: str, *, caller: Caller, voice: str = "", speed: float = 1.0) -> AsyncIterator[AudioChunk]:
+        """The text as raw samples at SPEECH_RATE_HZ, the first of them as soon as they are there; silence around it is cut. Leaving the iterator stops it.
+
+        voice: "" for the usual one.   speed: 0.25 to 4, 1 is usual.   Raises: BadInput for an unknown voice; ServiceError, ModelError.
+        """
+
+    async def synthesize(self, text: str, *, caller: Caller, voice: str = "", speed: float = 1.0, audio_format: AudioFormat | None = None) -> SynthesizedAudio:
+        """The text as one file; None means WAV. Raises: as `speak`."""
+
+
+class VoiceActivity(Protocol):
+    """Tells speech from everything else, in one stream of sound: it remembers what came before."""
+
+    frame_samples: int
+    """How many samples it takes at once, at `rate_hz`."""
+    rate_hz: int
+
+    def probability(self, frame: Samples) -> float:
+        """How likely the frame is speech, 0 to 1. frame: (frame_samples,) int16. Takes well under a millisecond, so it is not awaited."""
+
+
+class SpokenTurns(Protocol):
+    """Keeps spoken requests and their responses: the text for as long as messages, the place of the sound for an hour."""
+
+    async def accept(self, turn: SpokenTurn, events: Sequence[Event]) -> SpokenTurn:
+        """Stores a request with what was heard, and its events. The same request again is not stored: it comes back as it stands.
+
+        Raises: AlreadyThere if the id has other sound; NotFound if it is somebody else's.
+        """
+
+    async def answer(self, response: VoiceResponse, events: Sequence[Event]) -> VoiceResponse:
+        """Stores the response with its events; where there is one already, that one comes back. Raises: NotFound without its request."""
+
+    async def turn_for(self, user_id: str, request_id: str) -> SpokenTurn:
+        """Without the bytes of the sound. Raises: NotFound."""
+
+    async def audio_before(self, moment: datetime, limit: int) -> Sequence[str]:
+        """Uris of sound that came in or was spoken before that moment."""
+
+    async def forget_audio(self, uris: Sequence[str]) -> None:
+        """Says that these are dropped; the rows stay."""
+
+    async def drop_before(self, moment: datetime, limit: int) -> int:
+        """Removes at most `limit` requests from before that moment, with their responses and events; says how many."""
 
 
 class PasswordHasher(Protocol):
@@ -359,6 +435,9 @@ class ObjectStore(Protocol):
 
     async def put(self, key: str, content: bytes | Path) -> str:
         """Stores the bytes (or a file's) under a relative key and gives the uri; the same key is replaced whole, never in part. Raises: NoSpace, BadInput."""
+
+    def uri(self, key: str) -> str:
+        """Under which uri `put` stores that key. Raises: BadInput."""
 
     async def get(self, uri: str) -> bytes:
         """Raises: NotFound."""

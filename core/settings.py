@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core.errors import SettingsError
 
 PREFIX = "HEARTH_"
+SERVICES = ("llm", "embeddings", "reranker", "stt", "tts")
 INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON"})
 """Names with the prefix that are not settings: the parent process, the tests and the Makefile use them."""
 _PASSWORD = re.compile(r"(://[^/?#@:]*:)[^/?#]*@")
@@ -71,6 +72,25 @@ class Settings(BaseSettings):
     reranker_dialect: Literal["jina", "tei"] = "jina"
     """How the remote reranker speaks: jina (also vLLM, Infinity, llama.cpp) or tei."""
 
+    stt_url: str = ""
+    """The model that listens, in the same form as HEARTH_LLM_URL. Empty: the local inference process. `off`: nobody listens."""
+    stt_api_key: SecretStr = SecretStr("")
+    """The key for the listening model's server; it is sent nowhere else."""
+    stt_model: str = "pocketsphinx"
+    """The listening model of the local inference process."""
+    tts_url: str = ""
+    """The model that speaks, in the same form as HEARTH_LLM_URL. Empty: the local inference process. `off`: nobody speaks."""
+    tts_api_key: SecretStr = SecretStr("")
+    """The key for the speaking model's server; it is sent nowhere else."""
+    tts_model: str = "flite"
+    """The speaking model of the local inference process."""
+    vad_model: str = "silero-vad"
+    """What tells speech from silence and noise: silero-vad, or loudness, which needs no model and takes any loud sound for speech."""
+    audio_max_mb: Annotated[int, Field(ge=1)] = 25
+    """The largest recording that is listened to, in MB."""
+    audio_max_s: Annotated[int, Field(ge=1)] = 600
+    """The longest recording that is listened to, in seconds of sound."""
+
     inference_host: str = "127.0.0.1"
     """The address `hearth inference` listens on when it is started alone."""
     inference_port: Annotated[int, Field(ge=0, le=65535)] = 8100
@@ -83,6 +103,8 @@ class Settings(BaseSettings):
     """How many requests may wait for a model before the next is told that it is busy."""
     inference_chat_places: Annotated[int, Field(ge=1)] = 8
     """How many answers the local chat model writes at the same time; the others wait, and see their position. From two on, one place is kept for premium."""
+    inference_audio_places: Annotated[int, Field(ge=1)] = 2
+    """How many recordings are listened to, and how many texts spoken, at the same time. From two on, one place of each is kept for premium."""
     llm_places: Annotated[int, Field(ge=1)] = 200
     """How many answers a remote chat model is asked for at the same time; the others wait in Hearth, and see their position."""
     llm_max_tokens: Annotated[int, Field(ge=1)] = 512
@@ -134,8 +156,8 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     def local_services(self) -> frozenset[str]:
-        """Which of llm, embeddings and reranker run in the local inference process."""
-        return frozenset(s for s in ("llm", "embeddings", "reranker") if not getattr(self, f"{s}_url"))
+        """Which of llm, embeddings, reranker, stt and tts run in the local inference process."""
+        return frozenset(s for s in SERVICES if not getattr(self, f"{s}_url"))
 
 
 def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:

@@ -16,6 +16,8 @@ from core.inference import Grounding, Service
 HUB = re.compile(r"hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}")
 COMPLETE = "complete.json"
 """Written last into a fetched model's folder; a folder without it is not a model."""
+EXTRAS = {"faster-whisper": "whisper", "kokoro": "kokoro", "piper": "piper"}
+"""Engines whose software is in an extra of its own."""
 State = Literal["ready", "missing", "built in"]
 
 
@@ -42,6 +44,12 @@ class Entry:
     relevance_threshold: float | None = None
     temperature: float = 0.7
     """Where a request says none."""
+    languages: tuple[str, ...] = ()
+    """What it hears or speaks; () where the model itself says."""
+    note: str = ""
+    """What somebody who uses it should know."""
+    extra: str = "local"
+    """The extra of Hearth that brings its software."""
 
 
 @cache
@@ -53,7 +61,7 @@ def load() -> Mapping[str, Entry]:
 
 def _entry(name: str, table: dict[str, Any]) -> Entry:
     given = table | {"service": Service(table["service"]), "grounding": Grounding(table.get("grounding", "generative"))}
-    return Entry(name=name, **given)
+    return Entry(name=name, **given | {"languages": tuple(table.get("languages", ()))})
 
 
 def entry(reference: str, service: Service | None = None) -> Entry:
@@ -63,13 +71,25 @@ def entry(reference: str, service: Service | None = None) -> Entry:
     """
     if (known := load().get(reference)) is not None:
         return known
-    engines = {Service.LLM: "transformers-chat", Service.EMBEDDINGS: "transformers-embeddings", Service.RERANKER: "maxsim"}
-    if service in engines and reference.startswith(("hf:", "file:///")):
+    if service is not None and reference.startswith(("hf:", "file:///")):
         if reference.startswith("hf:") and not HUB.fullmatch(reference):
             raise ModelError(f"{reference} names no commit.", model=reference, hint="Write it as hf:owner/name@<40 hex digits>, so that it stays what it is.")
-        return Entry(reference, service, engines[service], source=reference)
+        engine = _engine(reference, service)
+        return Entry(reference, service, engine, source=reference, extra=EXTRAS.get(engine, "local"))
     names = ", ".join(sorted(n for n, e in load().items() if service in (None, e.service)))
     raise ModelError(f"There is no model named {reference!r}.", model=reference, hint=f"Known: {names}; or hf:owner/name@commit, or file:///folder.")
+
+
+def _engine(reference: str, service: Service) -> str:
+    """What runs a model that the catalogue doesn't know: by its files where they are here, else by its name."""
+    folder = Path(reference.removeprefix("file://")) if reference.startswith("file:///") else None
+    named = reference.lower()
+    if service is Service.STT:
+        converted = (folder / "model.bin").is_file() if folder else "faster-whisper" in named
+        return "faster-whisper" if converted else "transformers-whisper"
+    if service is Service.TTS:
+        return "kokoro" if (any(folder.glob("voices*")) if folder else "kokoro" in named) else "piper"
+    return {Service.LLM: "transformers-chat", Service.EMBEDDINGS: "transformers-embeddings", Service.RERANKER: "maxsim"}[service]
 
 
 def folder_of(wanted: Entry, models_folder: Path) -> Path:

@@ -5,6 +5,7 @@ Knows nothing of torch and of where models come from. aiohttp, because a page's 
 
 import asyncio
 import hashlib
+import io
 import logging
 import math
 import random
@@ -20,7 +21,20 @@ import aiohttp
 import msgspec
 import numpy as np
 
-from core.errors import HearthError, ModelMissing, ServiceBusy, ServiceError, ServiceTimeout, ServiceUnavailable, SettingsError, TooLong, WrongShape
+from core.errors import (
+    BadInput,
+    HearthError,
+    ModelMissing,
+    NoSpeech,
+    ServiceBusy,
+    ServiceError,
+    ServiceTimeout,
+    ServiceUnavailable,
+    SettingsError,
+    TooLong,
+    Unreadable,
+    WrongShape,
+)
 from core.ids import new_id
 from core.inference import Caller, Counted, Done, Embedded, Grounding, Message, Model, Priority, Queued, Service, TextDelta, Usage, estimated_tokens
 from core.settings import shown
@@ -47,6 +61,9 @@ COUNT_TIMEOUT_S = 30.0
 """Long enough for a model that is only being loaded: the answer would wait for it too."""
 COUNTED_AT_ONCE = 256
 COUNTS_KEPT = 20_000
+LARGE_BYTES = 256 << 10
+SPOKEN_OF = (Service.STT, Service.TTS)
+"""Services whose refusals are about what the user sent, and are told in the server's words."""
 
 
 class _Delta(msgspec.Struct):
@@ -118,6 +135,22 @@ class _Breaker:
             self.open_until = time.monotonic() + OPEN_FOR_S
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form as bytes, so that it can be sent again."""
+
+    data: bytes
+    content_type: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str], name: str, filename: str, media_type: str, content: bytes) -> "Form":
+        """The fields, then one file. Source: RFC 7578."""
+        boundary = f"hearth-{new_id()}"  # random, so that no content has it
+        parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode() for key, value in fields.items()]
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\nContent-Type: {media_type}\r\n\r\n'
+        return cls(b"".join([*parts, head.encode(), content, f"\r\n--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}")
+
+
 class ModelServer:
     """One server at one URL: connections, timeouts, retries before the first byte, and errors in our words. Used by the three ports below."""
 
@@ -143,7 +176,7 @@ class ModelServer:
         return self._session
 
     @asynccontextmanager
-    async def post(self, path: str, body: Mapping[str, Any], caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def post(self, path: str, body: Mapping[str, Any] | Form, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer with status 200. Raises: ServiceError, ModelError, TooLong; also for what breaks while the answer is read."""
         with self.entered(caller) as entered:
             if entered is not None:
@@ -161,12 +194,12 @@ class ModelServer:
             yield entered
 
     @asynccontextmanager
-    async def asked(self, path: str, body: Mapping[str, Any], caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def asked(self, path: str, body: Mapping[str, Any] | Form, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """As `post`, for who has a place already."""
         async with AsyncExitStack() as stack:
             with_caller = {"x-hearth-priority": caller.priority.value, "x-hearth-user": caller.user_key} if self.local else {}
-            data = msgspec.json.encode(body)
-            response = await self._answer("POST", path, data, {"Content-Type": "application/json", **with_caller}, timeout)
+            data, kind = (body.data, body.content_type) if isinstance(body, Form) else (msgspec.json.encode(body), "application/json")
+            response = await self._answer("POST", path, data, {"Content-Type": kind, **with_caller}, timeout)
             stack.callback(response.close)
             try:
                 yield response
@@ -205,7 +238,9 @@ class ModelServer:
             self._breaker.check(self.service)
             wait_s = min(MAX_WAIT_S, 0.2 * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
             try:
-                response = await self._open().request(method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False)
+                # A recording may be large: as a file it is sent in pieces.
+                content = io.BytesIO(data) if data is not None and len(data) > LARGE_BYTES else data
+                response = await self._open().request(method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
             except aiohttp.ClientConnectorError as error:
                 self._breaker.failed()
                 if attempt == RETRIES:
@@ -226,13 +261,17 @@ class ModelServer:
 
     async def _refused(self, response: aiohttp.ClientResponse, path: str) -> HearthError:
         """The error of an answer that is not 200, with the server's own sentence."""
+        body = b""
         try:
-            text, code = _sentence_of(await response.read())
+            body = await response.read()
+            text, code = _sentence_of(body)
         except (aiohttp.ClientError, TimeoutError, OSError):
             text, code = "", ""
         finally:
             response.release()
         status = response.status
+        if self.local and self.service in SPOKEN_OF and (ours := _ours(body)) is not None:
+            return ours
         said = f": {text}" if text else ""
         if status in (400, 413, 422) and (
             code == "context_length_exceeded" or ("context" in text.lower() and "token" in text.lower()) or "too long" in text.lower()
@@ -282,6 +321,30 @@ class ModelServer:
         return ServiceUnavailable(f"The {self.service} server broke off.", service=self.service, hint="Try again; what has come so far is kept.")
 
 
+class _Ours(msgspec.Struct):
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class _OurError(msgspec.Struct):
+    hearth: _Ours
+
+
+class _OurErrors(msgspec.Struct):
+    error: _OurError
+
+
+def _ours(body: bytes) -> HearthError | None:
+    """What our own server says of a recording or a text, in its own words; None for anything else."""
+    try:
+        said = msgspec.json.decode(body, type=_OurErrors).error.hearth
+    except msgspec.DecodeError:
+        return None
+    kind = {known.__name__: known for known in (BadInput, Unreadable, NoSpeech, TooLong)}.get(said.kind)
+    return None if kind is None else kind(said.message, hint=said.hint)
+
+
 def _retry_after(response: aiohttp.ClientResponse, otherwise_s: float) -> float:
     try:
         return min(MAX_WAIT_S, max(0.0, float(response.headers.get("Retry-After", ""))))
@@ -303,7 +366,7 @@ def _sentence_of(body: bytes) -> tuple[str, str]:
     return str(found)[:MAX_SENTENCE_CHARS].strip().rstrip("."), code
 
 
-class _Known:
+class Known:
     """What a server said of a model, kept for a minute."""
 
     def __init__(self) -> None:
@@ -311,14 +374,16 @@ class _Known:
         self.until = 0.0
 
     def get(self) -> Model | None:
+        """The model, while what is known of it is fresh."""
         return self.model if time.monotonic() < self.until else None
 
     def put(self, model: Model) -> Model:
+        """Keeps it and gives it back."""
         self.model, self.until = model, time.monotonic() + INFO_KEPT_S
         return model
 
 
-async def _entry(server: ModelServer) -> dict[str, Any]:
+async def entry_of(server: ModelServer) -> dict[str, Any]:
     """What our own server says of its model. Raises: ModelMissing if it doesn't know it."""
     for entry in (await server.get("models"))["data"]:
         if entry["id"] == server.model:
@@ -331,7 +396,7 @@ class RemoteChatModel:
 
     def __init__(self, server: ModelServer, *, context_tokens: int = 8192, priority_field: str = "none") -> None:
         """context_tokens: of a foreign model, which doesn't say.   priority_field: none, vllm (lower first) or sglang (higher first)."""
-        self._server, self._context_tokens, self._priority_field, self._known = server, context_tokens, priority_field, _Known()
+        self._server, self._context_tokens, self._priority_field, self._known = server, context_tokens, priority_field, Known()
         self._counts: OrderedDict[bytes, int] = OrderedDict()
         """Tokens by the hash of the text, the latest last."""
 
@@ -342,7 +407,7 @@ class RemoteChatModel:
         server = self._server
         if not server.local:
             return self._known.put(Model(server.model, Service.LLM, context_tokens=self._context_tokens))
-        said = await _entry(server)
+        said = await entry_of(server)
         return self._known.put(
             Model(
                 server.model,
@@ -382,7 +447,7 @@ class RemoteChatModel:
     async def _asked_for_counts(self, texts: Sequence[str]) -> list[int]:
         server, timeout = self._server, aiohttp.ClientTimeout(total=COUNT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         async with server.asked("tokenize", {"model": server.model, "texts": list(texts)}, Caller(), timeout) as response:
-            counts: list[int] = _decoded(await response.read(), _Tokens, server).tokens
+            counts: list[int] = decoded(await response.read(), _Tokens, server).tokens
         if len(counts) != len(texts):
             raise ServiceUnavailable(f"The llm server counted {len(counts)} of {len(texts)} texts.", service=server.service, hint="Check its version.")
         return counts
@@ -480,7 +545,7 @@ class RemoteEmbedder:
     """The Embedder port over a server."""
 
     def __init__(self, server: ModelServer) -> None:
-        self._server, self._known = server, _Known()
+        self._server, self._known = server, Known()
 
     async def info(self) -> Model:
         """As the port says; a foreign model's dimensions are found by embedding one word."""
@@ -488,7 +553,7 @@ class RemoteEmbedder:
             return known
         server = self._server
         if server.local:
-            dimensions = (await _entry(server)).get("dimensions")
+            dimensions = (await entry_of(server)).get("dimensions")
         else:
             dimensions = (await self.embed(["dimensions"], "query", caller=Caller())).vectors.shape[1]
         return self._known.put(Model(server.model, Service.EMBEDDINGS, dimensions=dimensions, local=server.local))
@@ -505,7 +570,7 @@ class RemoteEmbedder:
         body = {"model": self._server.model, "input": list(texts), "encoding_format": "float"} | ({"kind": kind} if self._server.local else {})
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         async with self._server.post("embeddings", body, caller, timeout) as response:
-            answer = _decoded(await response.read(), _Embeddings, self._server)
+            answer = decoded(await response.read(), _Embeddings, self._server)
         ordered = sorted(answer.data, key=lambda entry: entry.index)
         if [entry.index for entry in ordered] != list(range(len(texts))):
             raise ServiceUnavailable(
@@ -525,13 +590,13 @@ class RemoteReranker:
 
     def __init__(self, server: ModelServer, *, dialect: str = "jina") -> None:
         """dialect: jina (`rerank` under the base URL; vLLM, Infinity, llama.cpp and ours) or tei (`/rerank` off the root)."""
-        self._server, self._dialect, self._known = server, dialect, _Known()
+        self._server, self._dialect, self._known = server, dialect, Known()
 
     async def info(self) -> Model:
         """As the port says."""
         if (known := self._known.get()) is not None:
             return known
-        threshold = (await _entry(self._server)).get("relevance_threshold") if self._server.local else None
+        threshold = (await entry_of(self._server)).get("relevance_threshold") if self._server.local else None
         return self._known.put(Model(self._server.model, Service.RERANKER, relevance_threshold=threshold, local=self._server.local))
 
     async def check(self) -> Model:
@@ -552,9 +617,9 @@ class RemoteReranker:
         async with self._server.post(path, body, caller, timeout) as response:
             received = await response.read()
         if self._dialect == "tei":
-            pairs = [(e.index, e.score) for e in _decoded(received, list[_TeiScore], self._server)]
+            pairs = [(e.index, e.score) for e in decoded(received, list[_TeiScore], self._server)]
         else:
-            pairs = [(e.index, e.relevance_score) for e in _decoded(received, _JinaScores, self._server).results]
+            pairs = [(e.index, e.relevance_score) for e in decoded(received, _JinaScores, self._server).results]
         if sorted(i for i, _ in pairs) != list(range(len(documents))) or not all(math.isfinite(s) for _, s in pairs):
             raise ServiceUnavailable(
                 f"The reranker gave {len(pairs)} scores for {len(documents)} passages.", service=self._server.service, hint="Check its dialect."
@@ -589,7 +654,8 @@ class _JinaScores(msgspec.Struct):
     results: list[_JinaScore]
 
 
-def _decoded(body: bytes, shape: Any, server: ModelServer) -> Any:
+def decoded(body: bytes, shape: Any, server: ModelServer) -> Any:
+    """The JSON of an answer. Raises: ServiceUnavailable if it has another shape."""
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as error:

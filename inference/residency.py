@@ -72,7 +72,7 @@ class Resident:
             raise ModelMissing(
                 f"The model {self.entry.name} needs software that is not installed ({error.name}).",
                 model=self.entry.name,
-                hint="Install it with `pip install 'hearth[local]'`, or point the model URLs at a server.",
+                hint=f"Install it with `pip install 'hearth[{self.entry.extra}]'`, or point HEARTH_{self.entry.service.upper()}_URL at a server.",
             ) from error
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             log.exception("the model %s can't be loaded", self.entry.name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
-from core.settings import PREFIX, Settings
+from core.settings import PREFIX, SERVICES, Settings
 from inference.device import threads
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,11 @@ class Supervisor:
     def _environment(self) -> dict[str, str]:
         """What the child may know: its own settings and the process token; no key of any server."""
         settings, kept = self._settings, {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        models, how = ("llm_model", "embeddings_model", "reranker_model"), ("threads", "idle_s", "queue", "chat_places")
-        named = ("home", "llm_max_tokens", *models, *(f"inference_{name}" for name in how))
+        models, how = [f"{name}_model" for name in (*SERVICES, "vad")], ("threads", "idle_s", "queue", "chat_places", "audio_places")
+        named = ("home", "llm_max_tokens", "audio_max_mb", "audio_max_s", *models, *(f"inference_{name}" for name in how))
         own = {PREFIX + name.upper(): str(getattr(settings, name)) for name in named}
         # A service that is remote has a URL here too, so that the child does not load a model for it; which URL is not its business.
-        remote = {f"{PREFIX}{s.upper()}_URL": "http://elsewhere/v1#elsewhere" for s in ("llm", "embeddings", "reranker") if s not in settings.local_services()}
+        remote = {f"{PREFIX}{s.upper()}_URL": "http://elsewhere/v1#elsewhere" for s in SERVICES if s not in settings.local_services()}
         count = str(threads(settings.inference_threads))
         return {**kept, **own, **remote, "HEARTH_INFERENCE_TOKEN": self.token, "OMP_NUM_THREADS": count, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
 

@@ -10,10 +10,15 @@ import uvicorn
 from core.chat.model import MessageContent, SendMessage
 from core.ids import new_id
 from core.settings import Settings
+from core.voice.containers import wav
+from core.voice.model import AudioData, AudioFormat, SendVoice
+from inference.audio import resampled
+from inference.echo import TONES_RATE_HZ, tones
 
 
 def echo_settings(home, **given):
-    return Settings(home=home, llm_model=given.pop("llm_model", "echo"), embeddings_model="echo-embed", reranker_model="echo-rerank", **given)
+    models = {"llm": "echo", "embeddings": "echo-embed", "reranker": "echo-rerank", "stt": "echo-stt", "tts": "echo-tts", "vad": "loudness"}
+    return Settings(home=home, **{f"{service}_model": name for service, name in models.items()} | given)
 
 
 class Served:
@@ -42,6 +47,15 @@ async def finished(turn):
     async for _ in turn.follow():
         pass
     return turn.answer
+
+
+def recorded(text, rate_hz=TONES_RATE_HZ):
+    """A WAV file in which the echo models hear that text."""
+    return AudioData(wav(resampled(tones(text), TONES_RATE_HZ, rate_hz).tobytes(), rate_hz), AudioFormat.WAV)
+
+
+def say(text, request_id=None, conversation_id=None, **given):
+    return SendVoice(request_id or new_id(), conversation_id or new_id(), recorded(text) if isinstance(text, str) else text, **given)
 
 
 async def taken_in(app, who, name, content, collection="lab"):

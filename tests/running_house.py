@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import psutil
 
 # The API alone: the chat page takes seconds of processor time to import, and only the browser's tests need it.
-ECHO = {"HEARTH_CHAT_PAGE": "false", "HEARTH_LLM_MODEL": "echo", "HEARTH_EMBEDDINGS_MODEL": "echo-embed", "HEARTH_RERANKER_MODEL": "echo-rerank"}
+MODELS = {"LLM": "echo", "EMBEDDINGS": "echo-embed", "RERANKER": "echo-rerank", "STT": "echo-stt", "TTS": "echo-tts", "VAD": "loudness"}
+ECHO = {"HEARTH_CHAT_PAGE": "false"} | {f"HEARTH_{service}_MODEL": name for service, name in MODELS.items()}
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 PASSWORD = "correct horse battery"
 

@@ -102,6 +102,8 @@ def missing_models(settings: Settings) -> list[str]:
     from inference.catalog import entry, state
 
     wanted = {getattr(settings, f"{service}_model"): Service(service) for service in settings.local_services()}
+    if settings.stt_url != "off":
+        wanted[settings.vad_model] = Service.STT
     weights = {entry(name, service).weights or name: service for name, service in wanted.items()}
     return sorted(name for name, service in weights.items() if state(name, settings.models_folder, service) == "missing")
 
@@ -399,7 +401,9 @@ def _port(settings: Settings) -> Health:
 def _local_models(settings: Settings) -> list[Health]:
     if not settings.local_services():
         return []
-    torch = importlib.util.find_spec("torch") is not None
-    checks = [Health("torch", torch, "" if torch else "The local models need it: `pip install 'hearth[local]'`, or point the model URLs at a server.")]
+    checks = []
+    if settings.local_services() & {"llm", "embeddings", "reranker"}:
+        torch = importlib.util.find_spec("torch") is not None
+        checks = [Health("torch", torch, "" if torch else "The local models need it: `pip install 'hearth[local]'`, or point the model URLs at a server.")]
     missing = missing_models(settings)
     return [*checks, Health("models", not missing, f"Not fetched: {', '.join(missing)}. `hearth models fetch` gets them." if missing else "fetched")]

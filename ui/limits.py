@@ -14,20 +14,26 @@ MAX_DRAINED_BYTES = 1 << 30
 
 
 class BodyLimit:
-    """Wraps the web application. Uploads may be as large as a document, everything else as large as a long question."""
+    """Wraps the web application. Uploads may be as large as a document or a recording, everything else as large as a long question."""
 
-    def __init__(self, inner: ASGIApp, *, upload_bytes: int) -> None:
-        """upload_bytes: of the largest document."""
-        self._inner, self._upload_bytes = inner, upload_bytes
+    def __init__(self, inner: ASGIApp, *, upload_bytes: int, audio_bytes: int) -> None:
+        """upload_bytes, audio_bytes: of the largest document and recording."""
+        self._inner = inner
+        self._most = {
+            "document": upload_bytes + FRAME_BYTES,
+            "recording": audio_bytes + FRAME_BYTES,
+            "recording in JSON": audio_bytes * 4 // 3 + FRAME_BYTES,
+            "": MAX_BODY_BYTES,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on with a body that is counted, or answers 413 for one that says it is too large."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        upload = scope["path"].startswith("/v1/collections/") and scope["path"].endswith("/documents")
-        most = self._upload_bytes + FRAME_BYTES if upload else MAX_BODY_BYTES
-        error = TooLong(f"That is larger than the {most // 1_000_000} MB which are taken here.", hint=_HINTS[upload])
+        carried = _carried(scope["path"])
+        most = self._most[carried]
+        error = TooLong(f"That is larger than the {most // 1_000_000} MB which are taken here.", hint=_HINTS[carried])
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > most:
             await _drain(receive)
@@ -46,7 +52,20 @@ class BodyLimit:
         await self._inner(scope, counted, send)
 
 
-_HINTS = {True: "Split the document, or raise HEARTH_UPLOAD_MAX_MB.", False: "Put long text into a document and ask about it."}
+_RECORDING = "Send a shorter recording, or raise HEARTH_AUDIO_MAX_MB."
+_HINTS = {
+    "document": "Split the document, or raise HEARTH_UPLOAD_MAX_MB.",
+    "recording": _RECORDING,
+    "recording in JSON": _RECORDING,
+    "": "Put long text into a document and ask about it.",
+}
+
+
+def _carried(path: str) -> str:
+    """What a request to that path carries, where it may be large."""
+    if path.startswith("/v1/collections/") and path.endswith("/documents"):
+        return "document"
+    return {"/v1/audio/transcriptions": "recording", "/v1/voice": "recording in JSON"}.get(path, "")
 
 
 async def _drain(receive: Receive) -> None:

@@ -28,6 +28,7 @@ from core.errors import HearthError
 from ui import documents, errors, pages
 from ui.api import chat as chat_api
 from ui.api import library as library_api
+from ui.api import voice as voice_api
 from ui.api.auth import caller
 from ui.gate import OWN_CHECK, Gate
 from ui.limits import BodyLimit
@@ -107,7 +108,7 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
         title="Hearth", version="0.1.0", description="Ask your own documents and get cited answers.", docs_url="/docs", redoc_url=None
     )
     api.state.hearth = app
-    for router in (chat_api.router, library_api.router, library_api.files):
+    for router in (chat_api.router, library_api.router, voice_api.router, voice_api.files, library_api.files):
         api.include_router(router)
     for kind in (HearthError, Exception):
         api.add_exception_handler(kind, errors.handle)
@@ -134,7 +135,8 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
     for folder in OWN_CHECK:
         api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
-    return Gate(BodyLimit(api, upload_bytes=app.settings.upload_max_mb * 1_000_000), app)
+    settings = app.settings
+    return Gate(BodyLimit(api, upload_bytes=settings.upload_max_mb * 1_000_000, audio_bytes=settings.audio_max_mb * 1_000_000), app)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, Connection, Row, Select, Text, and_, bindparam, 
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
-from core.adapters.tables_sql import Moment, conversations, messages, outbox, shares
+from core.adapters.tables_sql import Moment, conversations, messages, outbox, shares, stale_objects, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
 from core.chat.model import (
     Accepted,
@@ -365,8 +365,19 @@ class SqlConversations:
         def work(connection: Connection) -> DeleteReceipt:
             _demand(connection, user_id, conversation_id)
             said = select(messages.c.id).where(messages.c.conversation_id == conversation_id)
+            spoken = connection.execute(select(voice_requests.c.id).where(voice_requests.c.conversation_id == conversation_id)).scalars().all()
+            sounds = (
+                select(voice_requests.c.uri).where(voice_requests.c.conversation_id == conversation_id),
+                select(voice_responses.c.uri).where(voice_responses.c.request_id.in_(spoken)),
+            )
+            uris = [{"uri": uri} for query in sounds for uri in connection.execute(query).scalars() if uri]
+            if uris:
+                connection.execute(insert(stale_objects), uris)
             of = {
                 "events": outbox.c.aggregate_id == conversation_id,
+                "voice events": outbox.c.aggregate_id.in_(spoken),
+                "voice responses": voice_responses.c.request_id.in_(spoken),
+                "voice requests": voice_requests.c.conversation_id == conversation_id,
                 "feedback": feedback_table.c.message_id.in_(said),
                 "shares": shares.c.conversation_id == conversation_id,
                 "messages": messages.c.conversation_id == conversation_id,

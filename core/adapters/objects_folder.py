@@ -37,6 +37,11 @@ class FolderObjectStore:
         """As the port says."""
         target = self._path(key)
         await anyio.to_thread.run_sync(_store, target, content)
+        return self.uri(key)
+
+    def uri(self, key: str) -> str:
+        """As the port says."""
+        self._path(key)
         return f"s3://{BUCKET}/{key}"
 
     async def get(self, uri: str) -> bytes:

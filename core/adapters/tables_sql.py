@@ -289,3 +289,38 @@ ingest_pauses = Table(
 )
 
 stale_objects = Table("stale_objects", metadata, Column("uri", Text, primary_key=True))  # originals nobody needs any more, until they are dropped
+
+voice_requests = Table(
+    "voice_requests",
+    metadata,
+    _id(primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    _id("conversation_id", nullable=False, index=True),  # no key: the request is stored before the conversation it begins
+    _id("session_id", nullable=False),
+    Column("format", String(4), nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("premium", Boolean, nullable=False),
+    Column("enable_rag", Boolean, nullable=False),
+    Column("transcription", Json, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("uri", Text, nullable=False),  # "" once the sound is gone
+    Column("created_at", Moment, nullable=False, index=True),
+    Index("ix_voice_requests_sounding", "created_at", sqlite_where=Column("uri") != ""),
+)
+
+voice_responses = Table(
+    "voice_responses",
+    metadata,
+    _id(primary_key=True),
+    Column("request_id", ForeignKey("voice_requests.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("response_text", Text, nullable=False),
+    Column("audio_format", String(4), nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("rag_docs_used", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("interrupted", Boolean, nullable=False),
+    Column("timing", Json, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_voice_responses_sounding", "created_at", sqlite_where=Column("uri") != ""),
+)

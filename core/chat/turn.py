@@ -3,10 +3,8 @@
 Knows no model and no store; the room writes, pages and routes follow.
 """
 
-import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,6 +12,7 @@ from core.chat.model import ChatMessage, MessageStatus
 from core.events import Event
 from core.inference import TextDelta
 from core.rag.model import RetrievalTrace, Source
+from core.updates import Updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,11 @@ class Finished:
 Update = Stage | SourcesFound | TextDelta | Finished
 
 
-class Turn:
+class Turn(Updates[Update]):
     """The answer to one message, from accepted to finished."""
 
     def __init__(self, answer: ChatMessage, question: str, started_at: datetime) -> None:
+        super().__init__(Finished)
         self.answer = answer
         self.question = question
         self.started_at = started_at
@@ -56,11 +56,8 @@ class Turn:
         self.unsaved_since = math.inf
         """When the oldest text that is not stored came, on the monotonic clock in seconds; infinite where there is none."""
         self.lease_until = started_at
-        self.followers = 0
         self.chars = 0
         self._pieces: list[str] = []
-        self._updates: list[Update] = []
-        self._waiting: list[asyncio.Future[None]] = []
 
     @classmethod
     def stored(cls, answer: ChatMessage) -> "Turn":
@@ -88,11 +85,6 @@ class Turn:
         return self.answer.conversation_id
 
     @property
-    def finished(self) -> bool:
-        """Whether the last update is there."""
-        return bool(self._updates) and isinstance(self._updates[-1], Finished)
-
-    @property
     def text(self) -> str:
         """The answer so far."""
         if len(self._pieces) > 1:
@@ -101,17 +93,12 @@ class Turn:
 
     def add(self, update: Update) -> None:
         """Appends an update and wakes whoever follows."""
-        self._updates.append(update)
         if type(update) is TextDelta:
             self._pieces.append(update.text)
             self.chars += len(update.text)
             if self.unsaved_since == math.inf:
                 self.unsaved_since = time.monotonic()
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
+        super().add(update)
 
     def end(self, answer: ChatMessage) -> None:
         """The last update."""
@@ -122,21 +109,3 @@ class Turn:
         """The answer as far as it came."""
         status = MessageStatus.INTERRUPTED if self.chars else MessageStatus.FAILED
         return replace(self.answer, content=self.text, status=status, metadata=replace(self.answer.metadata, error=error))
-
-    async def follow(self) -> AsyncIterator[Update]:
-        """Every update from the first to Finished; may be called any number of times, at any time."""
-        seen = 0
-        self.followers += 1
-        try:
-            while True:
-                while seen < len(self._updates):
-                    update = self._updates[seen]
-                    seen += 1
-                    yield update
-                    if isinstance(update, Finished):
-                        return
-                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._waiting.append(future)
-                await future
-        finally:
-            self.followers -= 1

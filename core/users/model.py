@@ -28,6 +28,8 @@ class Preferences:
     enable_rag: bool = True
     language: str = ""
     """Of the pages, as a code like "de"; "" follows the browser."""
+    speech_language: str = ""
+    """What they speak, as BCP 47 names it; "" lets the model guess."""
 
 
 @dataclass(frozen=True, slots=True)

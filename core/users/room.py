@@ -84,6 +84,8 @@ class Users:
         self._accounts, self._sessions, self._passwords, self._clock = accounts, sessions, passwords, clock
         self._throttle = _Throttle(clock)
         self._key_sessions: dict[str, Session] = {}
+        self._voice_sessions: dict[str, Session] = {}
+        """By the session in which somebody speaks."""
         self._setup_token = ""
 
     async def prepare_setup(self) -> str:
@@ -155,6 +157,17 @@ class Users:
             await self._sessions.open(session, hashed(f"key:{known.id}"), self._opened(user, session))
             self._key_sessions[known.id] = session
         return SignedIn(user, session)
+
+    async def voice_session(self, who: SignedIn) -> SignedIn:
+        """The same user in a session for speaking, which begins when they first speak in theirs and lasts as long as any."""
+        now = self._clock()
+        session = self._voice_sessions.get(who.session.id)
+        if session is None or session.expires_at <= now:
+            self._voice_sessions = {key: kept for key, kept in self._voice_sessions.items() if kept.expires_at > now}
+            session = replace(self._session(who.user, {"within": who.session.id}), type="voice")
+            await self._sessions.open(session, hashed(f"voice:{session.id}"), self._opened(who.user, session)[1:])
+            self._voice_sessions[who.session.id] = session
+        return SignedIn(who.user, session)
 
     async def add(self, username: str, password: str | None, *, admin: bool = False, premium: bool = False) -> User:
         """A new user; without a password only API keys work. Raises: AlreadyThere, BadInput."""

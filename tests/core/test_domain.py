@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.chat.model import ChatMessage, Conversation, MessageContent, MessageMetadata, MessageStatus
-from core.errors import HearthError, IllegalStep, WrongShape
-from core.events import CHAT_ORDER, EventType
+from core.errors import BadInput, HearthError, IllegalStep, NoSpeech, Unreadable, WrongShape
+from core.events import CHAT_ORDER, VOICE_ORDER, EventType
 from core.ids import chunk_id, is_id, new_id, reply_id
 from core.inference import Embedding, EmbeddingVector, InferenceRequest, InferenceResponse, Service
 from core.rag.model import Chunk, ChunkMetadata, Collection, Document, RAGContext, RAGQuery, RAGResult
 from core.users.model import Preferences, Session, User
+from core.voice.containers import wav
+from core.voice.model import AudioChunk, AudioData, AudioFormat, SynthesizedAudio, Transcription, VoiceRequest, VoiceResponse
 
 # As domain.md has them; more fields may stand beside these, none may be missing.
 ENTITIES = {
@@ -33,6 +35,12 @@ ENTITIES = {
     EmbeddingVector: "values model dimensions",
     RAGContext: "chunks scores query",
     Embedding: "chunk_id vector",
+    VoiceRequest: "id user_id audio_b64 format language premium enable_rag",
+    VoiceResponse: "id request_id transcription response_text audio_b64 audio_format latency_ms rag_docs_used",
+    AudioData: "data format duration_ms sample_rate",
+    AudioChunk: "sequence data sample_rate",
+    Transcription: "text language",
+    SynthesizedAudio: "text audio",
 }
 
 
@@ -59,6 +67,29 @@ def test_the_events_of_a_chat_are_those_of_the_domain_in_its_order():
     names = "UserLogin SessionCreated MessageReceived RAGQueryExecuted InferenceRequested ResponseGenerated MessageStored"
     assert " ".join(CHAT_ORDER) == names
     assert all(isinstance(e, EventType) for e in CHAT_ORDER)
+
+
+def test_the_events_of_a_spoken_turn_are_those_of_the_domain_in_its_order():
+    heard = "VoiceRequestReceived TranscriptionStarted TranscriptionCompleted RAGQueryExecuted"
+    said = "LLMInferenceStarted LLMResponseGenerated TTSSynthesisStarted AudioResponseReady"
+    assert " ".join(VOICE_ORDER) == f"{heard} {said}"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t"])
+def test_a_transcription_is_never_empty(text):
+    with pytest.raises(NoSpeech, match="understood no word"):
+        Transcription(text)
+
+
+def test_the_sound_of_a_turn_is_wav_webm_or_mp3_and_its_bytes_are_what_they_are_said_to_be():
+    assert set(AudioFormat) == {"wav", "webm", "mp3"}
+    with pytest.raises(BadInput, match="flac"):
+        AudioFormat.named("flac")
+    sound = wav(b"\0\0", 16_000)
+    assert AudioData(sound, AudioFormat.WAV).data == sound
+    for data, wanted in ((sound, AudioFormat.MP3), (b"", AudioFormat.WAV), (b"#EXTM3U\nhttp://x", AudioFormat.WEBM), (b"OggS" + bytes(60), AudioFormat.WEBM)):
+        with pytest.raises(Unreadable):
+            AudioData(data, wanted)
 
 
 @pytest.mark.parametrize("first", MessageStatus)

@@ -9,6 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 REMOTE = {f"HEARTH_{service}_URL": "http://gpu:8000/v1#model" for service in ("LLM", "EMBEDDINGS", "RERANKER")}
+VOICES = {f"HEARTH_{service}_URL": "http://gpu:8000/v1#model" for service in ("STT", "TTS")}
+TOOLS = ("bash", "cksum", "cut", "dirname", "env", "find", "grep", "id", "rm", "touch")
+"""What the script itself needs of the system."""
 
 PYTHON = """#!/usr/bin/env bash
 echo "$*" >> "$ASKED"
@@ -30,20 +33,28 @@ def program(path, text):
 class Machine:
     """A checkout with an environment that installs nothing, on a machine with or without a GPU."""
 
-    def __init__(self, folder, *, gpu=False, plan=CPU_PLAN):
+    def __init__(self, folder, *, gpu=False, plan=CPU_PLAN, speaks=True, packages=True):
+        """speaks: the programs that speak are there.   packages: the system's packages can be installed."""
         self.folder, self.asked = folder, folder / "asked"
         (folder / "scripts").mkdir()
         shutil.copy(ROOT / "scripts/setup", folder / "scripts/setup")
         shutil.copy(ROOT / "pyproject.toml", folder / "pyproject.toml")
         program(folder / ".venv/bin/python", PYTHON)
         program(folder / "bin/nvidia-smi", f"#!/bin/sh\nexit {0 if gpu else 9}\n")
-        self.environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "ASKED": str(self.asked), "PLAN": plan}
+        for tool in TOOLS:
+            (folder / "bin" / tool).symlink_to(shutil.which(tool))
+        for name in ("flite", "espeak-ng") if speaks else ():
+            program(folder / "bin" / name, "#!/bin/sh\n")
+        program(folder / "bin/apt-get", f'#!/usr/bin/env bash\necho "apt-get $*" >> "$ASKED"\nexit {0 if packages else 1}\n')
+        program(folder / "bin/sudo", "#!/bin/sh\nexec \"$@\"\n")
+        self.environment = {"PATH": str(folder / "bin"), "HOME": str(folder), "ASKED": str(self.asked), "PLAN": plan}
 
     def set_up(self, **variables):
         """What the environment's Python was asked to install this time, one line each."""
         self.asked.write_text("")
         done = subprocess.run([self.folder / "scripts/setup", "run"], env=self.environment | variables, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr
+        self.said = done.stdout
         lines = self.asked.read_text().splitlines()
         return [line for line in lines if "install" in line and "--dry-run" not in line and "--upgrade pip" not in line]
 
@@ -73,7 +84,24 @@ def test_with_a_gpu_the_build_for_it_is_taken_without_asking_for_a_plan(tmp_path
 
 
 def test_with_every_model_remote_torch_is_not_installed(tmp_path):
-    assert Machine(tmp_path).set_up(**REMOTE) == ["-m pip install --editable ."]
+    assert Machine(tmp_path).set_up(**REMOTE, **VOICES) == ["-m pip install --editable ."]
+
+
+def test_listening_and_speaking_here_need_their_own_software_and_no_torch(tmp_path):
+    assert Machine(tmp_path).set_up(**REMOTE) == ["-m pip install --editable .[voice]"]
+
+
+def test_the_programs_that_speak_are_installed_where_they_are_missing(tmp_path):
+    machine = Machine(tmp_path, speaks=False)
+    assert "apt-get install -y -qq flite espeak-ng" in machine.set_up()
+    machine.set_up(**VOICES)
+    assert "flite" not in machine.asked.read_text(), "somebody else speaks"
+
+
+def test_where_they_can_not_be_installed_everything_else_is_set_up_and_what_to_do_is_said(tmp_path):
+    machine = Machine(tmp_path, speaks=False, packages=False)
+    assert any("--editable" in line for line in machine.set_up())
+    assert "apt install flite espeak-ng" in machine.said
 
 
 @pytest.mark.parametrize("left_out", REMOTE)

@@ -20,9 +20,17 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = ("core", "inference", "ui")
-ECHO = {"HEARTH_LLM_MODEL": "echo", "HEARTH_EMBEDDINGS_MODEL": "echo-embed", "HEARTH_RERANKER_MODEL": "echo-rerank"}
+MODELS = {"LLM": "echo", "EMBEDDINGS": "echo-embed", "RERANKER": "echo-rerank", "STT": "echo-stt", "TTS": "echo-tts", "VAD": "loudness"}
+ECHO = {f"HEARTH_{service}_MODEL": name for service, name in MODELS.items()}
 ONLY_WITH_LOCAL = ("inference/engines/", "inference/convert_gguf.py", "inference/device.py")
 """What needs `hearth[local]`; everything else must run without it."""
+ONLY_WITH = {
+    "whisper": ("inference/engines/stt_faster_whisper.py",),
+    "kokoro": ("inference/engines/tts_kokoro.py",),
+    "piper": ("inference/engines/tts_piper.py",),
+    "voice": ("inference/audio.py", "inference/voice_activity.py", "inference/engines/stt_pocketsphinx.py"),
+}
+"""What needs another extra, which need not be installed here."""
 ONLY_WITH_OCR = ("core/adapters/parsing/ocr.py", "core/adapters/parsing/picture.py")
 """What needs `hearth[ocr]`, which need not be installed here."""
 
@@ -118,7 +126,9 @@ def test_the_wheel_asks_for_everything_that_its_code_imports(wheel):
     missing = []
     for path in (p for package in OURS for p in sorted((ROOT / package).rglob("*.py"))):
         name = str(path.relative_to(ROOT))
-        there = local if name.startswith(ONLY_WITH_LOCAL) else ocr if name.startswith(ONLY_WITH_OCR) else bare
+        extra = next((extra for extra, files in ONLY_WITH.items() if name in files), "")
+        named = {canonicalize_name(r.name) for r in asked if r.marker is not None and r.marker.evaluate({"extra": extra})} if extra else set()
+        there = (local | named) if extra or name.startswith(ONLY_WITH_LOCAL) else ocr if name.startswith(ONLY_WITH_OCR) else bare
         for top in set(imported(path)) - set(sys.stdlib_module_names) - set(OURS):
             if not there & {canonicalize_name(owner) for owner in owners.get(top, [top])}:
                 missing.append(f"{name} imports {top}")

@@ -1,5 +1,7 @@
 """The bodies of the API, in and out. What is not named here is ignored on the way in, as OpenAI's clients expect."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -34,6 +36,8 @@ from core.rag.model import (
     TakenIn,
 )
 from core.records import DeleteReceipt
+from core.users.model import Preferences
+from core.voice.model import MAX_SPEED, MAX_SPOKEN_CHARS, MIN_SPEED, Transcription, Voice, VoiceResponse
 
 
 def _whole(text: str) -> str:
@@ -335,6 +339,116 @@ class ReceiptOut(BaseModel):
     def of(cls, receipt: DeleteReceipt) -> "ReceiptOut":
         """From the domain."""
         return cls(removed=dict(receipt.removed), left=dict(receipt.left), complete=receipt.complete)
+
+
+class SpeechIn(BaseModel):
+    """OpenAI's speech request."""
+
+    input: Text = Field(max_length=MAX_SPOKEN_CHARS)
+    model: Text = "default"
+    voice: Text = Field("", description="Left out, the one you chose.")
+    response_format: Literal["mp3", "wav", "webm", "pcm"] = "mp3"
+    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
+
+
+class TranscriptionOut(BaseModel):
+    """What was heard; `duration` in seconds, `declared_ms` what the file says of its own length."""
+
+    text: str
+    language: str
+    duration: float
+    hearth: dict[str, Any]
+
+    @classmethod
+    def of(cls, heard: Transcription) -> "TranscriptionOut":
+        """From the domain."""
+        more = {"declared_ms": heard.declared_ms, "duration_ms": heard.duration_ms, "model": heard.model}
+        return cls(text=heard.text, language=heard.language, duration=heard.duration_ms / 1000, hearth=more)
+
+
+class VoiceChoiceOut(BaseModel):
+    """Somebody who can speak."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    language: str
+    note: str
+
+
+class VoicesOut(BaseModel):
+    """Who can speak, the usual one first; `chosen` is the caller's own, empty for the usual one."""
+
+    voices: list[VoiceChoiceOut]
+    chosen: str
+
+    @classmethod
+    def of(cls, voices: Sequence[Voice], chosen: str) -> "VoicesOut":
+        """From the domain."""
+        return cls(voices=[VoiceChoiceOut.model_validate(v) for v in voices], chosen=chosen)
+
+
+class VoiceIn(BaseModel):
+    """A VoiceRequest. Who is premium is not the client's to say."""
+
+    audio_b64: str
+    format: Text
+    id: Text | None = Field(None, description="A UUIDv7 of your making: sending the same recording again gives the stored response.")
+    conversation_id: Text | None = Field(None, description="A UUIDv7 of your making; left out, a new conversation begins.")
+    language: Text = Field("", description="Like en or pt-BR; left out, the one you chose, or a guess.")
+    enable_rag: bool | None = Field(None, description="Whether your documents are read; left out, as you chose.")
+    collection: Text | list[Text] | None = Field(None, description="The collection(s) to answer from; left out, all of yours.")
+    voice: Text = ""
+    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
+    model: Text = "default"
+    audio_format: Text = Field("wav", description="Of the answer: wav, webm or mp3.")
+
+
+class VoiceOut(BaseModel):
+    """A VoiceResponse. `audio_b64` is empty where there is no sound (any more); `error` then says why, if something went wrong."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    request_id: str
+    transcription: str
+    response_text: str
+    audio_b64: str
+    audio_format: str
+    latency_ms: float
+    rag_docs_used: int
+    error: str
+    interrupted: bool
+    conversation_id: str = ""
+    timing: dict[str, float | None]
+
+    @classmethod
+    def of(cls, response: VoiceResponse, conversation_id: str) -> "VoiceOut":
+        """From the domain."""
+        known = {name: getattr(response, name) for name in cls.model_fields if name not in ("conversation_id", "timing")}
+        return cls(**known, conversation_id=conversation_id, timing=asdict(response.timing))
+
+
+class PreferencesIn(BaseModel):
+    """What may be chosen; what is left out stays."""
+
+    voice_id: Text | None = None
+    speech_language: Text | None = Field(None, description="What you speak, like en or pt-BR; empty, it is guessed.")
+    model_preference: Text | None = None
+    enable_rag: bool | None = None
+
+
+class PreferencesOut(BaseModel):
+    """What somebody chose once."""
+
+    model_config = ConfigDict(from_attributes=True)
+    voice_id: str
+    speech_language: str
+    model_preference: str
+    enable_rag: bool
+
+    @classmethod
+    def of(cls, preferences: Preferences) -> "PreferencesOut":
+        """From the domain."""
+        return cls.model_validate(preferences)
 
 
 class PageOut(BaseModel):

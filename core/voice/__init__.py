@@ -1,0 +1,1 @@
+"""Speaking and listening: what was said, what is answered aloud, and whose turn it is."""
