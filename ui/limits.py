@@ -22,7 +22,7 @@ class BodyLimit:
         self._most = {
             "document": upload_bytes + FRAME_BYTES,
             "recording": audio_bytes + FRAME_BYTES,
-            "recording in JSON": audio_bytes * 4 // 3 + FRAME_BYTES,
+            "turn": audio_bytes * 4 // 3 + FRAME_BYTES,
             "": MAX_BODY_BYTES,
         }
 
@@ -56,7 +56,7 @@ _RECORDING = "Send a shorter recording, or raise HEARTH_AUDIO_MAX_MB."
 _HINTS = {
     "document": "Split the document, or raise HEARTH_UPLOAD_MAX_MB.",
     "recording": _RECORDING,
-    "recording in JSON": _RECORDING,
+    "turn": _RECORDING,
     "": "Put long text into a document and ask about it.",
 }
 
@@ -65,7 +65,7 @@ def _carried(path: str) -> str:
     """What a request to that path carries, where it may be large."""
     if path.startswith("/v1/collections/") and path.endswith("/documents"):
         return "document"
-    return {"/v1/audio/transcriptions": "recording", "/v1/voice": "recording in JSON"}.get(path, "")
+    return {"/v1/audio/transcriptions": "recording", "/v1/voice": "turn"}.get(path, "")
 
 
 async def _drain(receive: Receive) -> None:

@@ -46,7 +46,7 @@ class Machine:
         for name in ("flite", "espeak-ng") if speaks else ():
             program(folder / "bin" / name, "#!/bin/sh\n")
         program(folder / "bin/apt-get", f'#!/usr/bin/env bash\necho "apt-get $*" >> "$ASKED"\nexit {0 if packages else 1}\n')
-        program(folder / "bin/sudo", "#!/bin/sh\nexec \"$@\"\n")
+        program(folder / "bin/sudo", '#!/bin/sh\nexec "$@"\n')
         self.environment = {"PATH": str(folder / "bin"), "HOME": str(folder), "ASKED": str(self.asked), "PLAN": plan}
 
     def set_up(self, **variables):
