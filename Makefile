@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words bench bench-short bench-retrieval clean
+.PHONY: help run test check words bench bench-short bench-retrieval bench-voice clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -35,6 +35,11 @@ bench: ## Measure, and write docs/benchmarks.md
 bench-short: ## Measure the streams in under a minute; fails on counts and ratios, never on milliseconds
 	@scripts/setup test
 	@$(BIN)/python tests/bench/report.py --short
+
+bench-voice: ## Measure calls in a real browser, from the last word said to the first sound heard; JSON lines
+	@scripts/setup test
+	@$(BIN)/hearth models fetch --home .test-home
+	@$(BIN)/python tests/bench/voice.py
 
 HALF ?= tuning
 bench-retrieval: ## Measure how good search and quoting are; JSON lines. HALF=test WRITE=1 also writes docs/retrieval.md

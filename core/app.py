@@ -24,6 +24,7 @@ from core.rag.retrieval import Retrieval
 from core.retention import Retention
 from core.settings import Settings
 from core.users.room import Users
+from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class App:
     events: EventLog
     retention: Retention
     voice: VoiceRoom
-    voice_activity: Callable[[], Awaitable[VoiceActivity]]
+    calls: Calls
     """A detector of speech for one call; loaded when the first is asked for. Raises: ModelMissing, ModelError."""
     models: Models
     check: Callable[[], Awaitable[list[Health]]]
@@ -271,7 +272,7 @@ async def open_app(
             events=events,
             retention=retention,
             voice=voice,
-            voice_activity=_detector(settings),
+            calls=Calls(chat, library, voice, users, spoken, objects, _detector(settings), clock),
             models=models,
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),

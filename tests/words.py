@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 
 import core.errors
 from ui.catalogue import SENTENCE
-from ui.words import LANGUAGES, LOCALE, SCRIPT
+from ui.words import LANGUAGES, LOCALE, SCRIPTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("core", "inference", "ui")
@@ -82,8 +82,9 @@ def texts():
             for text in [] if place in UNTOLD else _told(tree, SPOKEN.get(place, set())):
                 found[(text,)].places.add(place)
                 found[(text,)].sentence = True
-    for _line, said, _comments, _context in extract("javascript", BytesIO((ROOT / SCRIPT).read_bytes()), keywords={"_": None}):
-        found[(said,)].places.add(SCRIPT)
+    for script in SCRIPTS:
+        for _line, said, _comments, _context in extract("javascript", BytesIO((ROOT / script).read_bytes()), keywords={"_": None}):
+            found[(said,)].places.add(script)
     return found
 
 

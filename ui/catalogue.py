@@ -82,9 +82,9 @@ class Catalogue:
         self._texts: NullTranslations = GNUTranslations(BytesIO(_mo(self.entries))) if path else NullTranslations()
         self.gettext, self.ngettext = self._texts.gettext, self._texts.ngettext
 
-    def texts_of(self, place: str) -> dict[str, str]:
-        """The texts that stand in one file, by their ids."""
-        return {e.ids[0]: e.texts[0] for e in self.entries if place in e.places}
+    def texts_of(self, *places: str) -> dict[str, str]:
+        """The texts that stand in these files, by their ids."""
+        return {e.ids[0]: e.texts[0] for e in self.entries if not set(places).isdisjoint(e.places)}
 
     def sentence(self, text: str) -> str:
         """Whole sentences that were made elsewhere, with their values already in them: in the core, in another process, a month ago. Unknown ones stay."""

@@ -22,12 +22,12 @@ PUBLIC_FOLDERS = ("/static/", "/share/")
 OWN_CHECK = ("/v1/", "/files/")
 OWN_CHECK_PATHS = ("/metrics",)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-NEEDS_INLINE = ("/chat", "/docs")
+NEEDS_INLINE = ("/chat", "/voice", "/docs")
 """Gradio's and Swagger's pages carry inline scripts that differ per answer (docs/adr/0011)."""
 
 _STRICT = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'; connect-src 'self'"
-# Gradio names its own folder as the base of its addresses.
-_INLINE = _STRICT.replace("base-uri 'none'", "base-uri 'self'") + (
+# Gradio names its own folder as the base of its addresses, and its recorder reads back what it has recorded.
+_INLINE = _STRICT.replace("base-uri 'none'", "base-uri 'self'").replace("connect-src 'self'", "connect-src 'self' blob:") + (
     "; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:;"
     " worker-src 'self' blob:; media-src 'self' blob: data:"
 )

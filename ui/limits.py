@@ -65,7 +65,7 @@ def _carried(path: str) -> str:
     """What a request to that path carries, where it may be large."""
     if path.startswith("/v1/collections/") and path.endswith("/documents"):
         return "document"
-    return {"/v1/audio/transcriptions": "recording", "/v1/voice": "turn"}.get(path, "")
+    return {"/v1/audio/transcriptions": "recording", "/v1/voice": "turn", "/voice/gradio_api/upload": "recording"}.get(path, "")
 
 
 async def _drain(receive: Receive) -> None:

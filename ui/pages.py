@@ -92,8 +92,8 @@ async def landing(app: App, request: Request) -> Response:
 <div class="rooms">
 <a class="room" href="/chat"><span class="sign">{icon("chat")}</span><h2>{_("Chat")}</h2>
 <p>{_("Ask your documents a question and read an answer that shows where it comes from.")}</p><span class="go">{_("Open the chat")} →</span></a>
-<div class="room later"><span class="sign">{icon("voice")}</span><h2>{_("Voice")}</h2>
-<p>{_("Talk to Hearth in the browser.")}</p><span class="badge">{_("Not here yet")}</span></div>
+<a class="room" href="/voice"><span class="sign">{icon("voice")}</span><h2>{_("Voice")}</h2>
+<p>{_("Talk to Hearth in the browser.")}</p><span class="go">{_("Start talking")} →</span></a>
 <div class="room later"><span class="sign">{icon("console")}</span><h2>{_("Admin")}</h2>
 <p>{_("Collections, models, users and retention in one console.")}</p><span class="badge">{_("Not here yet")}</span></div>
 </div><p class="foot">{_("Programs use the same house:")} <a href="/docs">{_("the API and its documentation")}</a>.</p></main>""",

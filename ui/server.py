@@ -32,6 +32,7 @@ from ui.api import voice as voice_api
 from ui.api.auth import caller
 from ui.gate import OWN_CHECK, Gate
 from ui.limits import BodyLimit
+from ui.voice import call
 from ui.words import _
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
         await caller(request)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    api.router.routes.extend([*pages.routes(app), *documents.routes(app)])
+    api.router.routes.extend([*pages.routes(app), *documents.routes(app), *call.routes(app)])
     for folder in OWN_CHECK:
         api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
@@ -198,12 +199,21 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
 
     def build_chat() -> FastAPI:
         from ui.chat.page import mounted  # gradio's import takes seconds
+        from ui.voice.page import mount
 
         page: FastAPI = mounted(app)
+        mount(page, app)
         return page
 
     config = uvicorn.Config(
-        web(app, chat_page), lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=5, server_header=False, backlog=2048
+        web(app, chat_page),
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+        backlog=2048,
+        ws_max_size=call.MAX_FRAME_BYTES,
     )
     server = _Server(config, app)
     started = time.monotonic()

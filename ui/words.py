@@ -15,8 +15,8 @@ from ui.catalogue import Catalogue
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """Each by its own name."""
 LOCALE = Path(__file__).parent / "locale"
-SCRIPT = "ui/static/chat.js"
-"""The one script with texts of its own."""
+SCRIPTS = ("ui/static/chat.js", "ui/static/voice.js")
+"""The scripts with texts of their own."""
 
 _language: ContextVar[str] = ContextVar("language", default="en")
 
@@ -90,6 +90,6 @@ def moment(when: datetime) -> str:
 
 
 def script() -> str:
-    """A script that gives the browser its language and the texts of `SCRIPT`."""
-    texts = json.dumps(catalogue(language()).texts_of(SCRIPT), ensure_ascii=False, separators=(",", ":"))
+    """A script that gives the browser its language and the texts of `SCRIPTS`."""
+    texts = json.dumps(catalogue(language()).texts_of(*SCRIPTS), ensure_ascii=False, separators=(",", ":"))
     return f'document.documentElement.lang="{language()}";window.hearthWords={texts};'

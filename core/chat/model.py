@@ -239,6 +239,8 @@ class SendMessage:
     parent_id: str | None = None
     settings: ChatSettings = field(default_factory=ChatSettings)
     """Of a conversation that begins with this message; one that is there keeps its own."""
+    read_out: bool = False
+    """The answer is spoken: it is stored when, and as far as, it has been heard (`ChatRoom.heard`)."""
 
     def __post_init__(self) -> None:
         """Raises: BadInput if an id isn't a UUID or the text is empty."""

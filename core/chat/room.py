@@ -32,7 +32,7 @@ from core.chat.model import (
     Timing,
     Verdict,
 )
-from core.chat.turn import Turn
+from core.chat.turn import Stage, Turn
 from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
@@ -54,6 +54,7 @@ HISTORY_MESSAGES = 100
 ABANDONED_AFTER_S = 1.5
 """How long an answer that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
 FINISH_ATTEMPTS = 3
+UNHEARD = "It was interrupted here; what was not heard is not kept."
 MAX_TITLE_CHARS = 200
 MAX_PAGE = 500
 MAX_TAGS = 20
@@ -97,6 +98,8 @@ class ChatRoom:
         self._closing = True
         for task in self._writing.values():
             task.cancel()
+        for turn in self._turns.values():
+            turn.hear(None)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     @property
@@ -170,8 +173,25 @@ class ChatRoom:
         if turn is None or turn.answer.user_id != user.id:
             await self._conversations.message_for(user.id, answer_id)
             return
-        self._stopping.add(answer_id)
-        self._writing[answer_id].cancel()
+        self._stop(turn)
+
+    def _stop(self, turn: Turn, heard: int | None = None) -> None:
+        self._stopping.add(turn.answer_id)
+        self._writing[turn.answer_id].cancel()
+        turn.hear(heard)
+
+    async def heard(self, user: User, answer_id: str, chars: int | None = None) -> None:
+        """How far an answer that is read out was heard, in characters; None for all of it. Less than all ends the answer there, and only that much is kept.
+
+        Nothing happens if it is over. Raises: NotFound for somebody else's.
+        """
+        turn = self._turns.get(answer_id)
+        if turn is None or turn.answer.user_id != user.id:
+            await self._conversations.message_for(user.id, answer_id)
+        elif chars is None:
+            turn.hear(None)
+        else:
+            self._stop(turn, chars)
 
     def answering_for(self) -> set[str]:
         """The ids of the users for whom answers are being written now."""
@@ -179,9 +199,8 @@ class ChatRoom:
 
     async def stop_all(self, user_id: str) -> None:
         """Ends every open answer of a user; their text is kept."""
-        for answer_id in [turn.answer_id for turn in self._turns.values() if turn.answer.user_id == user_id]:
-            self._stopping.add(answer_id)
-            self._writing[answer_id].cancel()
+        for turn in [turn for turn in self._turns.values() if turn.answer.user_id == user_id]:
+            self._stop(turn)
 
     async def open_turn(self, user: User, answer_id: str) -> Turn | None:
         """The turn of an answer that is still being written here, to follow it again."""
@@ -270,8 +289,7 @@ class ChatRoom:
     def _stop_if_abandoned(self, turn: Turn) -> None:
         task = self._writing.get(turn.answer_id)
         if task is not None and not turn.followers and not turn.finished:
-            self._stopping.add(turn.answer_id)
-            task.cancel()
+            self._stop(turn)
 
     @contextmanager
     def _room_for(self, user: User) -> Iterator[None]:
@@ -312,6 +330,7 @@ class ChatRoom:
             return self._turns.get(answer_id) or Turn.stored(accepted.stored)
         turn = Turn(replace(answer, parent_id=accepted.parent_id), request.content.text, now)
         turn.lease_until = now + LEASE
+        turn.heard = asyncio.get_running_loop().create_future() if request.read_out else None
         self._turns[answer_id] = turn
         # The question itself is asked last; where it is answered again it is already on the path.
         earlier = [m for m in accepted.history if request.continues or m.id != request.message_id]
@@ -336,17 +355,28 @@ class ChatRoom:
             reference = new_id()[-8:]
             log.exception("answer %s failed (%s)", turn.answer_id, reference)
             answer = turn.interrupted(f"Something went wrong inside Hearth. Its log names the cause under {reference}.")
+        written_at = self._clock()
         try:
-            await self._finish(turn, answer)
+            await self._finish(turn, await self._as_heard(turn, answer), written_at)
         finally:
             self._turns.pop(turn.answer_id, None)
             self._writing.pop(turn.answer_id, None)
             self._tasks.pop(turn.answer_id, None)
             self._stopping.discard(turn.answer_id)
 
-    async def _finish(self, turn: Turn, answer: ChatMessage) -> None:
+    async def _as_heard(self, turn: Turn, answer: ChatMessage) -> ChatMessage:
+        """An answer that is read out, when it has been: what was not heard is not kept. A failed one waits for nobody."""
+        if turn.heard is None or answer.status not in (MessageStatus.COMPLETE, MessageStatus.STOPPED):
+            return answer
+        turn.add(Stage("speaking"))
+        chars = await turn.heard
+        if chars is None or (answer.status is MessageStatus.COMPLETE and chars >= len(answer.content)):
+            return answer
+        return replace(answer, content=answer.content[:chars].rstrip(), status=MessageStatus.INTERRUPTED, metadata=replace(answer.metadata, error=UNHEARD))
+
+    async def _finish(self, turn: Turn, answer: ChatMessage, written_at: datetime) -> None:
         now = self._clock()
-        total_ms = (now - turn.started_at) / timedelta(milliseconds=1)
+        total_ms = (written_at - turn.started_at) / timedelta(milliseconds=1)
         meta = answer.metadata
         timing = replace(meta.timing, total_ms=round(total_ms, 1)) if meta.timing != Timing() else Timing(total_ms=round(total_ms, 1))
         answer = replace(answer, metadata=replace(meta, latency_ms=round(total_ms, 1), timing=timing))

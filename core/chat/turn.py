@@ -3,6 +3,7 @@
 Knows no model and no store; the room writes, pages and routes follow.
 """
 
+import asyncio
 import math
 import time
 from dataclasses import dataclass, replace
@@ -17,7 +18,10 @@ from core.updates import Updates
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the turn waits for now: retrieval, summary, queue or model. In the queue: the position (1 is next) and about how long it still lasts."""
+    """What the turn waits for now: retrieval, summary, queue, model or, where it is read out, the listener (speaking).
+
+    In the queue: the position (1 is next) and about how long it still lasts.
+    """
 
     name: str
     position: int = 0
@@ -56,6 +60,8 @@ class Turn(Updates[Update]):
         self.unsaved_since = math.inf
         """When the oldest text that is not stored came, on the monotonic clock in seconds; infinite where there is none."""
         self.lease_until = started_at
+        self.heard: asyncio.Future[int | None] | None = None
+        """Where the answer is read out: how many characters of it the listener has heard, once that is known; None for all."""
         self.chars = 0
         self._pieces: list[str] = []
 
@@ -99,6 +105,11 @@ class Turn(Updates[Update]):
             if self.unsaved_since == math.inf:
                 self.unsaved_since = time.monotonic()
         super().add(update)
+
+    def hear(self, chars: int | None) -> None:
+        """It is known how far the answer was heard; the first word on that counts."""
+        if self.heard is not None and not self.heard.done():
+            self.heard.set_result(chars)
 
     def end(self, answer: ChatMessage) -> None:
         """The last update."""

@@ -1,211 +1,281 @@
-"""Whose turn it is in a call: from "does this frame sound like speech" to when somebody began, has ended, or speaks into an answer. Pure.
+"""Whose turn it is in a call: speech probabilities in, what to do out.
 
-Two clocks: how long somebody speaks or is silent is counted in frames of sound, so that frames that arrive late or in bursts change nothing; how long the
-answer has been sounding, and how long to wait for a word, is read off the given clock.
+Pure: it hears numbers and knows no audio, no model and no socket. What is said is counted in frames of the microphone, so that a late network cuts nobody off;
+what is played is timed by the clock that is handed in. The caller carries out the effects in their order and says what came of them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
-FRAME_MS = 32.0
-"""512 samples at 16 kHz, what the detector of speech takes at once."""
+FRAME_MS = 32
+"""512 samples at 16 kHz, as the voice detector takes them."""
 
 
 @dataclass(frozen=True, slots=True)
-class CallRules:
-    """When a turn begins, ends and is interrupted. Everything is in milliseconds but the two probabilities.
+class Rules:
+    """When a call takes and gives the turn. Durations are rounded up to whole frames."""
 
-    The longest pause measured inside a sentence was 224 ms: an endpoint under 250 cuts sentences.
-    """
+    starts_at: float = 0.5
+    """Probability from which a frame is speech; two in a row begin an utterance."""
+    ends_below: float = 0.35
+    """Probability below which a frame is silence; between the two it stays what it was."""
+    pre_roll_ms: int = 320
+    """How much of what came before the first speech belongs to the utterance: a soft consonant isn't loud enough to be noticed."""
+    shortest_ms: int = 128
+    """Speech that is shorter is a click, not an utterance."""
+    final_ms: int = 150
+    """Silence after which the final text is asked for, so that it is there when the turn ends."""
+    endpoint_ms: int = 320
+    """Silence that ends the turn; longer than any gap inside a sentence (measured: 224 ms)."""
+    first_partial_ms: int = 300
+    partial_every_ms: int = 600
+    longest_ms: int = 60_000
+    """An utterance is ended here, so that one open window can't fill the memory."""
+    duck_ms: int = 96
+    """Speech after which an answer that is being played is lowered."""
+    cancel_ms: int = 400
+    """Speech after which an answer is cancelled without waiting for a word."""
+    grace_s: float = 1.0
+    """How long after playback has begun sound alone never cancels: echo cancellation is still learning."""
+    resume_s: float = 2.0
+    """How long a lowered answer waits for a word before it goes on."""
 
-    start_probability: float = 0.5
-    stop_probability: float = 0.35
-    """Lower than to start, so that a voice that fades is not cut off."""
-    start_ms: float = 64.0
-    """Speech must last so long to be one: a click doesn't."""
-    endpoint_ms: float = 320.0
-    pre_roll_ms: float = 320.0
-    """How much before the start is kept: a soft first consonant is no speech yet."""
-    utterance_ms: float = 60_000.0
-    duck_ms: float = 150.0
-    """So much speech into an answer makes the answer quieter."""
-    cancel_ms: float = 400.0
-    """So much ends it, and a recognised word at once."""
-    deaf_ms: float = 1_000.0
-    """At the beginning of an answer a microphone hears it through the loudspeaker; only a recognised word ends it then."""
-    resume_ms: float = 2_000.0
-    """An answer that was made quieter goes on as before when no word came for so long."""
-    stalled_ms: float = 1_500.0
-    """When no frame came for so long while somebody spoke, the turn ends with what there is."""
+
+RULES = Rules()
+
+
+class State(StrEnum):
+    """What is shown."""
+
+    LISTENING = "listening"
+    HEARING = "hearing"
+    THINKING = "thinking"
+    SPEAKING = "speaking"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """Somebody began. from_ms: of the call's sound, the pre-roll included: what is transcribed begins here."""
+    """An utterance has begun with frame `first`, pre-roll included; no frame before it is needed again."""
 
-    from_ms: float
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechEnded:
-    """The turn is over: what lies between is what was said. reason: silence, or a limit, or the key that was let go, or a microphone that fell silent."""
+class PartialWanted:
+    """What has been said so far should be transcribed, frames `first` to `last` inclusive."""
 
-    from_ms: float
-    until_ms: float
-    reason: Literal["silence", "too long", "key", "stalled"]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalWanted:
+    """Probably all of it: transcribe it for good. Where speech goes on, a later one takes its place."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The utterance is whole; its text is that of the last FinalWanted. `capped`: it was ended because it was too long."""
+
+    first: int
+    last: int
+    capped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """It was no utterance: too short, muted, or nothing was said. Its partials are void."""
+
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
 class Duck:
-    """The answer becomes quieter, or as loud as before."""
+    """The answer that is being played becomes quiet, or loud again."""
 
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """The answer ends now: the model, the voice and the playback."""
-
-    reason: Literal["word", "speech", "asked"]
+    """The answer ends here: model, voice and playback."""
 
 
-Signal = SpeechStarted | SpeechEnded | Duck | Cancel
+Effect = SpeechStarted | PartialWanted | FinalWanted | TurnEnded | Dropped | Duck | Cancel
 
 
-class Call:
-    """The turns of one call. Feed it every frame; do what it says."""
+@dataclass(slots=True)
+class _Utterance:
+    """What is being said. Frames count from the beginning of the call."""
 
-    def __init__(self, clock: Callable[[], float], rules: CallRules | None = None) -> None:
-        """clock: seconds, never going back."""
-        self._clock, self.rules = clock, rules or CallRules()
-        self.heard_ms = 0.0
-        """How much sound there has been."""
-        self._speaking_since: float | None = None
-        """Where the present speech began, by the call's sound; None while nobody speaks."""
-        self._told = False
-        self._loud_ms = 0.0
-        self._quiet_ms = 0.0
-        self._ended_ms = 0.0
+    first: int
+    onset: int
+    last_speech: int
+    next_partial: int
+    final: int | None = None
+    """Up to which frame the final text was asked for."""
+    ended: bool = False
+    """Silence has ended it while an answer runs: it waits for its text to know whether it was an interruption."""
+
+
+class TurnMachine:
+    """One call. Every method gives the effects to carry out, in their order."""
+
+    def __init__(self, clock: Callable[[], float], rules: Rules = RULES) -> None:
+        """clock: seconds, monotonic."""
+        self._clock, self._rules = clock, rules
+        self._frame = -1
+        self._loud = 0
+        """Speech frames in a row, up to the two that begin an utterance."""
+        self._said: _Utterance | None = None
+        self._answering = False
         self._playing_since: float | None = None
-        self._spoken_into = False
-        """Whether the caller has spoken since the present answer began to sound."""
-        self._into_ms = 0.0
-        """How long the present speech has interrupted it, its first second left out."""
-        self._ducked_since: float | None = None
-        self._last_frame_at = clock()
+        self._ducked_at: float | None = None
 
     @property
-    def speaking(self) -> bool:
-        """Whether a turn of the caller's is open."""
-        return self._told
+    def state(self) -> State:
+        """What the page shows. An interruption is shown as soon as it is heard."""
+        if self._said is not None and not self._said.ended:
+            return State.HEARING
+        if self._playing_since is not None:
+            return State.SPEAKING
+        return State.THINKING if self._answering else State.LISTENING
 
     @property
-    def playing(self) -> bool:
-        """Whether an answer is sounding."""
-        return self._playing_since is not None
+    def needed_from(self) -> int:
+        """The first frame that may still be asked for; earlier ones can be forgotten."""
+        return self._said.first if self._said is not None else max(0, self._frame - _frames(self._rules.pre_roll_ms))  # this frame may be an onset
 
-    def hear(self, probability: float) -> list[Signal]:
-        """One frame of sound: how likely it is speech, 0 to 1."""
-        self._last_frame_at = self._clock()
-        self.heard_ms += FRAME_MS
-        signals = self._waited()
-        if self._speaking_since is None:
-            return signals + (self._begun() if probability > self.rules.start_probability else [])
-        if probability > (self.rules.stop_probability if self._told else self.rules.start_probability):
-            self._loud_ms += FRAME_MS
-            self._into_ms += FRAME_MS if self._interruptible() else 0.0
-            self._quiet_ms = 0.0
-        else:
-            self._quiet_ms += FRAME_MS
-        return signals + self._judged()
+    def hear(self, probability: float) -> list[Effect]:
+        """The next frame of the microphone, with the probability in [0, 1] that it is speech."""
+        self._frame += 1
+        if self._said is None or self._said.ended:
+            self._loud = self._loud + 1 if probability > self._rules.starts_at else 0
+            begun = self._begin() if self._loud == 2 else []
+            return [*begun, *self.tick()]
+        return [*self._go_on(self._said, probability), *self.tick()]
 
-    def word(self) -> list[Signal]:
-        """A word was recognised in what the caller said, or is saying, since the answer began to sound: it ends, in its first second too."""
-        return self._cancelled("word") if self.playing and self._spoken_into else []
-
-    def play(self, on: bool) -> list[Signal]:
-        """The answer begins to sound, or has ended by itself."""
-        if on == self.playing:
+    def tick(self) -> list[Effect]:
+        """Time has passed; needed where no frames come. A lowered answer gets its voice back when no word came in time."""
+        said = self._said
+        if self._ducked_at is None or self._clock() - self._ducked_at < self._rules.resume_s or (said is not None and not said.ended):
             return []
-        self._playing_since = self._clock() if on else None
-        self._spoken_into, self._into_ms = False, 0.0
-        return self._unducked()
+        return self._resume()
 
-    def commit(self) -> list[Signal]:
-        """The key of push-to-talk was let go: the turn ends without waiting for silence. Nothing happens if nobody has spoken."""
-        return self._ended("key") if self._told else self._forgotten()
+    def word(self) -> list[Effect]:
+        """A word of the utterance has been recognised: an answer that runs is interrupted, even in its first second."""
+        return self.cancel() if self._said is not None else []
 
-    def cancel(self) -> list[Signal]:
-        """Somebody asks for silence."""
-        return self._cancelled("asked") if self.playing else []
+    def nothing_said(self) -> list[Effect]:
+        """The final text of an ended utterance is empty: it was a cough, and the answer goes on."""
+        return self._resume() if self._said is not None and self._said.ended else []
 
-    def tick(self) -> list[Signal]:
-        """Call it a few times a second: a microphone that stops sending must not leave a turn open, nor a quiet answer quiet."""
-        signals = self._waited()
-        if self._told and (self._clock() - self._last_frame_at) * 1000 >= self.rules.stalled_ms:
-            signals += self._ended("stalled")
-        return signals
+    def commit(self) -> list[Effect]:
+        """The speaker says that this was all (a key is released); an answer that runs is interrupted."""
+        said = self._said
+        if said is None:
+            return []
+        last = self._frame
+        asked: list[Effect] = [] if said.ended else [FinalWanted(said.first, last)]
+        said.final = last
+        return [*self._cancel(), *asked, *self._end()]
 
-    def _begun(self) -> list[Signal]:
-        # No earlier than the end of the turn before: no sound is in two turns.
-        self._speaking_since = max(self._ended_ms, self.heard_ms - FRAME_MS - self.rules.pre_roll_ms)
-        self._loud_ms, self._quiet_ms = FRAME_MS, 0.0
-        self._into_ms = FRAME_MS if self._interruptible() else 0.0
-        return self._judged()
+    def mute(self) -> list[Effect]:
+        """No more frames come for a while; what was begun is forgotten."""
+        self._loud = 0
+        return self._resume()
 
-    def _judged(self) -> list[Signal]:
-        signals: list[Signal] = []
-        if not self._told and self._quiet_ms >= self.rules.start_ms:
-            return self._forgotten()
-        assert self._speaking_since is not None
-        if not self._told and self._loud_ms >= self.rules.start_ms:
-            self._told = True
-            signals.append(SpeechStarted(self._speaking_since))
-        if self.playing and self._told:
-            signals += self._interrupts()
-        if self._told and self._quiet_ms >= self.rules.endpoint_ms:
-            signals += self._ended("silence")
-        elif self._told and self.heard_ms - self._speaking_since >= self.rules.utterance_ms:
-            signals += self._ended("too long")
-        return signals
-
-    def _interruptible(self) -> bool:
-        """Whether speech alone counts: not in the first second of an answer."""
-        return self._playing_since is not None and (self._clock() - self._playing_since) * 1000 >= self.rules.deaf_ms
-
-    def _interrupts(self) -> list[Signal]:
-        """What speech alone does to an answer that is sounding."""
-        self._spoken_into = True
-        if self._into_ms >= self.rules.cancel_ms:
-            return self._cancelled("speech")
-        if self._into_ms >= self.rules.duck_ms and self._ducked_since is None:
-            self._ducked_since = self._clock()
-            return [Duck(True)]
+    def thinking(self) -> list[Effect]:
+        """An answer is being made from now on."""
+        self._answering, self._playing_since = True, None
         return []
 
-    def _waited(self) -> list[Signal]:
-        """A quieter answer that nobody went on to interrupt."""
-        if self._ducked_since is not None and (self._clock() - self._ducked_since) * 1000 >= self.rules.resume_ms:
-            return self._unducked()
+    def playing(self) -> list[Effect]:
+        """Its first sound is heard now."""
+        if self._answering and self._playing_since is None:
+            self._playing_since = self._clock()
         return []
 
-    def _ended(self, reason: Literal["silence", "too long", "key", "stalled"]) -> list[Signal]:
-        assert self._speaking_since is not None
-        ended = SpeechEnded(self._speaking_since, self.heard_ms, reason)
-        self._ended_ms = self.heard_ms
-        self._forgotten()
-        return [ended]
+    def answered(self) -> list[Effect]:
+        """The answer is over, or failed: the microphone has the floor again. An interruption that waited for its text is an ordinary turn now."""
+        loud: list[Effect] = [Duck(on=False)] if self._ducked_at is not None else []
+        self._answering, self._playing_since, self._ducked_at = False, None, None
+        return [*loud, *(self._end() if self._said is not None and self._said.ended else [])]
 
-    def _forgotten(self) -> list[Signal]:
-        self._speaking_since, self._told = None, False
-        self._loud_ms = self._quiet_ms = self._into_ms = 0.0
+    def cancel(self) -> list[Effect]:
+        """The listener wants no more of the answer."""
+        return [*self._cancel(), *(self._end() if self._said is not None and self._said.ended else [])]
+
+    def _begin(self) -> list[Effect]:
+        """Two speech frames in a row: the first is the onset. What waits for its text and what is said now are one interruption."""
+        onset = self._frame - 1
+        waiting = self._said
+        first = waiting.first if waiting is not None else max(0, onset - _frames(self._rules.pre_roll_ms))
+        self._loud = 0
+        self._said = _Utterance(first, onset, self._frame, onset + _frames(self._rules.first_partial_ms))
+        return [SpeechStarted(first)] if waiting is None else []
+
+    def _go_on(self, said: _Utterance, probability: float) -> list[Effect]:
+        """One more frame of an utterance."""
+        rules, effects = self._rules, list[Effect]()
+        if probability >= rules.ends_below:
+            said.last_speech, said.final = self._frame, None
+        silence = self._frame - said.last_speech
+        speech = said.last_speech - said.onset + 1
+        if self._answering and not silence:
+            effects += self._interrupt(speech)
+        if self._frame - said.first + 1 >= _frames(rules.longest_ms):
+            said.final = self._frame
+            return [*effects, *self._cancel(), FinalWanted(said.first, self._frame), *self._end(capped=True)]
+        if speech < _frames(rules.shortest_ms):
+            return effects + (self._resume() if silence >= _frames(rules.endpoint_ms) else [])
+        if silence >= _frames(rules.endpoint_ms):
+            if not self._answering:
+                return [*effects, *self._end()]
+            said.ended = True
+        elif silence >= _frames(rules.final_ms):
+            if said.final is None:
+                said.final = self._frame
+                effects.append(FinalWanted(said.first, self._frame))
+        elif self._frame >= said.next_partial:
+            said.next_partial = self._frame + _frames(rules.partial_every_ms)
+            effects.append(PartialWanted(said.first, self._frame))
+        return effects
+
+    def _interrupt(self, speech: int) -> list[Effect]:
+        """The speaker talks into an answer, for so many frames by now."""
+        rules, now = self._rules, self._clock()
+        early = self._playing_since is not None and now - self._playing_since < rules.grace_s
+        if speech >= _frames(rules.cancel_ms) and not early:
+            return self._cancel()
+        if speech >= _frames(rules.duck_ms) and self._ducked_at is None and self._playing_since is not None:
+            self._ducked_at = now
+            return [Duck(on=True)]
         return []
 
-    def _cancelled(self, reason: Literal["word", "speech", "asked"]) -> list[Signal]:
-        self._playing_since, self._ducked_since, self._spoken_into = None, None, False
-        return [Cancel(reason)]
+    def _cancel(self) -> list[Effect]:
+        was = self._answering
+        self._answering, self._playing_since, self._ducked_at = False, None, None
+        return [Cancel()] if was else []
 
-    def _unducked(self) -> list[Signal]:
-        ducked, self._ducked_since = self._ducked_since is not None, None
-        return [Duck(False)] if ducked else []
+    def _end(self, *, capped: bool = False) -> list[Effect]:
+        said, self._said = self._said, None
+        assert said is not None
+        self._loud = 0
+        return [TurnEnded(said.first, said.last_speech if said.final is None else said.final, capped)]
+
+    def _resume(self) -> list[Effect]:
+        """Forgets what was begun; a lowered answer goes on."""
+        said, self._said = self._said, None
+        ducked, self._ducked_at = self._ducked_at, None
+        dropped: list[Effect] = [Dropped(said.first)] if said is not None else []
+        return [*dropped, Duck(on=False)] if ducked is not None else dropped
+
+
+def _frames(ms: int) -> int:
+    """How many frames that is, rounded up."""
+    return -(-ms // FRAME_MS)

@@ -26,7 +26,7 @@ from core.ports import ObjectStore, SpokenTurns, Synthesizer, Transcriber
 from core.rag.library import Library
 from core.users.model import User
 from core.users.room import SignedIn, Users
-from core.voice.clauses import Clauses
+from core.voice.clauses import Clauses, speakable
 from core.voice.containers import wav
 from core.voice.model import (
     MAX_SPOKEN_CHARS,
@@ -43,7 +43,6 @@ from core.voice.model import (
     VoiceResponse,
     VoiceTiming,
 )
-from core.voice.speakable import Speakable
 from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn
 
 log = logging.getLogger(__name__)
@@ -390,7 +389,7 @@ class VoiceRoom:
 
     async def _spoken_whole(self, user: User, spoken: SendVoice, progress: _Progress, text: str) -> None:
         """The whole answer as one file; without a voice the text is the answer, and why is said."""
-        aloud = cut_to_speak(Speakable().feed(text) or NOTHING_TO_SAY)
+        aloud = cut_to_speak(speakable(text) or NOTHING_TO_SAY)
         progress.turn.add(Speaking(aloud))
         try:
             made = await self.say(user, aloud, voice=spoken.voice, speed=spoken.speed, audio_format=spoken.audio_format)
@@ -450,26 +449,25 @@ class _Voice:
 
     def __init__(self, synthesizer: Synthesizer | None, caller: Caller, voice: str, speed: float, progress: _Progress) -> None:
         self._synthesizer, self._caller, self._voice, self._speed, self._progress = synthesizer, caller, voice, speed, progress
-        self._clauses, self._speakable = Clauses(), Speakable()
+        self._clauses = Clauses()
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         self._sequence = 0
 
     def feed(self, text: str) -> None:
         """The next words of the answer."""
         for piece in self._clauses.feed(text):
-            self._pieces.put_nowait(piece)
+            self._pieces.put_nowait(piece.text)
 
     def end(self) -> None:
         """There are no more."""
         for piece in self._clauses.flush():
-            self._pieces.put_nowait(piece)
+            self._pieces.put_nowait(piece.text)
         self._pieces.put_nowait(None)
 
     async def run(self) -> None:
         """Speaks until the end. A voice that fails leaves the text, and says why once."""
         while (piece := await self._pieces.get()) is not None:
-            if aloud := self._speakable.feed(piece):
-                await self._say(aloud)
+            await self._say(piece)
         if not self._progress.spoken and not self._progress.error:
             await self._say(NOTHING_TO_SAY)
 

@@ -19,15 +19,25 @@ BROWSERS = (
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
-@pytest.fixture(scope="session", params=["chromium"], ids=["leg=chromium"])
-def browser(request):
+def chromium():
+    """Where the browser lies."""
     path = next((found for name in (os.environ.get("HEARTH_TEST_CHROMIUM", ""), *BROWSERS) if name and (found := shutil.which(name))), None)
     if path is None:
         pytest.fail("no Chromium: run `make test`, which installs it")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        opened.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session", params=["chromium"], ids=["leg=chromium"])
+def browser(request, playwright):
+    opened = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+    yield opened
+    opened.close()
 
 
 class Visitor:

@@ -7,7 +7,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 from echo_house import ask, echo_settings, finished, say, taken_in
 from reportlab.pdfgen.canvas import Canvas
-from starlette.routing import Mount
+from starlette.routing import Mount, WebSocketRoute
 
 from core.app import open_app
 from core.ids import new_id
@@ -42,7 +42,7 @@ OWN_CHECK = {
     ("GET", "/files/{document_id}"), ("GET", "/files/{document_id}/pages/{number}.png"), ("GET", "/metrics"),
 }  # fmt: skip
 BEHIND_THE_GATE = {
-    ("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete"),
+    ("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete"), ("GET", "/voice/turns/{request_id}/speech"), ("SOCKET", "/voice/ws"),
     ("GET", "/"), ("POST", "/logout"), ("POST", "/language"), ("GET", "/words.js"),
     ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect"),
     ("MOUNT", "/static-offline-docs"), ("MOUNT", ""),
@@ -77,6 +77,8 @@ def walk(routes):
             yield from walk(route.original_router.routes)
         elif isinstance(route, Mount):
             yield "MOUNT", route.path
+        elif isinstance(route, WebSocketRoute):
+            yield "SOCKET", route.path
         else:
             yield from ((method, route.path) for method in route.methods if method != "HEAD")
 

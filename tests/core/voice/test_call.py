@@ -1,4 +1,4 @@
-"""Whose turn it is, on a clock of the test's own: pauses, limits, interruptions, and what only looks like one."""
+"""The turn machine under a clock of its own. One frame of the microphone is 32 ms."""
 
 from itertools import pairwise
 
@@ -6,194 +6,316 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.voice.call import FRAME_MS, Call, CallRules, Cancel, Duck, SpeechEnded, SpeechStarted
+from core.voice.call import FRAME_MS, RULES, Cancel, Dropped, Duck, FinalWanted, PartialWanted, SpeechStarted, State, TurnEnded, TurnMachine
 
-LOUD, QUIET = 0.9, 0.05
+SPEECH, SILENCE = 0.9, 0.05
 
 
-class Line:
-    """A call whose clock goes on with its sound."""
+class Call:
+    """A machine whose clock goes with its frames, and everything it wanted."""
 
-    def __init__(self, **rules):
-        self.now_s, self.signals = 0.0, []
-        self.call = Call(lambda: self.now_s, CallRules(**rules))
+    def __init__(self):
+        self.now = 0.0
+        self.machine = TurnMachine(lambda: self.now)
+        self.effects = []
 
-    def sound(self, probability, ms):
-        for _ in range(round(ms / FRAME_MS)):
-            self.now_s += FRAME_MS / 1000
-            self.signals += [(round(self.now_s * 1000), s) for s in [*self.call.hear(probability), *self.call.tick()]]
+    def hear(self, ms, probability=SPEECH):
+        begun = len(self.effects)
+        for _ in range(ms // FRAME_MS):
+            self.now += FRAME_MS / 1000
+            self.effects += self.machine.hear(probability)
+        return self.effects[begun:]
+
+    def silence(self, ms):
+        return self.hear(ms, SILENCE)
+
+    def asked(self):
+        """A question has been asked and its answer is being made."""
+        self.silence(640)
+        self.hear(1600)
+        self.silence(352)
+        self.machine.thinking()
+        self.effects.clear()
         return self
 
-    def says(self, ms):
-        return self.sound(LOUD, ms)
-
-    def pauses(self, ms):
-        return self.sound(QUIET, ms)
-
-    def passes(self, ms):
-        """Time without any sound."""
-        self.now_s += ms / 1000
-        self.signals += [(round(self.now_s * 1000), s) for s in self.call.tick()]
+    def playing(self, for_ms=2000):
+        """Its answer has been heard for so long."""
+        self.asked()
+        self.machine.playing()
+        self.silence(for_ms)
+        self.effects.clear()
         return self
 
-    def of(self, kind):
-        return [s for _, s in self.signals if isinstance(s, kind)]
 
-    def at(self, kind):
-        return [ms for ms, s in self.signals if isinstance(s, kind)]
+def kinds(effects):
+    return [type(e) for e in effects]
 
 
-def answering(ms=1_500, **rules):
-    """A call in which an answer has sounded for so long."""
-    line = Line(**rules).pauses(500)
-    line.call.play(True)
-    return line.pauses(ms)
+def only(effects, kind):
+    return [e for e in effects if type(e) is kind]
 
 
-@pytest.mark.parametrize("pause_ms", [32, 96, 160, 224, 256])
-def test_a_pause_inside_a_sentence_does_not_end_the_turn(pause_ms):
-    line = Line().pauses(500).says(800).pauses(pause_ms).says(600).pauses(1_000)
-    assert len(line.of(SpeechStarted)) == len(line.of(SpeechEnded)) == 1
+def test_an_utterance_begins_with_what_came_just_before_it():
+    call = Call()
+    assert call.silence(640) == []
+    (started,) = call.hear(64)
+    assert started == SpeechStarted(20 - 10)
+    assert call.machine.needed_from == 10
 
 
-def test_silence_ends_the_turn_after_320_ms_and_the_pre_roll_is_kept():
-    line = Line().pauses(960).says(992).pauses(640)
-    (started,), (ended,) = line.of(SpeechStarted), line.of(SpeechEnded)
-    assert started.from_ms == ended.from_ms == 960 - 320
-    assert line.at(SpeechEnded) == [960 + 992 + 320]
-    assert (ended.until_ms, ended.reason) == (960 + 992 + 320, "silence")
+def test_before_anything_is_said_only_the_pre_roll_is_needed():
+    call = Call()
+    call.silence(10_240)
+    needed = call.machine.needed_from
+    assert needed == 319 - 10
+    (started,) = call.hear(64)
+    assert started.first >= needed
 
 
-def test_a_click_is_no_speech():
-    assert Line().pauses(320).says(32).pauses(1_000).signals == []
+def test_the_turn_ends_after_320_ms_of_silence_and_its_text_is_asked_for_before():
+    call = Call()
+    call.silence(640)
+    call.hear(960)
+    assert only(call.silence(288), TurnEnded) == []
+    assert call.silence(32) == [TurnEnded(10, 54)]
+    assert only(call.effects, FinalWanted) == [FinalWanted(10, 54)]
+    assert call.machine.state is State.LISTENING
 
 
-def test_a_voice_that_fades_is_not_cut_off_but_one_that_is_faint_from_the_start_does_not_begin():
-    assert Line().sound(0.4, 2_000).signals == []
-    line = Line().says(320).sound(0.4, 960).pauses(480)
-    assert line.of(SpeechEnded)[0].until_ms == 320 + 960 + 320
+@pytest.mark.parametrize("pause_ms", [32, 128, 160, 224, 256, 288])
+def test_a_pause_inside_a_sentence_never_ends_the_turn(pause_ms):
+    call = Call()
+    call.hear(960)
+    call.silence(pause_ms)
+    call.hear(960)
+    assert only(call.effects, TurnEnded) == []
+    call.silence(320)
+    (ended,) = only(call.effects, TurnEnded)
+    assert (ended.first, ended.last) == (0, only(call.effects, FinalWanted)[-1].last)
 
 
-def test_somebody_who_never_stops_is_cut_at_the_limit_and_goes_on_in_the_next_turn():
-    line = Line(utterance_ms=3_200).says(8_000).pauses(500)
-    assert [e.reason for e in line.of(SpeechEnded)] == ["too long", "too long", "silence"]
-    spans = [(e.from_ms, e.until_ms) for e in line.of(SpeechEnded)]
-    assert all(before[1] == after[0] for before, after in pairwise(spans)), "nothing of it is lost or said twice"
+def test_a_final_that_was_asked_for_too_early_is_asked_for_again():
+    call = Call()
+    call.hear(960)
+    call.silence(192)
+    call.hear(480)
+    call.silence(320)
+    finals = only(call.effects, FinalWanted)
+    assert len(finals) == 2
+    assert finals[0].first == finals[1].first
+    assert finals[0].last < finals[1].last
 
 
-def test_the_key_ends_a_turn_at_once_and_without_speech_nothing():
-    line = Line().says(640)
-    assert [s.reason for s in line.call.commit()] == ["key"]
-    assert line.call.commit() == []
-    assert line.pauses(1_000).of(SpeechEnded) == []
+def test_partials_come_soon_and_then_now_and_then():
+    call = Call()
+    call.hear(3200)
+    lasts = [e.last for e in only(call.effects, PartialWanted)]
+    assert lasts[0] * FRAME_MS <= 320
+    assert {b - a for a, b in pairwise(lasts)} == {19}
 
 
-def test_a_microphone_that_falls_silent_ends_the_turn():
-    line = Line().says(640).passes(1_000)
-    assert line.of(SpeechEnded) == []
-    assert line.passes(600).of(SpeechEnded)[0].reason == "stalled"
-    assert line.pauses(500).says(640).pauses(400).of(SpeechEnded)[1].reason == "silence"
+def test_quiet_speech_does_not_break_an_utterance_but_does_not_begin_one_either():
+    call = Call()
+    assert call.hear(640, 0.45) == []
+    call.hear(320)
+    call.hear(640, 0.45)
+    assert only(call.effects, TurnEnded) == []
 
 
-def test_frames_that_come_in_a_burst_are_counted_as_the_sound_they_are():
-    line = Line().says(640)
-    for _ in range(10):
-        line.signals += [(0, s) for s in line.call.hear(QUIET)]
-    assert len(line.of(SpeechEnded)) == 1
+def test_one_loud_frame_is_nothing_and_a_click_is_dropped():
+    call = Call()
+    assert call.hear(32) == []
+    call.silence(320)
+    call.hear(96)
+    assert kinds(call.silence(320)) == [Dropped]
+    assert call.machine.state is State.LISTENING
 
 
-def test_speaking_into_an_answer_makes_it_quiet_and_then_ends_it():
-    line = answering()
-    begun = round(line.now_s * 1000)
-    line.says(640)
-    assert [ms - begun for ms in line.at(Duck)] == [160]
-    assert [ms - begun for ms in line.at(Cancel)] == [416]
-    assert line.of(Cancel) == [Cancel("speech")]
-    assert not line.call.playing
-    assert len(line.pauses(500).of(SpeechEnded)) == 1, "what interrupted is a turn of its own"
+def test_an_endless_utterance_is_ended():
+    call = Call()
+    call.hear(RULES.longest_ms)
+    (ended,) = only(call.effects, TurnEnded)
+    assert ended.capped
+    assert (ended.last + 1) * FRAME_MS == RULES.longest_ms
 
 
-def test_a_recognised_word_ends_an_answer_at_once():
-    line = answering().says(192)
-    assert line.call.word() == [Cancel("word")]
+def test_the_states_of_a_whole_turn_are_shown_in_their_order():
+    call = Call()
+    seen = [call.machine.state]
+    call.hear(320)
+    seen.append(call.machine.state)
+    call.silence(320)
+    call.machine.thinking()
+    seen.append(call.machine.state)
+    call.machine.playing()
+    seen.append(call.machine.state)
+    call.machine.answered()
+    seen.append(call.machine.state)
+    assert seen == [State.LISTENING, State.HEARING, State.THINKING, State.SPEAKING, State.LISTENING]
 
 
-def test_in_the_first_second_of_an_answer_only_a_word_ends_it():
-    line = answering(0).says(960)
-    assert line.of(Duck) == line.of(Cancel) == []
-    assert line.call.word() == [Cancel("word")]
+def test_speech_into_an_answer_lowers_it_at_once_and_cancels_it_after_400_ms():
+    call = Call().playing()
+    call.hear(96)
+    assert kinds(call.effects) == [SpeechStarted, Duck]
+    call.hear(288)
+    assert Cancel not in kinds(call.effects)
+    call.hear(32)
+    assert kinds(call.effects)[-1] is Cancel
+    call.silence(320)
+    assert kinds(call.effects)[-1] is TurnEnded
 
 
-def test_the_answers_own_beginning_in_the_microphone_does_not_count_towards_its_end():
-    line = answering(0).says(992).pauses(700)
-    assert line.of(Cancel) == line.of(Duck) == []
-    line = answering(0).says(992 + 352)
-    assert line.of(Duck) == [Duck(True)]
-    assert line.of(Cancel) == []
+def test_a_recognised_word_cancels_at_once_even_in_the_first_second():
+    call = Call().playing(for_ms=96)
+    call.hear(192)
+    assert call.machine.word() == [Cancel()]
+    assert call.machine.state is State.HEARING
+    call.silence(320)
+    assert kinds(call.effects)[-1] is TurnEnded
 
 
-def test_a_cough_lowers_the_voice_which_comes_back_after_two_seconds():
-    line = answering()
-    begun = line.now_s * 1000
-    line.says(256).pauses(4_000)
-    assert line.of(Duck) == [Duck(True), Duck(False)]
-    assert line.at(Duck)[1] - begun == pytest.approx(160 + 2_000, abs=FRAME_MS)
-    assert line.of(Cancel) == []
-    assert line.call.playing
+def test_sound_alone_never_cancels_in_the_first_second_of_playback():
+    call = Call().playing(for_ms=96)
+    call.hear(832)
+    assert Cancel not in kinds(call.effects)
+    call.hear(128)
+    assert Cancel in kinds(call.effects)
 
 
-def test_one_short_word_that_is_understood_after_it_was_said_still_ends_the_answer():
-    line = answering().says(256).pauses(400)
-    assert len(line.of(SpeechEnded)) == 1
-    assert line.call.word() == [Cancel("word")]
-    assert line.call.word() == [], "only once"
+def test_a_cough_lowers_the_answer_and_it_goes_on_when_nothing_was_said():
+    call = Call().playing()
+    call.hear(256)
+    call.silence(352)
+    assert TurnEnded not in kinds(call.effects)
+    assert call.machine.state is State.SPEAKING
+    assert kinds(call.machine.nothing_said()) == [Dropped, Duck]
+    assert call.machine.state is State.SPEAKING
 
 
-def test_a_word_that_was_said_before_the_answer_does_not_end_it():
-    line = Line().says(500).pauses(500)
-    line.call.play(True)
-    assert line.call.word() == []
+def test_a_cough_whose_text_never_comes_does_not_lower_the_answer_for_longer_than_two_seconds():
+    call = Call().playing()
+    call.hear(256)
+    call.silence(2016)
+    assert call.effects[-1] == Duck(on=False)
+    assert call.machine.nothing_said() == []
 
 
-def test_a_duck_ends_with_the_answer():
-    line = answering().says(192)
-    assert line.call.play(False) == [Duck(False)]
-    assert line.pauses(3_000).of(Duck) == [Duck(True)]
+def test_it_goes_on_without_frames_too():
+    call = Call().playing()
+    call.hear(256)
+    call.silence(352)
+    call.now += 2
+    assert call.machine.tick()[-1] == Duck(on=False)
 
 
-def test_asking_for_silence_ends_an_answer_and_nothing_else():
-    assert answering().call.cancel() == [Cancel("asked")]
-    assert Line().call.cancel() == []
+def test_a_short_word_into_an_answer_becomes_a_turn_when_its_text_comes():
+    call = Call().playing()
+    call.hear(320)
+    call.silence(352)
+    assert kinds(call.machine.word()) == [Cancel, TurnEnded]
 
 
-ACTIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just("sound"), st.floats(0, 1), st.integers(1, 40)),
-        st.tuples(st.just("passes"), st.just(0), st.integers(1, 3_000)),
-        st.tuples(st.sampled_from(["play", "stop", "word", "commit", "cancel"]), st.just(0), st.just(0)),
-    ),
-    max_size=40,
+def test_two_bursts_into_an_answer_are_one_interruption():
+    call = Call().playing()
+    call.hear(256)
+    call.silence(352)
+    call.hear(256)
+    call.silence(352)
+    assert kinds(call.effects).count(SpeechStarted) == 1
+    first, second = only(call.effects, FinalWanted)
+    assert first.first == second.first
+    assert kinds(call.machine.word()) == [Cancel, TurnEnded]
+
+
+def test_an_answer_that_ends_during_an_interruption_leaves_an_ordinary_turn():
+    call = Call().playing()
+    call.hear(256)
+    assert call.machine.answered() == [Duck(on=False)]
+    call.silence(320)
+    assert kinds(call.effects)[-1] is TurnEnded
+    assert Cancel not in kinds(call.effects)
+
+
+def test_an_answer_that_ends_while_an_interruption_waits_for_its_text_leaves_a_turn():
+    call = Call().playing()
+    call.hear(256)
+    call.silence(352)
+    assert kinds(call.machine.answered()) == [Duck, TurnEnded]
+
+
+def test_speech_before_the_first_sound_cancels_too():
+    call = Call().asked()
+    call.hear(416)
+    assert Duck not in kinds(call.effects)
+    assert kinds(call.effects)[-1] is Cancel
+
+
+def test_a_released_key_ends_the_turn_at_once():
+    call = Call()
+    call.hear(640)
+    final, ended = call.machine.commit()
+    assert (type(final), type(ended)) == (FinalWanted, TurnEnded)
+    assert (final.first, final.last) == (ended.first, ended.last)
+    assert call.machine.commit() == []
+
+
+def test_the_stop_button_cancels_and_gives_the_microphone_back():
+    call = Call().playing()
+    assert call.machine.cancel() == [Cancel()]
+    assert call.machine.state is State.LISTENING
+    assert call.machine.cancel() == []
+
+
+def test_muting_forgets_what_was_begun_and_gives_the_answer_its_voice_back():
+    call = Call().playing()
+    call.hear(256)
+    assert kinds(call.machine.mute()) == [Dropped, Duck]
+    assert call.machine.state is State.SPEAKING
+
+
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["hear"]), st.floats(0, 1), st.integers(1, 30)),
+    st.tuples(st.sampled_from(["word", "nothing_said", "commit", "mute", "thinking", "playing", "answered", "cancel", "tick"]), st.just(0.0), st.just(1)),
 )
 
 
-@given(ACTIONS)
-def test_whatever_happens_turns_alternate_and_never_overlap_and_every_duck_ends(actions):
-    line = Line(utterance_ms=2_000)
-    for name, probability, n in actions:
-        if name == "sound":
-            line.sound(probability, n * FRAME_MS)
-        elif name == "passes":
-            line.passes(n)
-        else:
-            does = {"play": lambda: line.call.play(True), "stop": lambda: line.call.play(False)}.get(name) or getattr(line.call, name)
-            line.signals += [(0, s) for s in does()]
-    turns = [s for _, s in line.signals if isinstance(s, SpeechStarted | SpeechEnded)]
-    assert [type(s) for s in turns] == [SpeechStarted, SpeechEnded] * (len(turns) // 2) + [SpeechStarted] * (len(turns) % 2)
-    spans = [(s.from_ms, s.until_ms) for s in turns if isinstance(s, SpeechEnded)]
-    assert all(begin < end for begin, end in spans)
-    assert all(before[1] <= after[0] for before, after in pairwise(spans))
-    ducks = [s.on for _, s in line.signals if isinstance(s, Duck)]
-    assert all(on or (n and ducks[n - 1]) for n, on in enumerate(ducks)), "the voice comes back only where it was lowered"
-    line.pauses(4_000)
-    assert not line.call.speaking, "the caller's turn always comes to an end"
-    assert line.of(Cancel) or line.of(Duck)[-1:] != [Duck(True)], "nothing stays quiet for good"
+@given(st.lists(STEPS, max_size=60))
+def test_whatever_happens_utterances_are_whole_and_the_microphone_comes_back(steps):
+    call, effects = Call(), []
+    needed = 0
+    for name, probability, times in steps:
+        for _ in range(times):
+            needed = max(needed, call.machine.needed_from)
+            call.now += FRAME_MS / 1000 if name == "hear" else 0.3
+            wanted = call.machine.hear(probability) if name == "hear" else getattr(call.machine, name)()
+            assert all(e.first >= needed for e in wanted if hasattr(e, "first")), "a frame is wanted that may have been forgotten"
+            effects += wanted
+    effects += call.machine.answered()
+    for _ in range(30):
+        call.now += FRAME_MS / 1000
+        effects += call.machine.hear(SILENCE)
+    assert call.machine.state is State.LISTENING
+    open_first, asked, ducked = None, None, False
+    for effect in effects:
+        match effect:
+            case SpeechStarted(first):
+                assert open_first is None
+                open_first, asked = first, None
+            case FinalWanted(first, last):
+                assert first == open_first <= last
+                asked = last
+            case PartialWanted(first, last):
+                assert first == open_first <= last
+            case TurnEnded(first, last, _):
+                assert (first, last) == (open_first, asked)
+                open_first = None
+            case Dropped(first):
+                assert first == open_first
+                open_first = None
+            case Duck(on):
+                assert on is not ducked
+                ducked = on
+            case Cancel():
+                ducked = False
+    assert open_first is None

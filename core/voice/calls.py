@@ -1,0 +1,137 @@
+"""Opens calls, and keeps their turns as any spoken turn is kept: how a speaker's wishes become ears and a voice, and what is stored of what they said."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.chat.room import ChatRoom
+from core.errors import NoSpeech
+from core.events import Event, EventType
+from core.ids import new_id, reply_id
+from core.ports import ObjectStore, SpokenTurns, VoiceActivity
+from core.rag.library import Library
+from core.users.model import User
+from core.users.room import SignedIn, Users
+from core.voice.containers import wav
+from core.voice.model import SPEECH_RATE_HZ, AudioData, AudioFormat, SpokenTurn, Transcription, VoiceRequest, VoiceResponse, VoiceTiming
+from core.voice.room import ALL_COLLECTIONS, VoiceRoom
+from core.voice.talk import RATE_HZ, Choices, Heard, Line, Talk, Told
+
+SpokenEvent = tuple[EventType, dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a speaker wants to be heard and answered. "" and 1.0 are the usual voice, language and speed."""
+
+    voice: str = ""
+    speed: float = 1.0
+    language: str = ""
+    enable_rag: bool = False
+
+
+class Calls:
+    """Calls of every user. Keeps their turns."""
+
+    def __init__(
+        self,
+        chat: ChatRoom,
+        library: Library,
+        voice: VoiceRoom,
+        users: Users,
+        turns: SpokenTurns,
+        objects: ObjectStore,
+        activity: Callable[[], Awaitable[VoiceActivity]],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """activity: makes a detector of speech for one stream of sound."""
+        self._chat, self._library, self._voice, self._users = chat, library, voice, users
+        self._turns, self._objects, self._activity, self._clock = turns, objects, activity, clock
+
+    async def open(self, who: SignedIn, line: Line, wishes: Wishes, *, conversation_id: str = "") -> Talk:
+        """A call that goes on with a conversation, or begins one. Raises: ModelMissing without a detector of speech."""
+        speaker = await self._users.voice_session(who)
+        activity = await self._activity()
+        return Talk(speaker, self._chat, activity.probability, line, await self.choices(who, wishes), self, conversation_id=conversation_id)
+
+    async def choices(self, who: SignedIn, wishes: Wishes) -> Choices:
+        """What a speaker's wishes mean for the turns that follow."""
+
+        async def hear(pcm: bytes) -> str:
+            try:
+                return (await self._voice.transcribe(who.user, AudioData(wav(pcm, RATE_HZ), AudioFormat.WAV), wishes.language)).text
+            except NoSpeech:
+                return ""
+
+        async def speak(text: str) -> AsyncIterator[bytes]:
+            async with aclosing(self._voice.speak(who.user, text, voice=wishes.voice, speed=wishes.speed)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    yield chunk.data
+
+        return Choices(hear, speak, SPEECH_RATE_HZ, await self._collections(who.user) if wishes.enable_rag else (), wishes.language)
+
+    async def _collections(self, user: User) -> tuple[str, ...]:
+        found = await self._library.collections(user, limit=ALL_COLLECTIONS)
+        return tuple(collection.name for collection, _ in found.items)
+
+    async def heard(self, who: SignedIn, heard: Heard) -> None:
+        """As the port says."""
+        sound, now = wav(heard.pcm, RATE_HZ), self._clock()
+        key = f"voice/{heard.request_id}.wav"
+        user, preferences = who.user, who.user.preferences
+        request = VoiceRequest(
+            heard.request_id,
+            user.id,
+            "",
+            AudioFormat.WAV,
+            preferences.speech_language,
+            user.premium,
+            preferences.enable_rag,
+            conversation_id=heard.conversation_id,
+            session_id=who.session.id,
+            created_at=now,
+            uri=self._objects.uri(key),
+        )
+        transcription = Transcription(heard.text, preferences.speech_language, duration_ms=len(heard.pcm) / 2 / RATE_HZ * 1000)
+        happened: list[SpokenEvent] = [
+            (EventType.VOICE_REQUEST_RECEIVED, {"format": AudioFormat.WAV.value, "bytes": len(sound)}),
+            (EventType.TRANSCRIPTION_STARTED, {}),
+            (EventType.TRANSCRIPTION_COMPLETED, {"duration_ms": transcription.duration_ms, "language": transcription.language}),
+        ]
+        await self._turns.accept(SpokenTurn(request, transcription), self._events(user, heard, happened))
+        # The row first: an object that no row names would never be removed.
+        await self._objects.put(key, sound)
+
+    async def told(self, who: SignedIn, told: Told) -> None:
+        """As the port says. The events describe the whole answer, in the domain's order; that it was spoken while it was written is in their times."""
+        heard, latency = told.heard, told.latency_ms
+        key = f"voice/{heard.request_id}-answer.wav"
+        first_audio_ms = sum(latency.get(stage, 0.0) for stage in ("stt", "rag", "llm_ttft", "tts_ttfb")) if told.pcm else None
+        timing = VoiceTiming(latency.get("stt"), latency.get("rag"), latency.get("llm_ttft"), None, first_audio_ms)
+        response = VoiceResponse(
+            reply_id(heard.request_id),
+            heard.request_id,
+            heard.text,
+            told.text,
+            "",
+            AudioFormat.WAV,
+            sum(latency.values()),
+            len({source.document_id for source in told.sources}),
+            created_at=self._clock(),
+            uri=self._objects.uri(key) if told.pcm else "",
+            interrupted=told.interrupted,
+            timing=timing,
+        )
+        happened: list[SpokenEvent] = [(EventType.RAG_QUERY_EXECUTED, {"documents": response.rag_docs_used, "ms": timing.rag_ms})] if told.retrieved else []
+        happened += [(EventType.LLM_INFERENCE_STARTED, {}), (EventType.LLM_RESPONSE_GENERATED, {"first_token_ms": timing.llm_first_token_ms})]
+        if told.pcm:
+            ready: dict[str, object] = {"first_audio_ms": first_audio_ms, "bytes": len(told.pcm), "interrupted": told.interrupted}
+            happened += [(EventType.TTS_SYNTHESIS_STARTED, {"chars": len(told.text)}), (EventType.AUDIO_RESPONSE_READY, ready)]
+        await self._turns.answer(response, self._events(who.user, heard, happened))
+        if told.pcm:
+            await self._objects.put(key, wav(told.pcm, told.rate_hz))
+
+    def _events(self, user: User, heard: Heard, happened: list[SpokenEvent]) -> list[Event]:
+        now, about = self._clock(), {"conversation_id": heard.conversation_id}
+        return [Event(new_id(), kind, user.id, heard.request_id, now, about | data) for kind, data in happened]

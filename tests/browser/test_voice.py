@@ -1,0 +1,232 @@
+"""Push-to-talk and calls in a real browser with a microphone out of a file: tones, which the echo models understand and speak. What the page plays is taken
+down where sound leaves it."""
+
+import pytest
+from speech import in_tones
+from talking import called
+
+pytestmark = [pytest.mark.timeout(180)]
+
+QUESTION = "what is the weather like today"
+LONG = "tell me a long story about the old house by the sea and everybody who has lived in it since it was built and what they did there in the winter"
+"""Its answer repeats it, so that it is still being spoken when the interruption comes, also on a slow machine."""
+COUNT_FRAMES = """() => {
+  const send = WebSocket.prototype.send;
+  window.sent = 0;
+  WebSocket.prototype.send = function (data) { if (typeof data !== 'string') window.sent++; return send.call(this, data); };
+}"""
+
+
+@pytest.fixture
+def caller(house, tmp_path, playwright):
+    """Makes callers; each has a browser of its own, because a browser has one microphone."""
+    opened = []
+
+    def make(*parts, **given):
+        browser, visitor = called(playwright, house.url, tmp_path, *parts, **given)
+        opened.append(browser)
+        return visitor
+
+    yield make
+    for browser in opened:
+        browser.close()
+
+
+def conversation(house, caller):
+    """The messages of the conversation the page names."""
+    wanted = caller.page.url.partition("c=")[2]
+    return house.get(f"/v1/conversations/{wanted}")[1]["messages"]
+
+
+def test_a_call_hears_a_question_and_answers_aloud(house, caller):
+    ada = caller(1.5, in_tones(QUESTION), 6.0)
+    ada.shoot("voice-empty")
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.state("hearing")
+    ada.page.wait_for_selector(".said.interim:not(:empty)")
+    ada.shoot("voice-hearing")
+    ada.state("speaking")
+    ada.shoot("voice-speaking")
+    ada.done()
+    ada.state("listening")
+    ada.page.click(".waterfall summary")
+    ada.shoot("voice-done")
+    heard, answered = conversation(house, ada)
+    assert heard["content"] == ada.page.inner_text(".said") == QUESTION
+    assert answered["status"] == "complete"
+    assert ada.page.inner_text(".theirs .text") == answered["content"]
+    assert ada.spoken() == answered["content"]
+    assert ada.loud()[0] > ada.loud("mic")[-1], "it spoke before the speaker had ended"
+    assert ada.problems == []
+    assert ada.foreign == []
+
+
+def test_an_interruption_silences_the_answer_and_only_what_was_heard_is_kept(house, caller):
+    ada = caller(1.5, in_tones(LONG), 3.0, in_tones("please stop this now"), 6.0)
+    ada.page.click("#voice-call")
+    ada.state("speaking", 40)
+    ada.page.wait_for_selector(".theirs.cut", timeout=30_000)
+    ada.shoot("voice-interrupted")
+    ada.done()
+    asked, cut, _stop, answered = conversation(house, ada)
+    assert (cut["status"], answered["status"]) == ("interrupted", "complete")
+    assert f"You said: {asked['content']}".startswith(cut["content"])
+    assert 10 < len(cut["content"]) < len(f"You said: {asked['content']}")
+    assert answered["content"] == "You said: please stop this now"
+    assert ada.page.locator(".turn").count() == 2
+    assert ada.problems == []
+
+
+def test_push_to_talk_shows_the_words_and_reads_the_answer_out(house, caller):
+    ada = caller(0.5, in_tones(QUESTION), 8.0)
+    ada.page.click("button[data-mode=talk]")
+    ada.page.click("#talk-audio button.record-button")
+    ada.page.wait_for_timeout(4000)
+    ada.shoot("voice-talk-recording")
+    ada.page.click("#talk-audio button.stop-button")
+    ada.page.wait_for_selector("#talk-turn .replay", timeout=60_000)
+    ada.page.wait_for_function("window.tap.out.some(([, level]) => level > 0.02)")
+    ada.page.wait_for_timeout(3000)
+    ada.shoot("voice-talk")
+    assert ada.page.inner_text("#talk-turn .said") == QUESTION
+    assert ada.page.inner_text("#talk-turn .text") == ada.spoken() == f"You said: {QUESTION}"
+    before = ada.loud().size
+    ada.page.click("#talk-turn .replay")
+    ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
+    assert ada.problems == []
+    assert ada.foreign == []
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "void (navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); })",
+            "The microphone is blocked for this page.",
+        ),
+        ("void (navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); })", "There is no microphone."),
+        ("void (navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotReadableError'); })", "Another program has the microphone."),
+        ("void Object.defineProperty(window, 'isSecureContext', { value: false })", "Browsers give the microphone only to secure addresses."),
+    ],
+    ids=["refused", "missing", "taken", "insecure"],
+)
+def test_a_microphone_that_cannot_be_had_says_what_to_do_and_one_can_type(caller, script, said):
+    ada = caller()
+    ada.page.evaluate(script)
+    ada.page.click("#voice-call")
+    ada.page.wait_for_selector(f"#voice-trouble >> text={said}")
+    ada.state("off")
+    assert ada.page.inner_text("#voice-call") == "Call"
+    assert len(ada.page.inner_text("#voice-trouble span")) > 20
+    ada.page.fill("#voice-typing input", "how are you")
+    ada.page.keyboard.press("Enter")
+    ada.done()
+    assert ada.page.inner_text(".theirs .text") == "You said: how are you"
+    ada.shoot(f"voice-trouble-{said.split()[2]}")
+    assert ada.problems == []
+
+
+def test_a_lost_connection_is_taken_up_again_and_the_microphone_comes_back(house, caller):
+    ada = caller(6.0, in_tones(QUESTION), 8.0)
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.page.evaluate("window.hearthVoice.call.socket.close()")
+    ada.state("connecting")
+    ada.state("listening")
+    ada.done()
+    assert len(conversation(house, ada)) == 2
+    ada.page.evaluate(
+        "window.WebSocket = class { constructor() { setTimeout(() => this.onclose({ code: 1006 }), 10); } }; window.hearthVoice.call.socket.close()"
+    )
+    ada.page.wait_for_selector("#voice-trouble >> text=The connection is lost.", timeout=30_000)
+    ada.state("off")
+    assert ada.page.evaluate("window.hearthVoice.call.mic === null")
+
+
+def test_a_muted_microphone_sends_nothing_until_the_space_bar_is_held(caller):
+    ada = caller()  # the browser's own beeps
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.page.keyboard.press("m")
+    ada.state("muted")
+    ada.shoot("voice-muted")
+    ada.page.evaluate(COUNT_FRAMES)
+    ada.page.wait_for_timeout(500)
+    assert ada.page.evaluate("window.sent") == 0
+    ada.page.evaluate("document.activeElement.blur()")
+    ada.page.keyboard.down("Space")
+    ada.page.wait_for_timeout(500)
+    ada.page.keyboard.up("Space")
+    held = ada.page.evaluate("window.sent")
+    assert held >= 10
+    ada.page.wait_for_timeout(300)
+    assert ada.page.evaluate("window.sent") == held
+
+
+def test_hanging_up_gives_the_microphone_back(caller):
+    ada = caller()
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.page.evaluate("window.tracks = window.hearthVoice.call.mic.getTracks()")
+    ada.page.click("#voice-call")
+    ada.state("off")
+    assert ada.page.evaluate("window.tracks.every((track) => track.readyState === 'ended')")
+
+
+def test_a_second_window_takes_the_call_over_and_the_first_says_so(caller):
+    ada = caller()
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    other = ada.context.new_page()
+    other.goto(ada.page.url.partition("?")[0])
+    other.wait_for_selector("#voice-documents")
+    other.click("#voice-call")
+    ada.page.wait_for_selector("#voice-trouble >> text=goes on in another window")
+    ada.state("off")
+
+
+def test_the_page_fits_a_phone_in_light_and_dark(caller):
+    ada = caller(viewport={"width": 375, "height": 740})
+    ada.shoot("voice-phone")
+    ada.page.fill("#voice-typing input", "tell me something about the boiler in the cellar")
+    ada.page.keyboard.press("Enter")
+    ada.done()
+    ada.page.click(".waterfall summary")
+    ada.page.click("[data-theme]")
+    ada.shoot("voice-phone-dark")
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    ada.page.click("button[data-mode=talk]")
+    ada.shoot("voice-phone-talk-dark")
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_page_speaks_the_language_of_its_user(caller):
+    ada = caller(locale="de-DE")
+    assert ada.page.inner_text("#voice-call") == "Anrufen"
+    ada.page.evaluate("void (navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); })")
+    ada.page.click("#voice-call")
+    ada.page.wait_for_selector("#voice-trouble >> text=Es gibt kein Mikrofon.")
+    ada.page.fill("#voice-typing input", "Wie alt ist der Kessel")
+    ada.page.keyboard.press("Enter")
+    ada.done()
+    ada.page.click(".waterfall summary")
+    ada.shoot("voice-german")
+    assert "Erstes Wort" in ada.page.inner_text(".waterfall")
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_chosen_voice_and_language_are_the_users_from_then_on(house, caller):
+    ada = caller()
+    ada.page.select_option("#voice-voice", "low-tones")
+    ada.page.select_option("#voice-language", "en")
+    ada.page.wait_for_timeout(500)
+    assert house.get("/v1/preferences")[1]["voice_id"] == "low-tones"
+    ada.page.reload()
+    ada.page.wait_for_selector("#voice-documents")
+    assert ada.page.input_value("#voice-voice") == "low-tones"
+    assert ada.page.input_value("#voice-language") == "en"
+    ada.page.select_option("#voice-voice", "")
+    ada.page.select_option("#voice-language", "")
+    ada.page.wait_for_timeout(500)
+    assert house.get("/v1/preferences")[1]["voice_id"] == ""

@@ -1,0 +1,44 @@
+"""What tests say into a browser's microphone: tones that the echo models understand, or speech made by flite (espeak's is no speech to a recogniser)."""
+
+import shutil
+import subprocess
+import wave
+
+import numpy as np
+
+from inference.echo import TONES_RATE_HZ, tones
+
+MICROPHONE_HZ = 48_000
+
+
+def resampled(samples, rate_hz, to_hz):
+    """The same sound at another rate; good enough for what is said slowly."""
+    at = np.arange(len(samples) * to_hz // rate_hz) * rate_hz / to_hz
+    return np.interp(at, np.arange(len(samples)), samples).astype(np.int16)
+
+
+def in_tones(text):
+    return resampled(tones(text), TONES_RATE_HZ, MICROPHONE_HZ)
+
+
+def flite(text, folder, voice="rms"):
+    """A sentence without silence around it, half as loud as flite, or gain control would clip it. None without flite."""
+    if shutil.which("flite") is None:
+        return None
+    path = folder / "said.wav"
+    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True, timeout=30)
+    with wave.open(str(path)) as file:
+        samples, rate_hz = np.frombuffer(file.readframes(file.getnframes()), "<i2"), file.getframerate()
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > 300)
+    return resampled(samples[loud[0] : loud[-1] + 1], rate_hz, MICROPHONE_HZ) // 2
+
+
+def microphone(path, *parts):
+    """Writes what a microphone hears: seconds of silence, and samples at MICROPHONE_HZ."""
+    pieces = [np.zeros(int(part * MICROPHONE_HZ), np.int16) if isinstance(part, float) else part for part in parts]
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(MICROPHONE_HZ)
+        file.writeframes(np.concatenate(pieces).astype("<i2").tobytes())
+    return path

@@ -1,0 +1,1 @@
+"""The voice page: push-to-talk and calls."""
