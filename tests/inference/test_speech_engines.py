@@ -219,12 +219,14 @@ async def test_a_long_recording_is_cut_where_it_is_quiet():
 
 @needs("pocketsphinx")
 @pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
-async def test_pocketsphinx_understands_a_clear_voice(tmp_path, flite, leg):
-    """Ten ordinary sentences: at most one word in ten is wrong. Measured: 1 of 75."""
+@pytest.mark.parametrize(("voice", "loudness"), [("rms", 1.0), ("slt", 1.0), ("slt", 0.1)], ids=["rms", "slt", "slt, quiet"])
+async def test_of_a_clear_voice_at_most_seven_words_in_a_hundred_are_wrong(tmp_path, flite, voice, loudness, leg):
+    """Ten ordinary sentences that the calibration did not hear. Measured: 1, 2 and 4 of 75 words."""
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
-    wrong = sum([word_errors(words(s), words((await engine.transcribe(flite(s, "rms"), "en")).text)) for s in SENTENCES])
+    sounds = {s: (flite(s, voice) * loudness).astype(np.int16) for s in SENTENCES}
+    wrong = sum([word_errors(words(s), words((await engine.transcribe(sound, "en")).text)) for s, sound in sounds.items()])
     await engine.close()
-    assert wrong / sum(len(words(s)) for s in SENTENCES) <= 0.10
+    assert wrong / sum(len(words(s)) for s in SENTENCES) <= 0.07
 
 
 # What speaks

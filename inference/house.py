@@ -1,0 +1,66 @@
+"""The models of one inference process, and who is served next."""
+
+import asyncio
+import gc
+
+from core.errors import ModelMissing
+from core.inference import Service
+from core.settings import SERVICES, Settings
+from inference.catalog import Entry, entry
+from inference.device import threads
+from inference.lanes import Lanes
+from inference.residency import Resident
+
+WORK_PLACES = 1
+IDLE_CHECK_S = 5.0
+
+
+class ModelHouse:
+    """The models of this process: what each service's is, and the lanes in front of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        services = [Service(name) for name in SERVICES if name in settings.local_services()]
+        self.entries: dict[Service, Entry] = {s: entry(getattr(settings, f"{s}_model"), s) for s in services}
+        count = threads(settings.inference_threads)
+
+        def resident(wanted: Entry) -> Resident:
+            return Resident(wanted, settings.models_folder, threads=count, idle_s=settings.inference_idle_s)
+
+        self.residents = {s: resident(e) for s, e in self.entries.items()}
+        self.voice_activity = resident(entry(settings.vad_model, Service.STT))
+        chat = Lanes(settings.inference_chat_places, queue=settings.inference_queue)
+        # Embedding and reranking share the same cores: one lane for both.
+        work = Lanes(WORK_PLACES, queue=settings.inference_queue)
+        places = settings.inference_audio_places
+        listening, speaking = (Lanes(places, queue=settings.inference_queue) for _ in range(2))
+        self.lanes = {Service.LLM: chat, Service.EMBEDDINGS: work, Service.RERANKER: work, Service.STT: listening, Service.TTS: speaking}
+
+    def resident(self, service: Service, named: str) -> Resident:
+        """The service's model. Raises: ModelMissing for another name."""
+        resident = self.residents.get(service)
+        if resident is None or named not in ("", "default", resident.entry.name):
+            known = ", ".join(e.name for e in self.entries.values())
+            raise ModelMissing(f"This server doesn't have {named!r} as its {service} model.", model=named, hint=f"It has: {known}.")
+        return resident
+
+    async def preload(self) -> None:
+        """Loads what every question needs, the smallest first, so that the first finds it ready. Voices are loaded when somebody speaks."""
+        for service in (Service.EMBEDDINGS, Service.RERANKER, Service.LLM):
+            if service in self.residents:
+                await self.residents[service].preload()
+        # What has been loaded stays: it need not be looked at by every collection.
+        gc.collect()
+        gc.freeze()
+
+    async def keep_idle(self) -> None:
+        """Unloads what has not been used for long."""
+        while True:
+            await asyncio.sleep(IDLE_CHECK_S)
+            for resident in (*self.residents.values(), self.voice_activity):
+                await resident.unload_if_idle()
+
+    async def close(self) -> None:
+        """Frees everything."""
+        for resident in (*self.residents.values(), self.voice_activity):
+            await resident.close()
