@@ -23,7 +23,7 @@ WORDS_PER_VECTOR = 4
 TONES_RATE_HZ, TONE_SAMPLES = 16_000, 320
 LOWEST_HZ, STEP_HZ = 400, 150
 """Of the tones: far enough apart to be told from each other in 20 ms, and below what a codec for speech throws away."""
-_RATE = re.compile(r"\[rate=([0-9.]+)\]")
+_RATE = re.compile(r"\brate=([0-9.]+)")
 _SLOW = re.compile(r"\[slow=([0-9.]+)\]")
 _STUB = re.compile(r"\[tokens=(\d+)(?: rate=([0-9.]+))?(?: ttft=([0-9.]+))?[^\]]*\]")
 
@@ -131,7 +131,7 @@ class EchoSpeech:
         """Needs nothing of the settings."""
 
     async def speak(self, text: str, voice: str, speed: float) -> AsyncIterator[tuple[Samples, int]]:
-        """As the protocol says; in pieces of a fifth of a second. `[rate=0.5]` in the text takes so many times as long as it sounds."""
+        """As the protocol says; in pieces of a fifth of a second. `rate=0.5` in the text takes so many times as long as it sounds."""
         if voice and voice not in {v.id for v in self.voices}:
             raise BadInput(f"There is no voice {voice[:40]!r}.", hint="There are tones and low-tones.")
         sound, rate = tones(text), _RATE.search(text)

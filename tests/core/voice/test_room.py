@@ -198,7 +198,7 @@ async def test_one_user_can_not_fill_the_house_with_recordings(app, ada, bob):
 
 
 async def test_stopping_ends_model_and_voice_and_keeps_what_was_spoken(app, ada):
-    spoken = say("First of all, [rate=1] this goes on. And on, and on. [rate=1] Still going on.", streamed=True)
+    spoken = say("First of all, rate=1 this goes on. And on, and on. rate=1 Still going on.", streamed=True)
     turn = await app.voice.send(ada, spoken)
     pieces = 0
     async for update in turn.follow():
