@@ -86,6 +86,12 @@ class RemoteSynthesizer(_AudioModel):
         super().__init__(server)
         self._usual = ""
 
+    async def check(self) -> Model:
+        """As the port says; ours is asked for its voices, which it has only when it can speak."""
+        if self._server.local:
+            await self.voices()
+        return await super().check()
+
     async def voices(self) -> Sequence[Voice]:
         """As the port says; where a foreign server can't list them, the names that OpenAI's clients use."""
         if not self._server.local:

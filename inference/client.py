@@ -24,6 +24,7 @@ import numpy as np
 from core.errors import (
     BadInput,
     HearthError,
+    ModelError,
     ModelMissing,
     NoSpeech,
     ServiceBusy,
@@ -336,12 +337,12 @@ class _OurErrors(msgspec.Struct):
 
 
 def _ours(body: bytes) -> HearthError | None:
-    """What our own server says of a recording or a text, in its own words; None for anything else."""
+    """What our own server says of a recording, a text or its own model, in its own words; None for anything else."""
     try:
         said = msgspec.json.decode(body, type=_OurErrors).error.hearth
     except msgspec.DecodeError:
         return None
-    kind = {known.__name__: known for known in (BadInput, Unreadable, NoSpeech, TooLong)}.get(said.kind)
+    kind = {known.__name__: known for known in (BadInput, Unreadable, NoSpeech, TooLong, ModelMissing, ModelError)}.get(said.kind)
     return None if kind is None else kind(said.message, hint=said.hint)
 
 

@@ -203,6 +203,17 @@ async def test_our_own_server_speaks_through_the_port(mouth):
         await mouth.synthesize("hello", caller=Caller(), voice="nobody")
 
 
+async def test_a_voice_whose_program_is_missing_says_what_to_install(tmp_path, monkeypatch):
+    served = Served(application(echo_settings(tmp_path, tts_model="flite"), ""))
+    server = ModelServer(Service.TTS, f"{served.url}/v1", "flite", local=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for asked in (RemoteSynthesizer(server).check(), RemoteSynthesizer(server).synthesize("hello", caller=Caller())):
+        with pytest.raises(ModelMissing, match="apt install flite"):
+            await asked
+    await server.close()
+    served.stop()
+
+
 class Foreign:
     """An OpenAI-compatible server of somebody else: answers as it is told, and keeps what it was asked."""
 
