@@ -20,6 +20,7 @@ STAGES = {
     "summary": N_("Summing up what was said before"),
     "queue": N_("Waiting for its turn"),
     "model": N_("Thinking"),
+    "speaking": N_("Reading it out"),
 }
 BROKEN = {
     MessageStatus.INTERRUPTED: N_("This answer was broken off."),
