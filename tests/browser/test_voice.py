@@ -98,6 +98,15 @@ def test_push_to_talk_shows_the_words_and_reads_the_answer_out(house, caller):
     assert ada.foreign == []
 
 
+def test_a_call_ends_soon_after_its_speaker_has_signed_out(house, caller):
+    ada = caller(20.0)
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.page.evaluate("fetch('/logout', { method: 'POST' })")
+    ada.page.get_by_text("You are not signed in.").first.wait_for(timeout=10_000)
+    assert ada.page.evaluate("document.body.dataset.call") != "listening"
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [

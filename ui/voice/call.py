@@ -37,6 +37,8 @@ QUEUE = 512
 AHEAD_S = 10.0
 """How much faster than time a microphone may be, in all: a network hands over late what it held back."""
 HELLO_TIMEOUT_S = 10.0
+KNOWN_EVERY_S = 2.0
+"""How soon a call ends whose speaker has signed out or was disabled."""
 REFUSED, REPLACED, TOO_SLOW, ENDED = 4410, 4409, 4408, 1000
 
 
@@ -92,7 +94,10 @@ class Calls:
             other.set()
         replaced = self._open[who.session.id] = asyncio.Event()
         line = SocketLine(socket)
-        ends = [asyncio.create_task(work) for work in (self._conversation(socket, who, line), line.send(), line.behind.wait(), replaced.wait())]
+        ends = [
+            asyncio.create_task(work)
+            for work in (self._conversation(socket, who, line), line.send(), line.behind.wait(), replaced.wait(), self._still_known(socket))
+        ]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             code = TOO_SLOW if line.behind.is_set() else REPLACED if replaced.is_set() else ENDED
@@ -109,6 +114,12 @@ class Calls:
             elif isinstance(result, Exception) and not isinstance(result, HearthError | WebSocketDisconnect | RuntimeError | TimeoutError):
                 raise result
         await _closed(socket, code, words)
+
+    async def _still_known(self, socket: WebSocket) -> None:
+        """Runs as long as the sign-in holds. Raises: NotSignedIn."""
+        while True:
+            await asyncio.sleep(KNOWN_EVERY_S)
+            await self._app.users.by_session(session_token(self._app, socket.cookies))
 
     async def _conversation(self, socket: WebSocket, who: SignedIn, line: SocketLine) -> None:
         """Reads what the client says until it is gone."""
