@@ -12,7 +12,7 @@ from bench.load import Chat, asked
 
 # In the page's HTML the space after a token may have become the end of a paragraph.
 TOKEN = re.compile(r"t(\d+):(\d{6,})")
-GROWING = re.compile(r'data-growing="([^"]+)" data-conversation="([^"]+)"')
+PLACE = re.compile(r'data-growing="([^"]+)".* data-conversation="([^"]+)"', re.DOTALL)
 _decode = msgspec.json.Decoder().decode
 
 
@@ -81,7 +81,7 @@ async def _drawn(session, page, event, given, event_data=None, seen=None):
 
 async def sent(session, page, tokens, seen=None):
     """(answer id, conversation id) of one message in a new conversation. Raises: AttributeError if the page has no place for its answer."""
-    return GROWING.search(await _drawn(session, page, page.sending, {"text": asked(tokens)}, seen=seen)).groups()
+    return PLACE.search(await _drawn(session, page, page.sending, {"text": asked(tokens)}, seen=seen)).groups()
 
 
 async def chat(session, page, tokens):

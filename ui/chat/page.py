@@ -313,7 +313,7 @@ class _Page:
         growing = any(m.status is MessageStatus.GENERATING for m in last)
         pieces = render.thread(replace(thread, messages=thread.messages[:-1]) if growing else thread, verdicts)
         if growing:
-            pieces.append(render.followed([m.id for m in last], conversation))
+            pieces.append(render.followed([m.id for m in last]))
         elif len(last) > 1:
             pieces[-1] = render.beside([render.answer(last[0], (), verdicts.get(last[0].id)), pieces[-1]])
         return "".join(pieces) or render.empty()
@@ -403,7 +403,7 @@ class _Page:
         if second := (await self._app.chat.conversation(who.user, message.conversation_id)).settings.beside:
             turn = await self._app.chat.answer_again(who, turn.answer_id, new_id(), model=second)
         self._look(request, turn.conversation_id)
-        return await self._view(who, turn.conversation_id, turn.answer_id)
+        return await self._view(who, turn.conversation_id, turn.answer_id) + render.sent(message.message_id, turn.conversation_id)
 
     @_told
     async def act(self, here: str, pending: str, use_documents: bool, collections: list[str], request: gr.Request, event: gr.EventData) -> Any:

@@ -104,10 +104,15 @@ def answer(m: ChatMessage, siblings: Sequence[str] = (), verdict: Feedback | Non
     return f'<article class="message theirs" aria-label="Hearth" data-message="{escape(m.id)}"><div class="text">{body}</div>{about}</article>'
 
 
-def followed(answer_ids: Sequence[str], conversation_id: str) -> str:
-    """The place of answers that are being written: the browser follows them there, and takes its own address from the conversation's id."""
+def sent(message_id: str, conversation_id: str) -> str:
+    """Tells the browser that its message was taken, and where: its address and its draft follow from that, however soon the answer is whole."""
+    return f'<i hidden data-sent="{escape(message_id)}" data-conversation="{escape(conversation_id)}"></i>'
+
+
+def followed(answer_ids: Sequence[str]) -> str:
+    """The place of answers that are being written: the browser follows them there."""
     waiting = beside([growing("", "queued", answer_id, ()) for answer_id in answer_ids])
-    return f'<div data-growing="{escape(" ".join(answer_ids))}" data-conversation="{escape(conversation_id)}">{waiting}</div>'
+    return f'<div data-growing="{escape(" ".join(answer_ids))}">{waiting}</div>'
 
 
 def growing(text: str, stage: str, message_id: str, known: Sequence[Source], *, position: int = 0, eta_s: float | None = None) -> str:

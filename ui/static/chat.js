@@ -39,12 +39,15 @@
     const box = $("#text textarea");
     if (box) typed(box, remembered(draftKey()) || "");
   }
-  let begun = false;
+  let begun = false, taken = "";  // the last message that the house took from here
   const changed = () => {
     if (!begun && $("#text textarea")) { begun = true; setTimeout(restore, 0); }
-    const growing = $("#transcript [data-growing]");
-    if (growing && growing.dataset.conversation !== left) { draft(""); address(growing.dataset.conversation); draft(""); }
-    follow(growing);
+    const mark = $("#transcript [data-sent]")?.dataset;
+    if (mark && mark.sent !== taken) {
+      taken = mark.sent;
+      if (mark.conversation !== left) { draft(""); address(mark.conversation); draft(""); }
+    }
+    follow($("#transcript [data-growing]"));
     for (const said of document.querySelectorAll("[data-notice]")) { notify(said.dataset.notice, said.textContent); said.remove(); }
     drawAll();
     toEnd();

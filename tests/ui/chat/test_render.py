@@ -43,7 +43,7 @@ def parsed(html):
 # Where a text of somebody else's stands on the page; a name in HTML takes the text.
 PLACES = {
     "a question": lambda t: render.question(ChatMessage(t, "c1", "s1", "u1", "user", t, NOW)),
-    "the ids of growing answers": lambda t: render.followed([t], "c1"),
+    "the ids of growing answers": lambda t: render.followed([t]),
     "a tag": lambda t: render.conversations([Conversation("c1", "u1", "x", NOW, NOW, tags=(t,))], "", "", now=NOW),
     "what a search found": lambda t: render.conversations([Conversation("c1", "u1", "x", NOW, NOW, found=t)], "", "", now=NOW),
     "a search": lambda t: render.conversations([Conversation("c1", "u1", "§", NOW, NOW, found="§")], "", t, now=NOW),
@@ -59,7 +59,7 @@ PLACES = {
     "a caution": lambda t: render.answer(an_answer(caution=t)),
     "a model's name": lambda t: render.answer(an_answer(model_used=t)),
     "a message's id": lambda t: render.answer(replace(an_answer(sources=(a_source(),), status=MessageStatus.STOPPED), id=t)),
-    "a conversation's id": lambda t: render.followed(["m1"], t),
+    "a conversation's id": lambda t: render.sent("m1", t),
     "a job's title": lambda t: render.jobs([a_job(title=t)]),
     "a job's error": lambda t: render.jobs([a_job(IngestStage.FAILED, error=t)]),
 }
@@ -170,8 +170,13 @@ def test_an_answer_without_words_yet_says_what_it_waits_for(text, stage, waits):
 
 
 def test_growing_answers_have_a_place_that_says_which_they_are():
-    place = parsed(render.followed(["m1", "m2"], "c1")).div
-    assert (place["data-growing"], place["data-conversation"], len(place.find_all("article"))) == ("m1 m2", "c1", 2)
+    place = parsed(render.followed(["m1", "m2"])).div
+    assert (place["data-growing"], len(place.find_all("article"))) == ("m1 m2", 2)
+
+
+def test_a_message_that_was_taken_names_its_conversation_whether_or_not_its_answer_still_grows():
+    mark = parsed(render.sent("m1", "c1")).i
+    assert (mark["data-sent"], mark["data-conversation"]) == ("m1", "c1")
 
 
 def test_a_transcript_shows_questions_as_typed_answers_as_markdown_and_a_way_to_what_came_before():
