@@ -303,6 +303,7 @@
     const out = speaker();
     await out.resume();
     const answer = await fetch(place.dataset.speech);
+    if (answer.status === 404) return again(place.dataset.sound);  // all of it was spoken before it was asked for
     if (!answer.ok) return tell(_("The answer can't be spoken."), (await answer.json().catch(() => null))?.error?.message || "");
     out.begin(-1, Number(answer.headers.get("X-Sample-Rate")));
     let rest = new Uint8Array(0);
