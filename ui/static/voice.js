@@ -303,7 +303,7 @@
     const out = speaker();
     await out.resume();
     const answer = await fetch(place.dataset.speech);
-    if (answer.status === 404) return again(place.dataset.sound);  // all of it was spoken before it was asked for
+    if (answer.redirected) return recording(answer);  // all of it was spoken before it was asked for
     if (!answer.ok) return tell(_("The answer can't be spoken."), (await answer.json().catch(() => null))?.error?.message || "");
     out.begin(-1, Number(answer.headers.get("X-Sample-Rate")));
     let rest = new Uint8Array(0);
@@ -319,8 +319,8 @@
     out.done = true;
   }
 
-  async function again(address) {
-    const out = speaker(), answer = await fetch(address);
+  async function recording(answer) {
+    const out = speaker();
     if (!answer.ok) { const said = (await answer.json().catch(() => null))?.error; return tell(said?.message || _("The answer can't be spoken."), said?.hint || ""); }
     await out.resume();
     const sound = await out.context.decodeAudioData(await answer.arrayBuffer());
@@ -342,7 +342,7 @@
     else if (on("#voice-stop")) call.say("response.cancel");
     else if (on("[data-theme]")) { const mode = dark() ? "light" : "dark"; remember("hearth-theme", mode); setTheme(mode); }
     else if (on("button[data-mode]")) mode(on("button[data-mode]").dataset.mode);
-    else if (on("[data-speak-again]")) again(on("[data-speak-again]").dataset.speakAgain);
+    else if (on("[data-speak-again]")) fetch(on("[data-speak-again]").dataset.speakAgain).then(recording);
   });
   document.addEventListener("change", (event) => { if (!event.target.closest("#voice-choices")) return; call.update(); prefer(event.target); });
   // Voice, language and whether documents are read are the user's, for every page and program.

@@ -12,21 +12,21 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.app import App
-from core.errors import HearthError, NotFound, NotSignedIn, ServiceBusy
+from core.errors import HearthError, NotSignedIn, ServiceBusy
 from core.ids import is_id
 from core.users.room import SignedIn
 from core.voice.calls import Wishes
 from core.voice.model import SPEECH_RATE_HZ, AudioChunk
 from core.voice.talk import RATE_HZ, Talk
 from core.voice.turn import VoiceTurn
-from ui import errors
 from ui.gate import session_token
 from ui.words import N_, _, speak, told
 
@@ -207,11 +207,14 @@ def _wishes(message: dict[str, Any]) -> Wishes:
 
 
 async def speech(app: App, request: Request) -> Response:
-    """The answer of a push-to-talk turn while it is spoken: 16 bits, mono, at the rate in X-Sample-Rate; begins with its first clause."""
+    """The answer of a push-to-talk turn while it is spoken: 16 bits, mono, at the rate in X-Sample-Rate; begins with its first clause.
+
+    Once all of it was spoken it is where its recording is kept.
+    """
     who = await app.users.by_session(session_token(app, request.cookies))
-    turn = app.voice.open_turn(who.user, request.path_params["request_id"])
+    turn = app.voice.open_turn(who.user, request_id := request.path_params["request_id"])
     if turn is None:
-        return errors.response(NotFound("That answer is not being spoken any more.", hint="Its recording is kept for an hour."))
+        return RedirectResponse(f"/files/voice/{quote(request_id, safe='')}/response", 303)
     return StreamingResponse(_samples(turn), media_type="application/octet-stream", headers={"X-Sample-Rate": str(SPEECH_RATE_HZ), "Cache-Control": "no-store"})
 
 

@@ -189,14 +189,13 @@ def _spoken(audio: AudioData, conversation: str, choices: str) -> SendVoice:
 def _turn(said: str, text: str, sources: tuple[Source, ...], request_id: str, *, whole: bool, error: str = "") -> str:
     """One turn as HTML, with the addresses of the answer's sound: while it is spoken, which the browser then plays, and afterwards."""
     chips = f'<div class="chips">{"".join(map(_chip, sources))}</div>' if sources else ""
-    sound = f"/files/voice/{request_id}/response"
-    replayed = f'<button type="button" class="quiet replay" data-speak-again="{sound}">{_("Play again")}</button>'
+    replayed = f'<button type="button" class="quiet replay" data-speak-again="/files/voice/{request_id}/response">{_("Play again")}</button>'
     trouble = f'<div class="trouble">{escape(error)}</div>' if error else ""
     below = f'<div class="below">{chips}{replayed if whole and text else ""}{trouble}</div>'
     answer = f'<div class="text">{escape(text) or ("" if whole else _("Thinking …"))}</div>{below}'
     mine = f'<div class="message mine"><div class="said">{escape(said)}</div></div>' if said else ""
     speech = f"/voice/turns/{request_id}/speech" if said else ""
-    return f'<article class="turn" data-speech="{speech}" data-sound="{sound}">{mine}<div class="message theirs">{answer}</div></article>'
+    return f'<article class="turn" data-speech="{speech}">{mine}<div class="message theirs">{answer}</div></article>'
 
 
 def _chip(s: Source) -> str:
