@@ -55,6 +55,10 @@ class Caller(Visitor):
         """Milliseconds at which it was loud."""
         return np.array([at for at, level in self.page.evaluate(f"window.tap.{which}") if level > above])
 
+    def quiet_again(self, for_ms=1500):
+        """Waits until something was heard and has ended."""
+        self.page.wait_for_function(f"performance.now() - (window.tap.out.findLast(([, level]) => level > 0.02)?.[0] ?? Infinity) > {for_ms}")
+
     def spoken(self):
         """The words of what was played."""
         pieces, rate = self.page.evaluate("[window.tap.pcm, window.tap.rate]")
