@@ -138,7 +138,6 @@ class App:
     retention: Retention
     voice: VoiceRoom
     calls: Calls
-    """A detector of speech for one call; loaded when the first is asked for. Raises: ModelMissing, ModelError."""
     models: Models
     check: Callable[[], Awaitable[list[Health]]]
     counters: Callable[[], Counters]
@@ -272,7 +271,7 @@ async def open_app(
             events=events,
             retention=retention,
             voice=voice,
-            calls=Calls(chat, library, voice, users, spoken, objects, _detector(settings), clock),
+            calls=Calls(chat, voice, users, spoken, objects, _detector(settings), clock),
             models=models,
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),

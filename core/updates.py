@@ -1,9 +1,12 @@
 """What happens in the course of something, kept in order: any number of followers read it from the start, at any time. Knows nothing of what it is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
+ABANDONED_AFTER_S = 1.5
+"""How long something that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
 U = TypeVar("U")
 
 
@@ -48,3 +51,17 @@ class Updates(Generic[U]):
                 await future
         finally:
             self.followers -= 1
+
+    async def follow_or(self, abandoned: Callable[[], None]) -> AsyncIterator[U]:
+        """The same for a program: `abandoned` is called soon after the last follower has left before the end."""
+        try:
+            async with aclosing(self.follow()) as updates:  # type: ignore[type-var]
+                async for update in updates:
+                    yield update
+        finally:
+            if not self.finished:
+                asyncio.get_running_loop().call_later(ABANDONED_AFTER_S, self._unless_wanted, abandoned)
+
+    def _unless_wanted(self, abandoned: Callable[[], None]) -> None:
+        if not self.followers and not self.finished:
+            abandoned()

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -32,7 +32,7 @@ from core.chat.model import (
     Timing,
     Verdict,
 )
-from core.chat.turn import Stage, Turn
+from core.chat.turn import Stage, Turn, Update
 from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
@@ -51,8 +51,6 @@ CHECKPOINT_TICK_S = 0.2
 LEASE = timedelta(seconds=30)
 HISTORY_MESSAGES = 100
 """More than a prompt keeps (packing.KEPT_MESSAGES): what it doesn't keep is summed up before it is out of sight."""
-ABANDONED_AFTER_S = 1.5
-"""How long an answer that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
 FINISH_ATTEMPTS = 3
 UNHEARD = "It was interrupted here; what was not heard is not kept."
 MAX_TITLE_CHARS = 200
@@ -276,20 +274,14 @@ class ChatRoom:
         await asyncio.gather(*tasks, return_exceptions=True)
         return await self._conversations.delete_for(user.id, conversation_id)
 
-    async def follow_or_stop(self, user: User, turn: Turn) -> AsyncIterator[object]:
+    def follow_or_stop(self, turn: Turn) -> AsyncIterator[Update]:
         """Follows a turn for a program: when the last such follower leaves before the end, the answer is stopped soon after."""
-        try:
-            async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
-                async for update in updates:
-                    yield update
-        finally:
-            if not turn.finished:
-                asyncio.get_running_loop().call_later(ABANDONED_AFTER_S, self._stop_if_abandoned, turn)
 
-    def _stop_if_abandoned(self, turn: Turn) -> None:
-        task = self._writing.get(turn.answer_id)
-        if task is not None and not turn.followers and not turn.finished:
-            self._stop(turn)
+        def abandoned() -> None:
+            if turn.answer_id in self._writing:
+                self._stop(turn)
+
+        return turn.follow_or(abandoned)
 
     @contextmanager
     def _room_for(self, user: User) -> Iterator[None]:

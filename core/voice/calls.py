@@ -10,12 +10,11 @@ from core.errors import NoSpeech
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.ports import ObjectStore, SpokenTurns, VoiceActivity
-from core.rag.library import Library
 from core.users.model import User
 from core.users.room import SignedIn, Users
 from core.voice.containers import wav
 from core.voice.model import SPEECH_RATE_HZ, AudioData, AudioFormat, SpokenTurn, Transcription, VoiceRequest, VoiceResponse, VoiceTiming
-from core.voice.room import ALL_COLLECTIONS, VoiceRoom
+from core.voice.room import VoiceRoom
 from core.voice.talk import RATE_HZ, Choices, Heard, Line, Talk, Told
 
 SpokenEvent = tuple[EventType, dict[str, object]]
@@ -37,7 +36,6 @@ class Calls:
     def __init__(
         self,
         chat: ChatRoom,
-        library: Library,
         voice: VoiceRoom,
         users: Users,
         turns: SpokenTurns,
@@ -46,7 +44,7 @@ class Calls:
         clock: Callable[[], datetime],
     ) -> None:
         """activity: makes a detector of speech for one stream of sound."""
-        self._chat, self._library, self._voice, self._users = chat, library, voice, users
+        self._chat, self._voice, self._users = chat, voice, users
         self._turns, self._objects, self._activity, self._clock = turns, objects, activity, clock
 
     async def open(self, who: SignedIn, line: Line, wishes: Wishes, *, conversation_id: str = "") -> Talk:
@@ -69,11 +67,7 @@ class Calls:
                 async for chunk in chunks:
                     yield chunk.data
 
-        return Choices(hear, speak, SPEECH_RATE_HZ, await self._collections(who.user) if wishes.enable_rag else (), wishes.language)
-
-    async def _collections(self, user: User) -> tuple[str, ...]:
-        found = await self._library.collections(user, limit=ALL_COLLECTIONS)
-        return tuple(collection.name for collection, _ in found.items)
+        return Choices(hear, speak, SPEECH_RATE_HZ, await self._voice.all_collections(who.user) if wishes.enable_rag else (), wishes.language)
 
     async def heard(self, who: SignedIn, heard: Heard) -> None:
         """As the port says."""

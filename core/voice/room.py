@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from core.chat.model import ChatMessage, MessageContent, MessageStatus, SendMessage
-from core.chat.room import ABANDONED_AFTER_S, ChatRoom
+from core.chat.room import ChatRoom
 from core.chat.turn import Finished, SourcesFound, Stage
 from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceError, ServiceUnavailable, TooLong
 from core.events import Event, EventType
@@ -43,7 +43,7 @@ from core.voice.model import (
     VoiceResponse,
     VoiceTiming,
 )
-from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn
+from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn, VoiceUpdate
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,7 @@ class VoiceRoom:
         """
         if (turn := self._open.get(spoken.request_id)) is not None and turn.user_id == who.user.id:
             return turn
-        if len(spoken.audio.data) > self._max_bytes:
-            raise TooLong(f"A recording may have at most {self._max_bytes // 1_000_000} MB.", hint="Send a shorter one, or raise HEARTH_AUDIO_MAX_MB.")
+        self._demand_size(spoken.audio)
         self._demand_room(who.user)
         turn = self._open[spoken.request_id] = VoiceTurn(spoken.request_id, who.user.id)
         self._tasks[spoken.request_id] = asyncio.create_task(self._go_through(who, spoken, turn), name=f"voice {spoken.request_id}")
@@ -128,7 +127,7 @@ class VoiceRoom:
     async def answer(self, who: SignedIn, spoken: SendVoice) -> VoiceResponse:
         """A whole turn: the response with its sound. Leaving ends the turn soon after. Raises: what `send` and `transcribe` raise."""
         turn = await self.send(who, spoken)
-        async with aclosing(self.follow_or_stop(who.user, turn)) as updates:  # type: ignore[type-var]
+        async with aclosing(self.follow_or_stop(turn)) as updates:  # type: ignore[type-var]
             async for _ in updates:
                 pass
         if isinstance(turn.end, Refused):
@@ -136,15 +135,14 @@ class VoiceRoom:
         assert isinstance(turn.end, Answered)
         return await self.with_sound(turn.end.response)
 
-    async def follow_or_stop(self, user: User, turn: VoiceTurn) -> AsyncIterator[object]:
+    def follow_or_stop(self, turn: VoiceTurn) -> AsyncIterator[VoiceUpdate]:
         """Follows a turn for a program: when the last such follower leaves before the end, it is ended soon after."""
-        try:
-            async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
-                async for update in updates:
-                    yield update
-        finally:
-            if not turn.finished:
-                asyncio.get_running_loop().call_later(ABANDONED_AFTER_S, self._stop_if_abandoned, turn)
+
+        def abandoned() -> None:
+            if (task := self._tasks.get(turn.request_id)) is not None:
+                task.cancel()
+
+        return turn.follow_or(abandoned)
 
     def open_turn(self, user: User, request_id: str) -> VoiceTurn | None:
         """A turn that still goes on here, to follow it again."""
@@ -171,8 +169,7 @@ class VoiceRoom:
 
     async def transcribe(self, user: User, audio: AudioData, language: str = "") -> Transcription:
         """What is said in a recording, without making a turn of it. Raises: as the Transcriber port; ServiceUnavailable where nobody listens."""
-        if len(audio.data) > self._max_bytes:
-            raise TooLong(f"A recording may have at most {self._max_bytes // 1_000_000} MB.", hint="Send a shorter one, or raise HEARTH_AUDIO_MAX_MB.")
+        self._demand_size(audio)
         return await self._listener().transcribe(audio, caller=user.caller, language=language or user.preferences.speech_language)
 
     async def say(self, user: User, text: str, *, voice: str = "", speed: float = 1.0, audio_format: AudioFormat = AudioFormat.WAV) -> SynthesizedAudio:
@@ -220,14 +217,13 @@ class VoiceRoom:
             raise ServiceUnavailable("Speaking is switched off here.", service="tts", hint="The answer is in the text; HEARTH_TTS_URL is `off`.")
         return self._synthesizer
 
+    def _demand_size(self, audio: AudioData) -> None:
+        if len(audio.data) > self._max_bytes:
+            raise TooLong(f"A recording may have at most {self._max_bytes // 1_000_000} MB.", hint="Send a shorter one, or raise HEARTH_AUDIO_MAX_MB.")
+
     def _demand_room(self, user: User) -> None:
         if len(self._open) >= OPEN_TURNS or sum(t.user_id == user.id for t in self._open.values()) >= OPEN_TURNS_PER_USER:
             raise ServiceBusy("Too many recordings are being answered at once.", service="stt", hint="Wait until one is finished.", retry_after_s=2)
-
-    def _stop_if_abandoned(self, turn: VoiceTurn) -> None:
-        task = self._tasks.get(turn.request_id)
-        if task is not None and not turn.followers and not turn.finished:
-            task.cancel()
 
     async def _go_through(self, who: SignedIn, spoken: SendVoice, turn: VoiceTurn) -> None:
         """One turn, from the recording to its end, however that comes."""
@@ -432,13 +428,17 @@ class VoiceRoom:
             await self._objects.put(key, sound)
         return response
 
+    async def all_collections(self, user: User) -> tuple[str, ...]:
+        """The names of the collections that are read where a speaker names none."""
+        return tuple(c.name for c, _ in (await self._library.collections(user, limit=ALL_COLLECTIONS)).items)
+
     async def _collections(self, user: User, spoken: SendVoice, request: VoiceRequest) -> tuple[str, ...]:
         """What is read for the answer. Raises: NotFound for a name that isn't there."""
         if not request.enable_rag:
             return ()
         for name in spoken.collections:
             await self._library.collection(user, name)
-        return spoken.collections or tuple(c.name for c, _ in (await self._library.collections(user, limit=ALL_COLLECTIONS)).items)
+        return spoken.collections or await self.all_collections(user)
 
     def _event(self, kind: EventType, user: User, spoken: SendVoice, at: datetime, **data: object) -> Event:
         return Event(new_id(), kind, user.id, spoken.request_id, at, {"conversation_id": spoken.conversation_id, **data})

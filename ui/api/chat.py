@@ -59,7 +59,7 @@ async def complete(body: ChatIn, who: Who, app: Hearth) -> Response:
 async def _answer(app: App, who: Who, turn: Turn, request: SendMessage, *, stream: bool) -> Response:
     if stream:
         return StreamingResponse(_stream(app, who, turn, request), media_type="text/event-stream", headers=STREAM_HEADERS)
-    async with aclosing(app.chat.follow_or_stop(who.user, turn)) as updates:  # type: ignore[type-var]
+    async with aclosing(app.chat.follow_or_stop(turn)) as updates:  # type: ignore[type-var]
         async for _ in updates:
             pass
     return _whole(turn.answer, request)
@@ -95,7 +95,7 @@ async def _stream(app: App, who: Who, turn: Turn, request: SendMessage) -> Async
     before = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":'
     after = b'},"finish_reason":null}]}\n\n'
     yield b"data: " + head + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
-    async with aclosing(app.chat.follow_or_stop(who.user, turn)) as updates:  # type: ignore[type-var]
+    async with aclosing(app.chat.follow_or_stop(turn)) as updates:  # type: ignore[type-var]
         async for update in updates:
             if type(update) is TextDelta:
                 yield before + _encode(update.text) + after

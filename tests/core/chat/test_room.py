@@ -80,7 +80,7 @@ async def test_nobody_stops_or_reads_somebody_elses_answer(app, ada, bob):
 
 async def test_an_answer_nobody_follows_is_stopped_but_a_detached_one_is_not(app, ada):
     abandoned = await app.chat.send(ada, ask("[tokens=3000 rate=100]"))
-    async with aclosing(app.chat.follow_or_stop(ada.user, abandoned)) as updates:
+    async with aclosing(app.chat.follow_or_stop(abandoned)) as updates:
         await anext(updates)
     kept = await app.chat.send(ada, ask("[tokens=250 rate=100]"), detached=True)
     answer = await finished(kept)

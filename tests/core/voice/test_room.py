@@ -232,7 +232,7 @@ async def test_stopping_while_the_model_writes_stops_it_too(app, ada):
 async def test_a_client_that_leaves_in_mid_turn_frees_its_place_within_two_seconds(app, ada, echo_server):
     for text in ("[slow=30] listening", "[tokens=900 rate=20] writing"):
         turn = await app.voice.send(ada, say(text, streamed=True))
-        updates = app.voice.follow_or_stop(ada.user, turn)
+        updates = app.voice.follow_or_stop(turn)
         await anext(updates)
         await updates.aclose()
         begun = asyncio.get_running_loop().time()
