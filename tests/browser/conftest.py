@@ -101,3 +101,12 @@ def house(tmp_path_factory):
         running.make_user()
         running.wait_for_pages()
         yield running
+
+
+@pytest.fixture
+def ada(house, visit):
+    """Ada on the chat page. Nothing that a test does may leave the house."""
+    visitor = visit(house.url)
+    visitor.sign_in(house.url)
+    yield visitor
+    assert visitor.foreign == []

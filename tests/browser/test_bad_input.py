@@ -24,14 +24,6 @@ SCRIPTS = [
 SENT = ("written in the first tab", "written in the second tab")
 
 
-@pytest.fixture
-def ada(house, visit):
-    visitor = visit(house.url)
-    visitor.sign_in(house.url)
-    yield visitor
-    assert visitor.foreign == []
-
-
 def test_a_hostile_answer_runs_nothing_loads_nothing_and_can_still_be_read(ada):
     said = []
     ada.page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))

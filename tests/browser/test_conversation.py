@@ -9,12 +9,9 @@ SEARCH = "#search input, #search textarea"
 
 
 @pytest.fixture
-def ada(house, visit):
-    visitor = visit(house.url)
-    visitor.sign_in(house.url)
-    yield visitor
-    assert visitor.foreign == []
-    assert visitor.problems == []
+def ada(ada):
+    yield ada
+    assert ada.problems == []
 
 
 def last(page):

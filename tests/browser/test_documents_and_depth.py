@@ -5,14 +5,6 @@ import pytest
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-def ada(house, visit):
-    visitor = visit(house.url)
-    visitor.sign_in(house.url)
-    yield visitor
-    assert visitor.foreign == []
-
-
 def test_a_pasted_text_goes_into_the_chosen_collection_and_is_asked(ada):
     page = ada.page
     page.click("#pick")

@@ -5,14 +5,6 @@ import pytest
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-def ada(house, visit):
-    visitor = visit(house.url)
-    visitor.sign_in(house.url)
-    yield visitor
-    assert visitor.foreign == []
-
-
 def ask(page, text):
     page.fill("#text textarea", text)
     page.keyboard.press("Enter")

@@ -7,14 +7,6 @@ pytestmark = pytest.mark.timeout(120)
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script> [x](javascript:document.title='owned')"
 
 
-@pytest.fixture
-def ada(house, visit):
-    visitor = visit(house.url)
-    visitor.sign_in(house.url)
-    yield visitor
-    assert visitor.foreign == []
-
-
 def test_stop_keeps_what_was_written_and_offers_to_continue(ada):
     ada.page.fill("#text textarea", "[tokens=2000 rate=40]")
     ada.page.keyboard.press("Enter")
