@@ -19,7 +19,7 @@ from core.users.model import User
 from ui.chat.markdown import render
 from ui.chat.render import receipt
 from ui.errors import kind, sentence
-from ui.gate import session_token
+from ui.gate import signed_in
 from ui.highlight import highlight
 from ui.icons import icon
 from ui.pages import BRAND, page
@@ -88,7 +88,7 @@ async def show(app: App, request: Request) -> Response:
     """A document for its owner. ?from=POSITION &chunks=1 &chunk=ID &quote=WORDS."""
     asked, document_id = request.query_params, request.path_params["document_id"]
     try:
-        user = (await app.users.by_session(session_token(app, request.cookies))).user
+        user = (await signed_in(app, request)).user
         document = await app.library.document(user, document_id)
         if document.status is not DocumentStatus.READY:
             return await _not_ready(app, user, document)
@@ -110,7 +110,7 @@ async def show(app: App, request: Request) -> Response:
 async def delete(app: App, request: Request) -> Response:
     """Deletes a document and shows the receipt. That it comes from our own page is the gate's to check."""
     try:
-        user = (await app.users.by_session(session_token(app, request.cookies))).user
+        user = (await signed_in(app, request)).user
         document = await app.library.document(user, request.path_params["document_id"])
         deleted = await app.library.delete_document(user, document.id)
     except HearthError as error:

@@ -7,12 +7,13 @@ session), so the gate lets it pass, and adds nothing to it but headers. Decides 
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.app import App
 from core.errors import HearthError, NotSignedIn
+from core.users.room import SignedIn
 from ui.errors import response
 from ui.words import N_, _, speak
 
@@ -55,19 +56,15 @@ class Gate:
             return
         path: str = scope["path"]
         headers = dict(scope["headers"])
-        accepted = headers.get(b"accept-language", b"").decode("latin-1")
-        speak(accepted)
+        speak(headers.get(b"accept-language", b"").decode("latin-1"))
         guarded = _with_headers(send, INLINE_HEADERS if path.startswith(NEEDS_INLINE) else STRICT_HEADERS)
         if _foreign(scope, headers):
             await self._refuse(scope, receive, guarded, 403)
         elif path in PUBLIC or path in OWN_CHECK_PATHS or path.startswith(PUBLIC_FOLDERS + OWN_CHECK):
             await self._inner(scope, receive, guarded)
         else:
-            # Read as the routes read them: other programs of this host put cookies of any form beside ours.
-            cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
             try:
-                who = await self._app.users.by_session(session_token(self._app, cookies))
-                speak(who.user.preferences.language, accepted)
+                await signed_in(self._app, HTTPConnection(scope))
             except NotSignedIn:
                 await self._refuse(scope, receive, guarded, 401)
                 return
@@ -105,6 +102,15 @@ def cookie_name(app: App) -> str:
 def session_token(app: App, cookies: Mapping[str, str]) -> str:
     """The session token among a request's cookies, or ""."""
     return cookies.get(cookie_name(app), "")
+
+
+async def signed_in(app: App, request: HTTPConnection) -> SignedIn:
+    """Whose browser asks; from here on it is answered in their language. Gradio's requests are taken too. Raises: NotSignedIn."""
+    accepted = request.headers.get("accept-language", "")
+    speak(accepted)
+    who = await app.users.by_session(session_token(app, request.cookies))
+    speak(who.user.preferences.language, accepted)
+    return who
 
 
 def _foreign(scope: Scope, headers: dict[bytes, bytes]) -> bool:

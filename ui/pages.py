@@ -18,7 +18,7 @@ from core.users.model import SESSION_LIFETIME
 from ui.chat.markdown import render
 from ui.chat.render import at_page
 from ui.errors import kind, sentence
-from ui.gate import cookie_name, session_token
+from ui.gate import cookie_name, session_token, signed_in
 from ui.icons import icon
 from ui.words import LANGUAGES, N_, _, language, script
 
@@ -83,7 +83,7 @@ def _said(message: ChatMessage) -> str:
 
 async def landing(app: App, request: Request) -> Response:
     """The way to the rooms, and what is not there yet."""
-    who = await app.users.by_session(session_token(app, request.cookies))
+    who = await signed_in(app, request)
     name = escape(who.user.username)
     return page(
         _("Welcome"),
@@ -145,7 +145,7 @@ async def logout(app: App, request: Request) -> Response:
 
 async def choose_language(app: App, request: Request) -> Response:
     """Keeps the language somebody chose, and goes back to where they chose it."""
-    who, form = await app.users.by_session(session_token(app, request.cookies)), await _form(request)
+    who, form = await signed_in(app, request), await _form(request)
     if form.get("language") in LANGUAGES:
         await app.users.save_preferences(who.user, replace(who.user.preferences, language=form["language"]))
     return RedirectResponse(_own_path(form.get("next", "")), 303)

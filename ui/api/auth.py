@@ -9,8 +9,7 @@ from fastapi.routing import APIRoute
 from core.app import App
 from core.errors import NotSignedIn
 from core.users.room import SignedIn
-from ui.gate import session_token
-from ui.words import speak
+from ui.gate import session_token, signed_in
 
 
 async def the_app(request: Request) -> App:
@@ -28,10 +27,8 @@ async def caller(request: Request) -> SignedIn:
         if scheme.lower() != "bearer":
             raise NotSignedIn("Only bearer keys are understood.", hint="Send `Authorization: Bearer hk_…`.")
         return await app.users.by_key(key.strip())
-    if token := session_token(app, request.cookies):
-        who = await app.users.by_session(token)
-        speak(who.user.preferences.language, request.headers.get("accept-language", ""))
-        return who
+    if session_token(app, request.cookies):
+        return await signed_in(app, request)
     raise NotSignedIn("This needs an API key.", hint="`hearth token --user NAME` makes one; send it as `Authorization: Bearer hk_…`.")
 
 

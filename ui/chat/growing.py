@@ -18,7 +18,7 @@ from core.users.model import User
 from ui.chat import render
 from ui.chat.pace import Pace, paced
 from ui.errors import response
-from ui.gate import session_token
+from ui.gate import signed_in
 
 PATH = "/growing"
 MOST_ANSWERS = 4
@@ -37,7 +37,7 @@ def route(app: App) -> Route:
 
     async def growing(request: Request) -> Response:
         try:
-            who = await app.users.by_session(session_token(app, request.cookies))
+            who = await signed_in(app, request)
             turns = [await _turn(app, who.user, answer_id) for answer_id in request.query_params.getlist("answer")[:MOST_ANSWERS]]
         except HearthError as error:
             return response(error)

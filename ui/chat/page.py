@@ -17,9 +17,9 @@ from core.rag.model import RAGQuery
 from core.users.room import SignedIn
 from ui.chat import dialogs, growing, render
 from ui.errors import sentence
-from ui.gate import session_token
+from ui.gate import signed_in
 from ui.icons import icon
-from ui.words import N_, _, language, speak
+from ui.words import N_, _, language
 
 LISTED = 40
 SHOWN_MESSAGES = 100
@@ -278,12 +278,7 @@ class _Page:
         self._searches: dict[str, str] = {}
 
     async def _who(self, request: gr.Request) -> SignedIn:
-        """The user; from here on the handler speaks their language."""
-        accepted = request.headers.get("accept-language", "")
-        speak(accepted)
-        who = await self._app.users.by_session(session_token(self._app, request.cookies))
-        speak(who.user.preferences.language, accepted)
-        return who
+        return await signed_in(self._app, request)
 
     @_told
     async def word(self, request: gr.Request) -> Any:

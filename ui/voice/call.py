@@ -27,8 +27,8 @@ from core.voice.calls import Wishes
 from core.voice.model import SPEECH_RATE_HZ, AudioChunk
 from core.voice.talk import RATE_HZ, Talk
 from core.voice.turn import VoiceTurn
-from ui.gate import session_token
-from ui.words import N_, _, speak, told
+from ui.gate import signed_in
+from ui.words import N_, _, told
 
 MAX_FRAME_BYTES = 64 * 1024
 MAX_MESSAGE_CHARS = 16 * 1024
@@ -85,11 +85,10 @@ class Calls:
         """One call from the handshake to the end."""
         await socket.accept()
         try:
-            who = await self._app.users.by_session(session_token(self._app, socket.cookies))
+            who = await signed_in(self._app, socket)
         except NotSignedIn:
             await socket.close(4401)
             return
-        speak(who.user.preferences.language, socket.headers.get("accept-language", ""))
         if (other := self._open.get(who.session.id)) is not None:
             other.set()
         replaced = self._open[who.session.id] = asyncio.Event()
@@ -119,7 +118,7 @@ class Calls:
         """Runs as long as the sign-in holds. Raises: NotSignedIn."""
         while True:
             await asyncio.sleep(KNOWN_EVERY_S)
-            await self._app.users.by_session(session_token(self._app, socket.cookies))
+            await signed_in(self._app, socket)
 
     async def _conversation(self, socket: WebSocket, who: SignedIn, line: SocketLine) -> None:
         """Reads what the client says until it is gone."""
@@ -211,7 +210,7 @@ async def speech(app: App, request: Request) -> Response:
 
     Once all of it was spoken it is where its recording is kept.
     """
-    who = await app.users.by_session(session_token(app, request.cookies))
+    who = await signed_in(app, request)
     turn = app.voice.open_turn(who.user, request_id := request.path_params["request_id"])
     if turn is None:
         return RedirectResponse(f"/files/voice/{quote(request_id, safe='')}/response", 303)

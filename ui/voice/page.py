@@ -23,9 +23,9 @@ from core.voice.containers import container_of
 from core.voice.model import AudioData, AudioFormat, SendVoice, Voice
 from core.voice.turn import Answered, Refused, Transcribed
 from ui.errors import sentence
-from ui.gate import session_token
+from ui.gate import signed_in
 from ui.icons import icon
-from ui.words import N_, _, speak
+from ui.words import N_, _
 
 QUEUE_POLL_S = 0.01
 SHOWN_EVERY_S = 0.08
@@ -118,12 +118,7 @@ class _Page:
         self._app = app
 
     async def _who(self, request: gr.Request) -> SignedIn:
-        """The user; from here on the handler speaks their language."""
-        accepted = request.headers.get("accept-language", "")
-        speak(accepted)
-        who = await self._app.users.by_session(session_token(self._app, request.cookies))
-        speak(who.user.preferences.language, accepted)
-        return who
+        return await signed_in(self._app, request)
 
     async def open(self, request: gr.Request) -> tuple[str, str, str]:
         """The page as it is when it is loaded."""
