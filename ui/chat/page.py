@@ -229,9 +229,10 @@ def _otherwise(told: object) -> tuple[RAGQuery | None, tuple[str, ...] | None]:
 def _here(told: str) -> _Here:
     """Nonsense is an empty page: nothing is found by it that isn't the user's own."""
     try:
-        return msgspec.json.decode(told or "{}", type=_Here)
+        here = msgspec.json.decode(told or "{}", type=_Here)
     except msgspec.DecodeError:
         return _Here()
+    return msgspec.structs.replace(here, listed=max(LISTED, here.listed))
 
 
 def _names(use_documents: bool, collections: list[str]) -> tuple[str, ...]:

@@ -6,7 +6,6 @@
   const AT_ONCE = 3;  // uploads; a browser opens six connections to a house
   // What is said here in the reader's language; English is the key. {name} is filled in.
   const _ = (text, values = {}) => (window.hearthWords?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
-  const LISTED = 40;
   const remembered = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
   const remember = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private windows may refuse */ } };
 
@@ -418,7 +417,7 @@
   }
 
   window.hearth = {
-    here: () => JSON.stringify({ conversation: opened(), leaf: lastMessage(), listed: Math.max(LISTED, document.querySelectorAll("#listing li").length), tag: $("#listing [data-chosen]")?.dataset.chosen || "" }),
+    here: () => JSON.stringify({ conversation: opened(), leaf: lastMessage(), listed: document.querySelectorAll("#listing li").length, tag: $("#listing [data-chosen]")?.dataset.chosen || "" }),
     act(target, trigger) {
       const { act, id, text, title } = target.dataset;
       if (act === "rename") {

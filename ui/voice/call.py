@@ -74,7 +74,7 @@ class SocketLine:
             await (self._socket.send_text(message) if isinstance(message, str) else self._socket.send_bytes(message))
 
 
-class Calls:
+class Sockets:
     """The sockets that are open, one per sign-in: a second call takes the first one's place."""
 
     def __init__(self, app: App) -> None:
@@ -226,4 +226,4 @@ async def _samples(turn: VoiceTurn) -> AsyncIterator[bytes]:
 
 def routes(app: App) -> list[Route | WebSocketRoute]:
     """What lies beside the page; declared before it, which takes everything else below /voice."""
-    return [WebSocketRoute("/voice/ws", Calls(app).__call__), Route("/voice/turns/{request_id}/speech", partial(speech, app))]
+    return [WebSocketRoute("/voice/ws", Sockets(app).__call__), Route("/voice/turns/{request_id}/speech", partial(speech, app))]
