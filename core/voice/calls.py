@@ -73,21 +73,21 @@ class Calls:
         """As the port says."""
         sound, now = wav(heard.pcm, RATE_HZ), self._clock()
         key = f"voice/{heard.request_id}.wav"
-        user, preferences = who.user, who.user.preferences
+        user, language = who.user, heard.language or who.user.preferences.speech_language
         request = VoiceRequest(
             heard.request_id,
             user.id,
             "",
             AudioFormat.WAV,
-            preferences.speech_language,
+            language,
             user.premium,
-            preferences.enable_rag,
+            heard.enable_rag,
             conversation_id=heard.conversation_id,
             session_id=who.session.id,
             created_at=now,
             uri=self._objects.uri(key),
         )
-        transcription = Transcription(heard.text, preferences.speech_language, duration_ms=len(heard.pcm) / 2 / RATE_HZ * 1000)
+        transcription = Transcription(heard.text, language, duration_ms=len(heard.pcm) / 2 / RATE_HZ * 1000)
         happened: list[SpokenEvent] = [
             (EventType.VOICE_REQUEST_RECEIVED, {"format": AudioFormat.WAV.value, "bytes": len(sound)}),
             (EventType.TRANSCRIPTION_STARTED, {}),
@@ -117,7 +117,7 @@ class Calls:
             interrupted=told.interrupted,
             timing=timing,
         )
-        happened: list[SpokenEvent] = [(EventType.RAG_QUERY_EXECUTED, {"documents": response.rag_docs_used, "ms": timing.rag_ms})] if told.retrieved else []
+        happened: list[SpokenEvent] = [(EventType.RAG_QUERY_EXECUTED, {"documents": response.rag_docs_used, "ms": timing.rag_ms})] if heard.enable_rag else []
         happened += [(EventType.LLM_INFERENCE_STARTED, {}), (EventType.LLM_RESPONSE_GENERATED, {"first_token_ms": timing.llm_first_token_ms})]
         if told.pcm:
             ready: dict[str, object] = {"first_audio_ms": first_audio_ms, "bytes": len(told.pcm), "interrupted": told.interrupted}

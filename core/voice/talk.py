@@ -61,12 +61,17 @@ class Line(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said in one turn, as it is kept. The id is that of the message it becomes.   pcm: 16 bits, 16 kHz."""
+    """What was said in one turn, as it is kept. The id is that of the message it becomes.   pcm: 16 bits, 16 kHz.
+
+    language: as it was chosen, "" for the usual one.   enable_rag: whether documents were to be read.
+    """
 
     request_id: str
     conversation_id: str
     pcm: bytes
     text: str
+    language: str
+    enable_rag: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,6 @@ class Told:
     pcm: bytes
     rate_hz: int
     sources: tuple[Source, ...]
-    retrieved: bool
     latency_ms: Mapping[str, float]
     interrupted: bool
 
@@ -386,7 +390,8 @@ class Talk:
             request = SendMessage(self.conversation_id, new_id(), MessageContent(text), self.choices.collections, read_out=True)
             answer.sending = asyncio.create_task(self._chat.send(self._who, request))
             if answer.pcm:
-                answer.heard = Heard(request.message_id, self.conversation_id, answer.pcm, text)
+                chosen = self.choices
+                answer.heard = Heard(request.message_id, self.conversation_id, answer.pcm, text, chosen.language, bool(chosen.collections))
                 answer.keeping = asyncio.create_task(self._record.heard(self._who, answer.heard))
             speaking = self._spawn(self._read_out(answer))
             turn = await asyncio.shield(answer.sending)
@@ -527,8 +532,7 @@ class Talk:
         if answer.heard is None or answer.keeping is None:
             return
         await answer.keeping
-        latency, rate_hz = dict(answer.latency_ms), self.choices.rate_hz
-        told = Told(answer.heard, text, bytes(answer.sound), rate_hz, answer.sources, bool(self.choices.collections), latency, interrupted)
+        told = Told(answer.heard, text, bytes(answer.sound), self.choices.rate_hz, answer.sources, dict(answer.latency_ms), interrupted)
         await self._record.told(self._who, told)
 
 

@@ -85,9 +85,9 @@ async def mute(_text):
 
 
 @asynccontextmanager
-async def call(app, who, *texts, speak=speak, collections=()):
+async def call(app, who, *texts, speak=speak, collections=(), language=""):
     listener, words = Listener(), Words(*texts)
-    async with Talk(who, app.chat, loudness, listener, Choices(words.hear, speak, VOICE_HZ, collections), app.calls) as talk:
+    async with Talk(who, app.chat, loudness, listener, Choices(words.hear, speak, VOICE_HZ, collections, language), app.calls) as talk:
         listener.talk = talk
         yield talk, listener, words
 
@@ -195,6 +195,17 @@ async def test_a_spoken_turn_is_kept_with_its_sound_and_its_events_in_the_domain
     assert len((await app.voice.sound(ada.user, message.id, "response")).data) == 44 + 2 * VOICE_HZ * 6 * WORD_MS // 1000
     happened = [recorded.event.type for recorded in await app.events.read(aggregate_id=message.id)]
     assert happened == [kind for kind in VOICE_ORDER if kind is not EventType.RAG_QUERY_EXECUTED]
+
+
+async def test_a_spoken_turn_is_kept_with_what_was_chosen_for_the_call(app, ada):
+    await app.library.create(ada.user, "lab")
+    for language, collections in (("de", ()), ("", ("lab",))):
+        async with call(app, ada, "good day to you", language=language, collections=collections) as (talk, listener, _):
+            await say(talk)
+            await listener.until("response.done")
+            (message, _answer) = (await app.chat.thread(ada.user, talk.conversation_id)).messages
+        request = (await app.voice.turn(ada.user, message.id)).request
+        assert (request.language, request.enable_rag) == (language, bool(collections))
 
 
 async def test_of_an_interrupted_turn_only_the_sound_that_was_heard_is_kept(app, ada):
