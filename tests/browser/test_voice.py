@@ -97,6 +97,19 @@ def test_push_to_talk_shows_the_words_and_reads_the_answer_out(house, caller):
     assert ada.foreign == []
 
 
+def test_the_chat_leads_to_the_voice_page_with_its_conversation_and_back(house, caller):
+    ada = caller(20.0)
+    ada.page.goto(f"{house.url}/chat")
+    ada.page.fill("#text textarea", "hello there")
+    ada.page.click("#send")
+    ada.page.wait_for_selector(".message.theirs .figures")
+    conversation = ada.page.url.partition("c=")[2]
+    ada.page.click("[data-voice]")
+    ada.page.wait_for_selector("#voice-documents")
+    assert ada.page.url.replace("/?", "?") == f"{house.url}/voice?c={conversation}"
+    ada.page.wait_for_function(f"document.querySelector('#voice-to-chat').href.endsWith('/chat?c={conversation}')")
+
+
 def test_a_call_ends_soon_after_its_speaker_has_signed_out(house, caller):
     ada = caller(20.0)
     ada.page.click("#voice-call")

@@ -167,9 +167,10 @@ def _brand() -> str:
 
 
 def _top_bar() -> str:
-    settings, share, helping = _("Settings of this conversation"), _("Share or export"), _("Keyboard and help")
+    settings, share, helping, talk = _("Settings of this conversation"), _("Share or export"), _("Keyboard and help"), _("Talk to Hearth")
     return (
         f'<button type="button" class="icon" data-toggle="side" aria-label="{_("Conversations")}">{icon("menu")}</button><span class="tools">'
+        f'<a class="icon" href="/voice" data-voice aria-label="{talk}" title="{talk}">{icon("voice")}</a>'
         f'<button type="button" class="icon" data-dialog="settings" aria-label="{settings}" title="{_("Settings")}">{icon("settings")}</button>'
         f'<button type="button" class="icon" data-dialog="share" aria-label="{share}" title="{share}">{icon("share")}</button>'
         f'<button type="button" class="icon" data-dialog="help" aria-label="{helping}" title="{_("Help")} (?)">{icon("help")}</button></span>'

@@ -434,6 +434,8 @@
   };
 
   document.addEventListener("click", (event) => {
+    const voice = event.target.closest("[data-voice]");
+    if (voice) voice.href = "/voice" + (opened() ? "?c=" + opened() : "");  // the conversation goes on aloud
     const target = event.target.closest("[data-cite],[data-copy],[data-toggle],[data-close],[data-theme],[data-judge],[data-edit],[data-dialog],[data-dialog-close],[data-share],[data-job],[data-add],#new,#send,#stop");
     if (!target) {
       if (document.body.classList.contains("side-open") && !event.target.closest("#side")) document.body.classList.remove("side-open");
