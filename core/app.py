@@ -14,13 +14,16 @@ from core.adapters import OBJECTS, RECORDS, adapter
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
 from core.chat.shelf import Shelf
+from core.console import Console
+from core.console.overview import Overview
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
 from core.inference import Model, Service
-from core.ports import ChatModel, Embedder, EventLog, Reranker, Synthesizer, Transcriber, VoiceActivity
+from core.ports import AuditLog, ChatModel, Embedder, EventLog, Reranker, Synthesizer, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
+from core.records import Health
 from core.retention import Retention
 from core.settings import Settings
 from core.users.room import Users
@@ -107,15 +110,6 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """One part of the house: whether it works, and a sentence if it doesn't."""
-
-    part: str
-    ready: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Counters:
     """What the house counts, for /metrics."""
 
@@ -139,6 +133,8 @@ class App:
     voice: VoiceRoom
     calls: Calls
     models: Models
+    audit: AuditLog
+    console: Console
     check: Callable[[], Awaitable[list[Health]]]
     counters: Callable[[], Counters]
 
@@ -201,6 +197,7 @@ async def open_app(
         models = await stack.enter_async_context(open_models(settings, local))
 
         from core.adapters.accounts_sql import SqlAccounts
+        from core.adapters.audit_sql import SqlAuditLog
         from core.adapters.chunk_index_sql import SqliteChunkIndex
         from core.adapters.conversations_sql import SqlConversations, record_message
         from core.adapters.documents_sql import SqlDocuments
@@ -236,27 +233,16 @@ async def open_app(
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
         )
+        audit = SqlAuditLog(database)
         users = Users(SqlAccounts(database), sessions, Argon2Passwords(), clock)
         listener, speaker = models.transcriber, models.synthesizer
         voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, max_bytes=settings.audio_max_mb * 1_000_000)
-
-        async def stop_for_the_disabled() -> None:
-            for user_id in {*chat.answering_for(), *voice.answering_for()}:
-                if not await users.usable(user_id):
-                    await voice.stop_all(user_id)
-                    await chat.stop_all(user_id)
 
         if serving:
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
-            await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
-            await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
-            await stack.enter_async_context(_every(SWEEP_AUDIO_EVERY_S, retention.sweep_audio, "the sweep of sound"))
-            await stack.enter_async_context(library)
-            await stack.enter_async_context(chat)
-            await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
-            await stack.enter_async_context(voice)
+            await stack.enter_async_context(_at_work(users, chat, voice, library, events, retention))
 
         async def check() -> list[Health]:
             return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
@@ -273,9 +259,32 @@ async def open_app(
             voice=voice,
             calls=Calls(chat, voice, users, spoken, objects, _detector(settings), clock),
             models=models,
+            audit=audit,
+            console=Console(overview=Overview(check)),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
         )
+
+
+@asynccontextmanager
+async def _at_work(users: Users, chat: ChatRoom, voice: VoiceRoom, library: Library, events: EventLog, retention: Retention) -> AsyncIterator[None]:
+    """The rooms that work by themselves, and what is done again and again."""
+
+    async def stop_for_the_disabled() -> None:
+        for user_id in {*chat.answering_for(), *voice.answering_for()}:
+            if not await users.usable(user_id):
+                await voice.stop_all(user_id)
+                await chat.stop_all(user_id)
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
+        await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
+        await stack.enter_async_context(_every(SWEEP_AUDIO_EVERY_S, retention.sweep_audio, "the sweep of sound"))
+        await stack.enter_async_context(library)
+        await stack.enter_async_context(chat)
+        await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
+        await stack.enter_async_context(voice)
+        yield
 
 
 def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from core.audit import Act, AuditEntry
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
@@ -160,6 +161,21 @@ class PasswordHasher(Protocol):
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether it fits. Takes as long for None (no such user) as for a real hash."""
+
+
+class AuditLog(Protocol):
+    """Keeps who did what; rows are added and read, never changed."""
+
+    async def write(self, entry: AuditEntry) -> None:
+        """Keeps a row."""
+
+    async def entries(
+        self, *, actor: str = "", act: Act | None = None, since: datetime | None = None, until: datetime | None = None, limit: int = 50, cursor: str = ""
+    ) -> Page[AuditEntry]:
+        """The rows, latest first.
+
+        actor: the whole name, case does not count.   since, until: from that moment, and before that one.   Raises: BadInput for a cursor that no page gave.
+        """
 
 
 class Accounts(Protocol):

@@ -1,4 +1,4 @@
-"""What every store gives back: a page of a long list, and the receipt of a delete."""
+"""What every store gives back: a page of a long list, the receipt of a delete, and how it is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,15 @@ class DeleteReceipt:
     def complete(self) -> bool:
         """Whether nothing is left anywhere."""
         return not any(self.left.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One part of the house: whether it works, and a sentence if it doesn't."""
+
+    part: str
+    ready: bool
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)

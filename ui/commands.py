@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core.app import App, Health, LocalInference, only_one, open_app, prepare_home
+from core.app import App, LocalInference, only_one, open_app, prepare_home
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
 from core.rag.model import IngestJob, IngestStage
+from core.records import Health
 from core.settings import PREFIX, Settings, shown, sources
 from core.users.model import Role, User
 from ui.watching import Source, Watch, found_files

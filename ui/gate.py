@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.app import App
-from core.errors import HearthError, NotSignedIn
+from core.errors import HearthError, NotFound, NotSignedIn
+from core.users.model import Role
 from core.users.room import SignedIn
 from ui.errors import response
 from ui.words import N_, _, speak
@@ -23,8 +24,10 @@ PUBLIC_FOLDERS = ("/static/", "/share/")
 OWN_CHECK = ("/v1/", "/files/")
 OWN_CHECK_PATHS = ("/metrics",)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-NEEDS_INLINE = ("/chat", "/voice", "/docs")
-"""Gradio's and Swagger's pages carry inline scripts that differ per answer (docs/adr/0011)."""
+CONSOLE = "/admin"
+"""For admins; to everybody else it isn't there."""
+NEEDS_INLINE = ("/chat", "/voice", "/docs", CONSOLE)
+"""Gradio's, Swagger's and Streamlit's pages carry inline scripts and styles that differ per answer (docs/adr/0011)."""
 
 _STRICT = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'; connect-src 'self'"
 # Gradio names its own folder as the base of its addresses, and its recorder reads back what it has recorded.
@@ -64,12 +67,15 @@ class Gate:
             await self._inner(scope, receive, guarded)
         else:
             try:
-                await signed_in(self._app, HTTPConnection(scope))
+                who = await signed_in(self._app, HTTPConnection(scope))
             except NotSignedIn:
                 await self._refuse(scope, receive, guarded, 401)
                 return
             except HearthError as error:
                 await response(error)(scope, receive, guarded)
+                return
+            if f"{path}/".startswith(f"{CONSOLE}/") and who.user.role is not Role.ADMIN:
+                await self._refuse(scope, receive, guarded, 404)
                 return
             await self._inner(scope, receive, guarded)
 
@@ -77,13 +83,16 @@ class Gate:
         """A page's visitor is sent to sign in; a program is told; a socket is closed."""
         if scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 4401 if status == 401 else 4403})
+            await send({"type": "websocket.close", "code": 4000 + status})
             return
         accepts = dict(scope["headers"]).get(b"accept", b"")
         if status == 401 and scope["method"] in SAFE_METHODS and b"text/html" in accepts:
             target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
             start = "/setup" if scope["path"] == "/" and await self._app.users.setup_open() else f"/login?next={quote(target, safe='')}"
             await RedirectResponse(start, 303)(scope, receive, send)
+            return
+        if status == 404:
+            await response(NotFound(N_("There is nothing here.")))(scope, receive, send)
             return
         message, code = (
             (N_("Sign in first."), "authentication_error") if status == 401 else (N_("This comes from another site and was refused."), "permission_error")

@@ -14,11 +14,11 @@ from starlette.staticfiles import StaticFiles
 from core.app import App
 from core.chat.model import ChatMessage
 from core.errors import BadInput, HearthError, NotFound
-from core.users.model import SESSION_LIFETIME
+from core.users.model import SESSION_LIFETIME, Role
 from ui.chat.markdown import render
 from ui.chat.render import at_page
 from ui.errors import kind, sentence
-from ui.gate import cookie_name, session_token, signed_in
+from ui.gate import CONSOLE, cookie_name, session_token, signed_in
 from ui.icons import icon
 from ui.words import LANGUAGES, N_, _, language, script
 
@@ -82,9 +82,15 @@ def _said(message: ChatMessage) -> str:
 
 
 async def landing(app: App, request: Request) -> Response:
-    """The way to the rooms, and what is not there yet."""
+    """The way to the rooms; the console only for whom it is there."""
     who = await signed_in(app, request)
     name = escape(who.user.username)
+    console = (
+        f"""<a class="room" href="{CONSOLE}/"><span class="sign">{icon("console")}</span><h2>{_("Admin")}</h2>
+<p>{_("Collections, models, users and retention in one console.")}</p><span class="go">{_("Open the console")} →</span></a>"""
+        if who.user.role is Role.ADMIN
+        else ""
+    )
     return page(
         _("Welcome"),
         f"""<header class="top">{BRAND}<form method="post" action="/logout"><span>{name}</span><button class="quiet">{_("Sign out")}</button></form></header>
@@ -94,8 +100,7 @@ async def landing(app: App, request: Request) -> Response:
 <p>{_("Ask your documents a question and read an answer that shows where it comes from.")}</p><span class="go">{_("Open the chat")} →</span></a>
 <a class="room" href="/voice"><span class="sign">{icon("voice")}</span><h2>{_("Voice")}</h2>
 <p>{_("Talk to Hearth in the browser.")}</p><span class="go">{_("Start talking")} →</span></a>
-<div class="room later"><span class="sign">{icon("console")}</span><h2>{_("Admin")}</h2>
-<p>{_("Collections, models, users and retention in one console.")}</p><span class="badge">{_("Not here yet")}</span></div>
+{console}
 </div><p class="foot">{_("Programs use the same house:")} <a href="/docs">{_("the API and its documentation")}</a>.</p></main>""",
     )
 

@@ -1,6 +1,7 @@
 """The web process: one ASGI server with the API, the pages and the health routes, behind one gate.
 
-`/healthz` answers as soon as the house is open. Gradio takes seconds to import, so its page is built meanwhile in a thread and joins when it is ready.
+`/healthz` answers as soon as the house is open. Gradio takes seconds to import, so its page is built meanwhile in a thread and joins when it is ready. The
+console is built when somebody first asks for it: who never does pays nothing for it.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
 import anyio
@@ -23,14 +24,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.app import App, Health
+from core.app import App
 from core.errors import HearthError
+from core.records import Health
 from ui import documents, errors, pages
 from ui.api import chat as chat_api
 from ui.api import library as library_api
 from ui.api import voice as voice_api
 from ui.api.auth import caller
-from ui.gate import OWN_CHECK, Gate
+from ui.gate import CONSOLE, OWN_CHECK, Gate
 from ui.limits import BodyLimit
 from ui.voice import call
 from ui.words import _
@@ -47,33 +49,56 @@ def _notice(title: str, text: str, status: int, *, again: bool = False) -> Respo
     return answer
 
 
+Build = Callable[[], tuple[ASGIApp, AbstractAsyncContextManager[object]]]
+"""Makes an application, and what it lives in; takes seconds, so it is called in a thread."""
+
+
 class LatePage:
     """A mounted page that takes long to build: says so until it is there."""
 
-    def __init__(self, *, wanted: bool = True) -> None:
-        """wanted: false for a page that is switched off."""
+    def __init__(self, *, wanted: bool = True, on_demand: Build | None = None) -> None:
+        """wanted: false for a page that is switched off.   on_demand: builds it when it is first asked for; otherwise `load` does."""
         self.ready, self._wanted = not wanted, wanted
         self.failed = ""
+        self._on_demand = on_demand
         self._page: ASGIApp | None = None
-        self._stack = AsyncExitStack()
+        self._closing = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
 
-    async def load(self, build: Callable[[], FastAPI]) -> None:
-        """Builds the page in a thread, then starts what it needs in this loop."""
+    async def load(self, build: Build) -> None:
+        """Builds the page and starts what it lives in; returns when it is there, or has failed."""
+        there = asyncio.Event()
+        self._life = asyncio.create_task(self._live(build, there))
+        await there.wait()
+
+    async def _live(self, build: Build, there: asyncio.Event) -> None:
+        """What a page lives in must be left by the task that entered it, so one task does both."""
         try:
-            page = await anyio.to_thread.run_sync(build)
-            await self._stack.enter_async_context(page.router.lifespan_context(page))
-            self._page, self.ready = page, True
+            made, life = await anyio.to_thread.run_sync(build)
+            async with life:
+                self._page, self.ready = made, True
+                there.set()
+                await self._closing.wait()
         except Exception as error:  # the API and the other pages work without it  # noqa: BLE001
             self.failed = errors.sentence(error)
+        finally:
+            self._page = None
+            there.set()
 
     async def close(self) -> None:
-        """Ends what `load` started."""
-        await self._stack.aclose()
+        """Ends what was started."""
+        self._closing.set()
+        if self._life is not None:
+            await self._life
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The page, or a 503 that reloads itself."""
+        if self._on_demand is not None and self._life is None:
+            self._life = asyncio.create_task(self._live(self._on_demand, asyncio.Event()))
         if self._page is not None:
             await self._page(scope, receive, send)
+        elif scope["type"] == "http" and self.failed:
+            await _notice(_("This page could not start"), self.failed, 503)(scope, receive, send)
         elif scope["type"] == "http" and not self._wanted:
             text = _("This Hearth serves the API alone (HEARTH_CHAT_PAGE is off).")
             await _notice(_("No chat page here"), text, 404)(scope, receive, send)
@@ -103,8 +128,8 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def web(app: App, chat_page: LatePage) -> ASGIApp:
-    """The whole web application over an opened house."""
+def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIApp:
+    """The whole web application over an opened house; without `console` there is none."""
     api: FastAPI = FastAPIOffline(
         title="Hearth", version="0.1.0", description="Ask your own documents and get cited answers.", docs_url="/docs", redoc_url=None
     )
@@ -135,6 +160,8 @@ def web(app: App, chat_page: LatePage) -> ASGIApp:
     api.router.routes.extend([*pages.routes(app), *documents.routes(app), *call.routes(app)])
     for folder in OWN_CHECK:
         api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
+    if console is not None:
+        api.mount(CONSOLE, console)
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
     settings = app.settings
     return Gate(BodyLimit(api, upload_bytes=settings.upload_max_mb * 1_000_000, audio_bytes=settings.audio_max_mb * 1_000_000), app)
@@ -195,18 +222,23 @@ class _Server(uvicorn.Server):
 
 async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
     """Serves until SIGINT or SIGTERM; open answers are then kept as they are."""
-    chat_page = LatePage(wanted=app.settings.chat_page)
 
-    def build_chat() -> FastAPI:
+    def build_chat() -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
         from ui.chat.page import mounted  # gradio's import takes seconds
         from ui.voice.page import mount
 
         page: FastAPI = mounted(app)
         mount(page, app)
-        return page
+        return page, page.router.lifespan_context(page)
 
+    def build_console() -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
+        from ui.admin.mounting import mounted  # and streamlit's some more
+
+        return mounted(app)
+
+    chat_page, console = LatePage(wanted=app.settings.chat_page), LatePage(on_demand=build_console)
     config = uvicorn.Config(
-        web(app, chat_page),
+        web(app, chat_page, console),
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -232,4 +264,5 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
     finally:
         announcing.cancel()
         await asyncio.gather(announcing, return_exceptions=True)
+        await console.close()
         await chat_page.close()

@@ -89,6 +89,23 @@ users = Table(
     Column("created_at", Moment, nullable=False),
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _id(nullable=False, unique=True),
+    Column("at", Moment, nullable=False, index=True),
+    _id("actor_id", nullable=False),  # no key: what was done outlives who did it
+    Column("actor", String(200), nullable=False),
+    Column("actor_key", String(200), nullable=False),  # the name with its case folded
+    Column("act", String(40), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Json, nullable=False),
+    Index("ix_audit_actor_key_seq", "actor_key", "seq"),
+    Index("ix_audit_act_seq", "act", "seq"),
+    sqlite_autoincrement=True,
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

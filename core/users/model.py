@@ -51,6 +51,13 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Admin:
+    """Somebody who may use the console's rooms. Made by `Users.admin` alone, afresh for every call: a role that was taken away is gone at once."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A stretch of time in which a user is known. It lives seven days from its start and is never reopened."""
 

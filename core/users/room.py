@@ -15,7 +15,7 @@ from core.events import Event, EventType
 from core.ids import new_id
 from core.ports import Accounts, PasswordHasher, Sessions
 from core.records import Page
-from core.users.model import ApiKey, Preferences, Role, Session, User
+from core.users.model import Admin, ApiKey, Preferences, Role, Session, User
 
 MIN_PASSWORD_CHARS = 10
 KEY_PREFIX = "hk_"
@@ -135,6 +135,13 @@ class Users:
         if session is None:
             raise NotSignedIn("You are not signed in.", hint="Sign in; everything you wrote is kept.")
         return SignedIn(await self._active(session.user_id), await self._touched(session))
+
+    async def admin(self, token: str) -> Admin:
+        """Who holds that session token, as an admin. Raises: NotSignedIn; NotFound for everybody else, to whom the console isn't there."""
+        user = (await self.by_session(token)).user
+        if user.role is not Role.ADMIN:
+            raise NotFound("There is nothing here.")
+        return Admin(user)
 
     async def usable(self, user_id: str) -> bool:
         """Whether that account is there and not disabled."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from core.adapters.accounts_sql import SqlAccounts
+from core.adapters.audit_sql import SqlAuditLog
 from core.adapters.database_sql import SqliteDatabase
 from core.ids import new_id
 from core.users.model import Preferences, User
@@ -42,3 +43,8 @@ async def bob(database):
     user = a_user("bob")
     await SqlAccounts(database).add(user, None)
     return user
+
+
+@pytest.fixture
+def audit(database):
+    return SqlAuditLog(database)

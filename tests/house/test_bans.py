@@ -49,7 +49,8 @@ CATCHES_EVERYTHING = {
     ("core/rag/library.py", "Library.ingest_next"): "a bug ends one job and no other; it is logged and told",
     ("core/voice/room.py", "VoiceRoom._go_through"): "a bug ends one turn and no other; it is logged and told",
     ("ui/cli.py", "main"): "the process's entry: a bug becomes a sentence with a reference, its trace is in the log",
-    ("ui/server.py", "LatePage.load"): "the API works without the page; /readyz says what is wrong",
+    ("ui/admin/frame.py", "shown"): "the one place where the console meets an error: a bug becomes a sentence with a reference, its trace is in the log",
+    ("ui/server.py", "LatePage._live"): "the API works without the page; /readyz says what is wrong",
 }
 
 

@@ -25,7 +25,8 @@ PASSWORD = "correct horse battery"
 def build_chat():
     from ui.chat.page import mounted
 
-    return mounted(app)
+    page = mounted(app)
+    return page, page.router.lifespan_context(page)
 
 
 async def main():

@@ -1,0 +1,15 @@
+"""The console's rooms: what an admin may see and do across all users.
+
+Every public method takes an `Admin` first, which only `Users.admin` makes: there is no way in without one.
+"""
+
+from dataclasses import dataclass
+
+from core.console.overview import Overview
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The rooms, by name."""
+
+    overview: Overview

@@ -1,0 +1,73 @@
+"""The console's pages over a real house on embedded stores, as Streamlit's own test driver shows them."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+from echo_house import echo_settings
+from streamlit.testing.v1 import AppTest
+
+from core.app import open_app
+from ui.admin import bridge
+
+SCRIPT = Path(bridge.__file__).with_name("app.py")
+PASSWORD = "correct horse battery"
+
+
+class DrivenConsole:
+    """A house in its own event loop, and whoever looks at its console now."""
+
+    def __init__(self, portal, app):
+        self.portal, self.app = portal, app
+        self.tokens = {}
+        self.looking = ""
+
+    def call(self, method, *args, **given):
+        """Awaits something of the house in its loop."""
+
+        async def go():
+            return await method(*args, **given)
+
+        return self.portal.call(go)
+
+    def sign_in(self, name, *, admin=False):
+        """Makes a user, signs them in and lets them look; gives who they are."""
+        self.call(self.app.users.add, name, PASSWORD, admin=admin)
+        who, self.tokens[name] = self.call(self.app.users.sign_in, name, PASSWORD, "test")
+        self.looking = name
+        return who.user
+
+    def page(self, path="", **query):
+        """Opens a page, like "users" with user=…; "" is the overview."""
+        test = AppTest.from_file(SCRIPT, default_timeout=30)
+        for key, value in query.items():
+            test.query_params[key] = value
+        test.run()
+        if path:
+            test.switch_page(f"app_pages/{path}.py").run()
+        assert not test.exception, test.exception
+        return test
+
+
+def words(test):
+    """Everything a page says in sentences: titles, texts, alerts."""
+    parts = [*test.title, *test.header, *test.subheader, *test.markdown, *test.caption, *test.text, *test.error, *test.warning, *test.info, *test.success]
+    return "\n".join(str(part.value) for part in parts)
+
+
+@contextmanager
+def driven(home, server, **given):
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_app(echo_settings(home, **given), local=server, serving=True)) as app:
+        with portal.wrap_async_context_manager(bridge.opened(app)):
+            yield DrivenConsole(portal, app)
+
+
+@pytest.fixture
+def console(tmp_path, echo_server, monkeypatch):
+    """The console as Ada sees it, who is an admin; Bob is none."""
+    with driven(tmp_path, echo_server) as made:
+        monkeypatch.setattr(bridge, "token", lambda: made.tokens[made.looking])
+        made.sign_in("bob")
+        made.ada = made.sign_in("ada", admin=True)
+        yield made

@@ -1,0 +1,30 @@
+"""The console's script, which Streamlit runs for every visit and every click: who looks, where they can go, and the page they are on."""
+
+import streamlit as st
+
+from ui.admin.bridge import me
+from ui.admin.frame import receipt, shown
+
+st.set_page_config(page_title="Hearth console", page_icon="🔥", layout="wide")
+PAGES = {
+    "": [
+        st.Page(
+            "app_pages/overview.py",
+            title="Overview",
+            icon=":material/monitor_heart:",
+            help="Whether all is well, and what to do where it is not.",
+            default=True,
+        )
+    ],
+}
+with shown():
+    who = me()
+    page = st.navigation(PAGES)
+    with st.sidebar:
+        st.caption(f"Signed in as {who.user.username}")
+        with st.container(horizontal=True):
+            st.link_button("Chat", "/chat/", icon=":material/chat:")
+            st.link_button("Voice", "/voice/", icon=":material/mic:")
+    st.title(page.title)
+    receipt()
+    page.run()

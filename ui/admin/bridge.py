@@ -1,0 +1,93 @@
+"""Between Streamlit's threads and the house: pages are synchronous, the core is async and lives in one event loop."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+import streamlit as st
+from anyio.from_thread import BlockingPortal
+
+from core.app import App
+from core.console import Console
+from core.errors import ServiceTimeout, ServiceUnavailable
+from core.users.model import Admin
+from ui.gate import session_token
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ASK_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The opened house, and the way into its event loop from a page's thread."""
+
+    app: App
+    portal: BlockingPortal
+
+
+_houses: list[House] = []
+"""The houses that are open in this process, the newest last. Streamlit runs a page as a script, so it can't be handed anything."""
+
+
+@asynccontextmanager
+async def opened(app: App) -> AsyncIterator[House]:
+    """Lets pages ask this house, from the event loop that this is called in."""
+    async with BlockingPortal() as portal:
+        house = House(app, portal)
+        _houses.append(house)
+        try:
+            yield house
+        finally:
+            _houses.remove(house)
+
+
+def house() -> House:
+    """Raises: ServiceUnavailable once it is closed."""
+    if not _houses:
+        raise ServiceUnavailable("Hearth is stopping.", hint="Reload the page in a moment.")
+    return _houses[-1]
+
+
+def console() -> Console:
+    """The rooms to ask."""
+    return house().app.console
+
+
+def token() -> str:
+    """The session token of the browser that looks at the page."""
+    return session_token(house().app, st.context.cookies)
+
+
+def ask(method: Callable[Concatenate[Admin, P], Awaitable[T]], *args: P.args, **given: P.kwargs) -> T:
+    """What a console room answers to whoever looks at the page; who that is, and that they are an admin, is found out again each time.
+
+    An answer takes `ASK_TIMEOUT_S` at most: whatever takes longer is a job whose progress is asked for.
+    Raises: NotSignedIn, NotFound (no admin any more), ServiceTimeout; as the method.
+    """
+    users, mine = house().app.users, token()
+
+    async def call() -> T:
+        return await method(await users.admin(mine), *args, **given)
+
+    return _answer(call)
+
+
+def me() -> Admin:
+    """Who looks at the page. Raises: NotSignedIn, NotFound."""
+    return _answer(partial(house().app.users.admin, token()))
+
+
+def _answer(call: Callable[[], Awaitable[T]]) -> T:
+    future = house().portal.start_task_soon(call)
+    try:
+        return future.result(ASK_TIMEOUT_S)
+    except TimeoutError as error:
+        future.cancel()
+        raise ServiceTimeout(f"No answer within {ASK_TIMEOUT_S:.0f} s.", hint="The house is busy: try again in a moment.") from error
+    except CancelledError as error:
+        raise ServiceUnavailable("Hearth is stopping.", hint="Reload the page in a moment.") from error
