@@ -87,12 +87,15 @@ class Transcriber(Protocol):
     async def check(self) -> Model:
         """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
 
-    async def transcribe(self, audio: AudioData, *, caller: Caller, language: str = "") -> Transcription:
-        """What was said. language: as BCP 47 names it; "" leaves it to the model.
+    async def transcribe(self, audio: AudioData, *, caller: Caller, language: str = "", goes_on: bool = False) -> Transcription:
+        """What was said. language: as BCP 47 names it; "" leaves it to the model.   goes_on: more of it is being said and will come, with this before it.
 
         Raises: NoSpeech for silence and noise; Unreadable for bytes that are no such sound; TooLong past a limit on seconds, bytes or channels;
         ServiceError, ModelError.
         """
+
+    async def prepare(self, *, caller: Caller) -> None:
+        """Somebody is about to speak: what their first words would wait for is made ready, where that can be asked for. Raises: ServiceError, ModelError."""
 
 
 class Synthesizer(Protocol):

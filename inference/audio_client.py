@@ -1,12 +1,13 @@
 """The client of servers that listen and speak, over the routes that OpenAI gave them: our own inference process, speaches, vLLM, LocalAI and their like."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from core.errors import BadInput, HearthError, ServiceUnavailable
+from core.errors import BadInput, HearthError, NoSpeech, ServiceUnavailable
 from core.inference import Caller, Model, Service
 from core.voice.containers import wav
 from core.voice.model import BYTES_PER_SAMPLE, SPEECH_RATE_HZ, AudioChunk, AudioData, AudioFormat, SynthesizedAudio, Transcription, Voice
@@ -65,11 +66,13 @@ class _AudioModel:
 class RemoteTranscriber(_AudioModel):
     """The Transcriber port over a server."""
 
-    async def transcribe(self, audio: AudioData, *, caller: Caller, language: str = "") -> Transcription:
+    async def transcribe(self, audio: AudioData, *, caller: Caller, language: str = "", goes_on: bool = False) -> Transcription:
         """As the port says."""
         server = self._server
         # Foreign servers know two letters; ours takes what it is given.
         fields = {"model": server.model, "response_format": "json"} | ({"language": language.partition("-")[0]} if language else {})
+        if goes_on and server.local:  # a field of ours
+            fields |= {"goes_on": "true"}
         form = Form.of(fields, "file", f"speech.{audio.format}", audio.format.media_type, audio.data)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         async with server.post("audio/transcriptions", form, caller, timeout) as response:
@@ -77,6 +80,12 @@ class RemoteTranscriber(_AudioModel):
         measured = answer.hearth or _Measured()
         duration_ms = measured.duration_ms if measured.duration_ms is not None else (answer.duration or 0.0) * 1000
         return Transcription(answer.text.strip(), answer.language or language, duration_ms, measured.declared_ms, measured.model or server.model)
+
+    async def prepare(self, *, caller: Caller) -> None:
+        """As the port says; a foreign server is left alone."""
+        if self._server.local:
+            with suppress(NoSpeech):
+                await self.transcribe(AudioData(wav(bytes(2 * 1_600), 16_000), AudioFormat.WAV), caller=caller, goes_on=True)  # a tenth of a second of nothing
 
 
 class RemoteSynthesizer(_AudioModel):

@@ -81,12 +81,13 @@ async def _heard(house: ModelHouse, resident: Resident, data: bytes, said: Mappi
         begun = time.perf_counter()
         decoded = await audio.decode(data, max_s=house.settings.audio_max_s)
         decoded_ms = _since_ms(begun)
+        goes_on = said.get("goes_on") == "true"
         async with house.voice_activity.used() as detector:
-            if not await asyncio.to_thread(speaks, detector, decoded.samples):
+            if not goes_on and not await asyncio.to_thread(speaks, detector, decoded.samples):
                 raise NoSpeech("I heard nothing: there is no speech in the recording.", hint="Check the microphone, and speak a little louder.")
         checked_ms = _since_ms(begun)
         async with resident.used() as engine:
-            heard: Heard = await engine.transcribe(decoded.samples, said.get("language", ""))
+            heard: Heard = await engine.transcribe(decoded.samples, said.get("language", ""), goes_on=goes_on)
     text = heard.text.strip()
     if not text:
         raise NoSpeech("I heard somebody speak, but understood no word.", hint="Say it again, a little slower or closer to the microphone.")

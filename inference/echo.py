@@ -150,7 +150,7 @@ class EchoTranscriber:
     def __init__(self, settings: EngineSettings) -> None:
         """Needs nothing of the settings."""
 
-    async def transcribe(self, samples: Samples, language: str) -> Heard:
+    async def transcribe(self, samples: Samples, language: str, *, goes_on: bool = False) -> Heard:
         """As the protocol says."""
         text = understood(samples)
         if slow := _SLOW.search(text):

@@ -65,8 +65,10 @@ class Heard:
 class TranscriptionEngine(Protocol):
     """Listens."""
 
-    async def transcribe(self, samples: Samples, language: str) -> Heard:
+    async def transcribe(self, samples: Samples, language: str, *, goes_on: bool = False) -> Heard:
         """What is said in the sound. samples: at 16 kHz.   language: "" to guess.   Being cancelled frees what it took within 2 s.
+
+        goes_on: this is the beginning of something that comes again with what was said since; an engine may keep what it has understood until then.
 
         Raises: BadInput for a language that it doesn't hear; ModelError.
         """

@@ -32,9 +32,9 @@ from core.chat.model import (
     Timing,
     Verdict,
 )
-from core.chat.turn import Stage, Turn, Update
+from core.chat.turn import Turn, Update
 from core.crash import crash
-from core.errors import BadInput, HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
+from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import is_id, new_id, reply_id
 from core.ports import Conversations
@@ -75,6 +75,8 @@ class ChatRoom:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """What makes each answer final. Only the writing is ever cancelled, so that an answer stopped before its first step is still concluded."""
         self._stopping: set[str] = set()
+        self._drafts: dict[str, tuple[Turn, asyncio.Task[ChatMessage]]] = {}
+        """Answers to messages that have not been sent yet, by the ids that they will have."""
         self._closing = False
         self._due = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
@@ -98,6 +100,8 @@ class ChatRoom:
             task.cancel()
         for turn in self._turns.values():
             turn.hear(None)
+        for answer_id in list(self._drafts):
+            self.drop_draft(answer_id)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     @property
@@ -118,6 +122,31 @@ class ChatRoom:
         question = ChatMessage(request.message_id, request.conversation_id, who.session.id, who.user.id, "user", request.content.text, now)
         with self._room_for(who.user):
             return await self._begin(who, request, question, answer_id, now, request.parent_id, detached)
+
+    async def draft(self, who: SignedIn, request: SendMessage) -> Turn:
+        """Begins to answer a message that will probably be sent. Nothing is stored before `send` takes the same message and goes on with this turn.
+
+        `drop_draft` forgets it, and has to be called where it isn't sent. Raises: ServiceUnavailable while the house stops.
+        """
+        self._demand_open()
+        try:
+            known = await self._conversations.get_for(who.user.id, request.conversation_id)
+            earlier = (await self._conversations.thread_for(who.user.id, known.id, limit=HISTORY_MESSAGES)).messages
+            settings = known.settings
+        except NotFound:  # it begins with this message, or is somebody else's, which `send` will say
+            earlier, settings = (), request.settings
+        now = self._clock()
+        turn = Turn(self._blank(who, request, reply_id(request.message_id), now), request.content.text, now)
+        writing = self._write(turn, who.user, request, earlier, settings)
+        writing.add_done_callback(lambda written: None if written.cancelled() or written.exception() else turn.speaks())
+        self._drafts[turn.answer_id] = turn, writing
+        return turn
+
+    def drop_draft(self, answer_id: str) -> None:
+        """Nobody sends that message. Nothing happens if it was sent."""
+        if (draft := self._drafts.pop(answer_id, None)) is not None:
+            draft[1].cancel()
+            draft[1].add_done_callback(lambda writing: writing.cancelled() or writing.exception())  # nobody asks how it ended
 
     async def answer_again(
         self,
@@ -304,14 +333,9 @@ class ChatRoom:
     async def _begin(
         self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, parent_id: str | None, detached: bool
     ) -> Turn:
-        if self._closing:
-            raise ServiceUnavailable("Hearth is stopping.", service="chat", hint="Send it again in a moment.")
+        self._demand_open()
         user = who.user
-        # One microsecond later, so that an answer never sorts before its question.
-        made_at = now + timedelta(microseconds=1)
-        answer = ChatMessage(
-            answer_id, request.conversation_id, who.session.id, user.id, "assistant", "", made_at, status=MessageStatus.GENERATING, reply_to=request.message_id
-        )
+        answer = self._blank(who, request, answer_id, now)
         received = Event(new_id(), EventType.MESSAGE_RECEIVED, user.id, request.conversation_id, now, {"message_id": request.message_id})
         title = title_of(request.content.text)
         crash("before_accept_commit")
@@ -320,22 +344,42 @@ class ChatRoom:
         crash("after_accept_commit")
         if accepted.stored is not None:
             return self._turns.get(answer_id) or Turn.stored(accepted.stored)
-        turn = Turn(replace(answer, parent_id=accepted.parent_id), request.content.text, now)
+        answer = replace(answer, parent_id=accepted.parent_id)
+        drafted = self._drafts.get(answer_id)
+        if drafted is not None and drafted[0].question == request.content.text and drafted[0].answer.user_id == user.id:
+            turn, writing = self._drafts.pop(answer_id)
+            turn.sent(answer)
+        else:
+            self.drop_draft(answer_id)
+            turn = Turn(answer, request.content.text, now)
+            # The question itself is asked last; where it is answered again it is already on the path.
+            earlier = [m for m in accepted.history if request.continues or m.id != request.message_id]
+            writing = self._write(turn, user, request, earlier, accepted.settings)
         turn.lease_until = now + LEASE
         turn.heard = asyncio.get_running_loop().create_future() if request.read_out else None
         self._turns[answer_id] = turn
-        # The question itself is asked last; where it is answered again it is already on the path.
-        earlier = [m for m in accepted.history if request.continues or m.id != request.message_id]
-        history = self._answering.history(request, earlier, accepted.settings.system_prompt)
-        writing = asyncio.create_task(self._answering.write(turn, user, _with(accepted.settings, request), history, self._due.set), name=f"answer {answer_id}")
         self._writing[answer_id] = writing
         self._tasks[answer_id] = asyncio.create_task(self._conclude(turn, writing))
         return turn
 
+    def _demand_open(self) -> None:
+        """Raises: ServiceUnavailable once the room is being left."""
+        if self._closing:
+            raise ServiceUnavailable("Hearth is stopping.", service="chat", hint="Send it again in a moment.")
+
+    def _blank(self, who: SignedIn, request: SendMessage, answer_id: str, now: datetime) -> ChatMessage:
+        """An answer with nothing in it yet. It is one microsecond younger than its question, so that it never sorts before it."""
+        made_at, state = now + timedelta(microseconds=1), MessageStatus.GENERATING
+        return ChatMessage(answer_id, request.conversation_id, who.session.id, who.user.id, "assistant", "", made_at, status=state, reply_to=request.message_id)
+
+    def _write(self, turn: Turn, user: User, request: SendMessage, earlier: Sequence[ChatMessage], settings: ChatSettings) -> asyncio.Task[ChatMessage]:
+        history = self._answering.history(request, earlier, settings.system_prompt)
+        return asyncio.create_task(self._answering.write(turn, user, _with(settings, request), history, self._due.set), name=f"answer {turn.answer_id}")
+
     async def _conclude(self, turn: Turn, writing: asyncio.Task[ChatMessage]) -> None:
         """Makes one answer final, however its writing ends."""
         try:
-            answer = await writing
+            answer = turn.placed(await writing)
         except asyncio.CancelledError:
             if turn.answer_id in self._stopping:
                 answer = replace(turn.interrupted(""), status=MessageStatus.STOPPED)
@@ -360,7 +404,7 @@ class ChatRoom:
         """An answer that is read out, when it has been: what was not heard is not kept. A failed one waits for nobody."""
         if turn.heard is None or answer.status not in (MessageStatus.COMPLETE, MessageStatus.STOPPED):
             return answer
-        turn.add(Stage("speaking"))
+        turn.speaks()
         chars = await turn.heard
         if chars is None or (answer.status is MessageStatus.COMPLETE and chars >= len(answer.content)):
             return answer

@@ -63,6 +63,7 @@ class Turn(Updates[Update]):
         self.heard: asyncio.Future[int | None] | None = None
         """Where the answer is read out: how many characters of it the listener has heard, once that is known; None for all."""
         self.chars = 0
+        self._speaks = False
         self._pieces: list[str] = []
 
     @classmethod
@@ -75,6 +76,21 @@ class Turn(Updates[Update]):
             turn.add(TextDelta(answer.content))
         turn.add(Finished(answer))
         return turn
+
+    def speaks(self) -> None:
+        """All of it is written; where it is read out, it waits for the listener now."""
+        if not self._speaks:
+            self._speaks = True
+            self.add(Stage("speaking"))
+
+    def sent(self, answer: ChatMessage) -> None:
+        """The message that this answers has been sent, after the answer was begun. answer: the one that is stored, empty; its place and time hold."""
+        self.answer = replace(self.answer, parent_id=answer.parent_id, created_at=answer.created_at, session_id=answer.session_id)
+        self.events[:] = [replace(event, at=answer.created_at) for event in self.events]
+
+    def placed(self, answer: ChatMessage) -> ChatMessage:
+        """A finished answer at the place and time of the stored one: writing it may have begun before."""
+        return replace(answer, parent_id=self.answer.parent_id, created_at=self.answer.created_at, session_id=self.answer.session_id)
 
     def unsaved(self, before: float, chars: int) -> bool:
         """Whether it holds text from before that moment, or so many characters, that are not stored."""

@@ -24,12 +24,12 @@ class Rules:
     """How much of what came before the first speech belongs to the utterance: a soft consonant isn't loud enough to be noticed."""
     shortest_ms: int = 128
     """Speech that is shorter is a click, not an utterance."""
-    final_ms: int = 150
-    """Silence after which the final text is asked for, so that it is there when the turn ends."""
-    endpoint_ms: int = 320
-    """Silence that ends the turn; longer than any gap inside a sentence (measured: 224 ms)."""
+    final_ms: int = 96
+    """Silence after which the final text is asked for, so that it is there when the turn ends, and its answer has begun."""
+    endpoint_ms: int = 288
+    """Silence that ends the turn: a pause of 250 ms inside a sentence ends none."""
     first_partial_ms: int = 300
-    partial_every_ms: int = 600
+    partial_every_ms: int = 320
     longest_ms: int = 60_000
     """An utterance is ended here, so that one open window can't fill the memory."""
     duck_ms: int = 96

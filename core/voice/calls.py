@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from core.chat.room import ChatRoom
 from core.errors import NoSpeech
@@ -51,14 +52,17 @@ class Calls:
         """A call that goes on with a conversation, or begins one. Raises: ModelMissing without a detector of speech."""
         speaker = await self._users.voice_session(who)
         activity = await self._activity()
-        return Talk(speaker, self._chat, activity.probability, line, await self.choices(who, wishes), self, conversation_id=conversation_id)
+        choices = await self.choices(who, wishes)
+        return Talk(
+            speaker, self._chat, activity.probability, line, choices, self, prepare=partial(self._voice.prepare, who.user), conversation_id=conversation_id
+        )
 
     async def choices(self, who: SignedIn, wishes: Wishes) -> Choices:
         """What a speaker's wishes mean for the turns that follow."""
 
-        async def hear(pcm: bytes) -> str:
+        async def hear(pcm: bytes, goes_on: bool) -> str:
             try:
-                return (await self._voice.transcribe(who.user, AudioData(wav(pcm, RATE_HZ), AudioFormat.WAV), wishes.language)).text
+                return (await self._voice.transcribe(who.user, AudioData(wav(pcm, RATE_HZ), AudioFormat.WAV), wishes.language, goes_on=goes_on)).text
             except NoSpeech:
                 return ""
 

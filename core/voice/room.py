@@ -167,10 +167,17 @@ class VoiceRoom:
         for task in [self._tasks[turn.request_id] for turn in self._open.values() if turn.user_id == user_id]:
             task.cancel()
 
-    async def transcribe(self, user: User, audio: AudioData, language: str = "") -> Transcription:
-        """What is said in a recording, without making a turn of it. Raises: as the Transcriber port; ServiceUnavailable where nobody listens."""
+    async def transcribe(self, user: User, audio: AudioData, language: str = "", *, goes_on: bool = False) -> Transcription:
+        """What is said in a recording, or in the beginning of one that goes on, without making a turn of it.
+
+        Raises: as the Transcriber port; ServiceUnavailable where nobody listens.
+        """
         self._demand_size(audio)
-        return await self._listener().transcribe(audio, caller=user.caller, language=language or user.preferences.speech_language)
+        return await self._listener().transcribe(audio, caller=user.caller, language=language or user.preferences.speech_language, goes_on=goes_on)
+
+    async def prepare(self, user: User) -> None:
+        """Somebody is about to speak. Raises: as the Transcriber port; ServiceUnavailable where nobody listens."""
+        await self._listener().prepare(caller=user.caller)
 
     async def say(self, user: User, text: str, *, voice: str = "", speed: float = 1.0, audio_format: AudioFormat = AudioFormat.WAV) -> SynthesizedAudio:
         """A text as it sounds. voice: "" for the user's own. Raises: as the Synthesizer port; ServiceUnavailable where nobody speaks."""

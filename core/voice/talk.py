@@ -19,7 +19,7 @@ from core.chat.model import ChatMessage, MessageContent, SendMessage
 from core.chat.room import ChatRoom
 from core.chat.turn import Finished, SourcesFound, Stage, Turn, Update
 from core.errors import HearthError, NoSpeech, ServiceTimeout, ServiceUnavailable
-from core.ids import new_id
+from core.ids import new_id, reply_id
 from core.inference import Samples, TextDelta
 from core.rag.model import Source
 from core.users.room import SignedIn
@@ -37,14 +37,16 @@ KEPT_SOUND_MS = 300_000
 AHEAD_MS = 10_000
 """How much sound is sent ahead of what has been heard."""
 TICK_S = 0.1
+STAGES = ("stt", "rag", "llm_ttft", "tts_ttfb")
+"""What a listener waits for after the endpoint, in this order."""
 FINAL_TIMEOUT_S = 30.0
 PLAYBACK_GRACE_S = 3.0
 """How long after its last sound a listener who says nothing counts as having heard it."""
 SOURCE_WORDS = {"de": "Quelle"}
 """What is said before the title of a source; "Source" in every other language."""
 
-Hear = Callable[[bytes], Awaitable[str]]
-"""The words in samples of 16 bits at 16 kHz; "" where there are none. Raises: HearthError."""
+Hear = Callable[[bytes, bool], Awaitable[str]]
+"""The words in samples of 16 bits at 16 kHz, and whether more of them are being said; "" where there are none. Raises: HearthError."""
 Speak = Callable[[str], AsyncIterator[bytes]]
 """A text as samples of 16 bits, in pieces of any size, as they are made. Raises: HearthError."""
 
@@ -122,10 +124,16 @@ class _Answer:
     """An answer while it is made and heard. Times are seconds on the call's clock."""
 
     turn: int
-    begun_at: float
+    ended_at: float
+    """When the turn ended, for an answer that is committed."""
     asked: asyncio.Task[str] | str
     """The question, or who is still listening to it."""
     pcm: bytes
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+    """It is the listener's turn: until then it is made on the guess that nothing more is said, and nobody is told of it."""
+    untold: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    draft_id: str = ""
+    endpoint_ms: float = 0.0
     heard: Heard | None = None
     keeping: asyncio.Task[None] | None = None
     sound: bytearray = field(default_factory=bytearray)
@@ -134,7 +142,9 @@ class _Answer:
     clauses: Clauses = field(default_factory=Clauses)
     segments: asyncio.Queue[Segment | None] = field(default_factory=asyncio.Queue)
     sources: tuple[Source, ...] = ()
-    latency_ms: dict[str, float] = field(default_factory=dict)
+    reached_at: dict[str, float] = field(default_factory=dict)
+    """When each stage was over: stt, rag, llm_ttft, tts_ttfb."""
+    playback_ms: float | None = None
     said: list[_Said] = field(default_factory=list)
     sent_ms: float = 0.0
     heard_ms: float = 0.0
@@ -144,6 +154,22 @@ class _Answer:
     over: bool = False
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     """The listener has heard more."""
+
+    def reached(self, stage: str, now: float) -> None:
+        """A stage is over; the first word on that counts."""
+        self.reached_at.setdefault(stage, now)
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """How long the listener waited for each stage; what was done before the turn ended took nothing."""
+        waited, before = dict[str, float](), self.ended_at
+        if not isinstance(self.asked, str):
+            waited["endpoint"] = self.endpoint_ms
+        for stage in STAGES:
+            if stage in self.reached_at and (stage != "stt" or waited):
+                at = max(before, self.reached_at[stage])
+                waited[stage], before = (at - before) * 1000, at
+        return waited if self.playback_ms is None else waited | {"playback": self.playback_ms}
 
     def heard_chars(self, now: float) -> int:
         """How many characters of the text have been heard: whole segments, and of the one that is being played the words whose time has come."""
@@ -173,12 +199,16 @@ class Talk:
         choices: Choices,
         record: Record,
         *,
+        prepare: Callable[[], Awaitable[None]] | None = None,
         conversation_id: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """activity: the probability in [0, 1] that the next 512 samples at 16 kHz are speech; it remembers those before."""
+        """activity: the probability in [0, 1] that the next 512 samples at 16 kHz are speech; it remembers those before.
+
+        prepare: says that somebody is about to speak.
+        """
         self._who, self._chat, self._activity, self._line, self._clock = who, chat, activity, line, clock
-        self._record = record
+        self._record, self._prepare = record, prepare
         self.choices = choices
         self.conversation_id = conversation_id or new_id()
         self._machine = TurnMachine(clock)
@@ -194,6 +224,8 @@ class Talk:
         self._final: asyncio.Task[str] | None = None
         self._answer: _Answer | None = None
         self._answering: asyncio.Task[None] | None = None
+        self._ahead: tuple[_Answer, asyncio.Task[None]] | None = None
+        """An answer on the guess that all has been said, until the turn ends or speech goes on."""
         self._final_pcm = b""
         self._unsent: list[tuple[asyncio.Task[str], bytes]] = []
         """What was said before the speaker went on, sooner than it was understood: it belongs to what is said then."""
@@ -205,12 +237,15 @@ class Talk:
     async def __aenter__(self) -> Self:
         """Starts the watch over what takes too long."""
         self._spawn(self._ticking())
+        if self._prepare is not None:
+            self._spawn(self._prepared(self._prepare))
         self._show()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """The listener is gone: an answer that was being read out is kept whole, because it can be read."""
         answer, self._answer = self._answer, None
+        self._forget_ahead()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -227,6 +262,8 @@ class Talk:
             self._frames.append(frame)
             probability = self._activity(np.frombuffer(frame, "<i2"))
             self._silent_frames = 0 if probability >= RULES.ends_below else self._silent_frames + 1
+            if not self._silent_frames:
+                self._forget_ahead()
             self._do(self._machine.hear(probability))
             forget = self._machine.needed_from - self._first_kept
             if forget > 0:
@@ -255,8 +292,7 @@ class Talk:
         """The first sound of a turn is heard now, so long after it came."""
         answer = self._answer
         if answer is not None and answer.turn == turn and not answer.started:
-            answer.started, answer.heard_at = True, self._clock()
-            answer.latency_ms["playback"] = after_ms
+            answer.started, answer.heard_at, answer.playback_ms = True, self._clock(), after_ms
             self._do(self._machine.playing())
 
     def played(self, turn: int, heard_ms: float, *, over: bool) -> None:
@@ -283,9 +319,7 @@ class Talk:
                     self._final = self._spawn(self._hear_final(self._final_pcm))
                 case TurnEnded():
                     self._line.tell("input_audio_buffer.speech_stopped", self._turn)
-                    assert self._final is not None
-                    final, self._final = self._final, None
-                    self._begin(self._turn, final, self._final_pcm)
+                    self._take_turn()
                 case Dropped():
                     self._stop_hearing()
                     self._line.tell("input_audio_buffer.dropped", self._turn)
@@ -305,6 +339,10 @@ class Talk:
 
     def _trouble(self, turn: int, error: HearthError) -> None:
         self._line.tell("error", turn, what=error.message, do=error.hint)
+
+    async def _prepared(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        with suppress(HearthError):  # the first words will say what is wrong
+            await prepare()
 
     async def _ticking(self) -> None:
         while True:
@@ -329,6 +367,7 @@ class Talk:
     # What is heard
 
     def _stop_hearing(self) -> None:
+        self._forget_ahead()
         for task in (self._partial, self._final):
             if task is not None:
                 task.cancel()
@@ -337,7 +376,7 @@ class Talk:
     async def _hear_partial(self, turn: int, pcm: bytes) -> None:
         begun_at = self._clock()
         with suppress(HearthError):  # the final text says what is wrong
-            text = await self.choices.hear(pcm)
+            text = await self.choices.hear(pcm, True)
             # A slow transcriber rests as long as it worked: the final text must not wait for it.
             self._next_partial_at = 2 * self._clock() - begun_at
             if _has_word(text) and turn == self._turn:
@@ -347,25 +386,66 @@ class Talk:
     async def _hear_final(self, pcm: bytes) -> str:
         """The final text. Where an interruption waits for it, it decides, once this task is over."""
         final, word = asyncio.current_task(), False
+        assert final is not None
         try:
             async with asyncio.timeout(FINAL_TIMEOUT_S):
-                text = await self.choices.hear(pcm)
+                text = await self.choices.hear(pcm, False)
             word = _has_word(text)
             return text
         finally:
             asyncio.get_running_loop().call_soon(self._decided, final, word)
 
-    def _decided(self, final: object, word: bool) -> None:
-        if self._final is final:
-            self._do(self._machine.word() if word else self._machine.nothing_said())
+    def _decided(self, final: asyncio.Task[str], word: bool) -> None:
+        if self._final is not final:
+            return
+        self._do(self._machine.word() if word else self._machine.nothing_said())
+        if word and self._final is final and self._silent_frames and self._answer is None and not self._unsent:
+            ahead = _Answer(self._turn, self._clock(), final, self._final_pcm)
+            self._ahead = ahead, self._spawn(self._respond(ahead))
 
     # How it is answered
 
     def _begin(self, turn: int, asked: asyncio.Task[str] | str, pcm: bytes = b"") -> None:
+        answer = _Answer(turn, self._clock(), asked, pcm)
+        self._commit(answer, self._spawn(self._respond(answer)))
+
+    def _take_turn(self) -> None:
+        """All has been said: the answer that was begun ahead is taken, or one is begun now."""
+        assert self._final is not None
+        final, self._final = self._final, None
+        if self._ahead is not None and self._ahead[0].asked is final:
+            (answer, answering), self._ahead = self._ahead, None
+            self._commit(answer, answering)
+        else:
+            self._begin(self._turn, final, self._final_pcm)
+
+    def _commit(self, answer: _Answer, answering: asyncio.Task[None]) -> None:
+        """It is the listener's turn now."""
         self._machine.thinking()
-        self._answer = _Answer(turn, self._clock(), asked, pcm)
-        self._answering = self._spawn(self._respond(self._answer, self._silent_frames * FRAME_MS))
+        self._answer, self._answering = answer, answering
+        answer.ended_at, answer.endpoint_ms = self._clock(), self._silent_frames * FRAME_MS
+        for kind, data in answer.untold:
+            self._line.tell(kind, answer.turn, **data)
+        answer.committed.set()
         self._show()
+
+    def _forget_ahead(self) -> None:
+        """Speech goes on, or there was none: what was begun on the guess that it was over is dropped, and nothing is left of it."""
+        if self._ahead is None:
+            return
+        (answer, answering), self._ahead = self._ahead, None
+        answering.cancel()
+        if answer.sending is not None:
+            answer.sending.cancel()
+        if answer.draft_id:
+            self._chat.drop_draft(answer.draft_id)
+
+    def _tell(self, answer: _Answer, kind: str, **data: object) -> None:
+        """Tells the listener of an answer, once it is their turn."""
+        if answer.committed.is_set():
+            self._line.tell(kind, answer.turn, **data)
+        else:
+            answer.untold.append((kind, data))
 
     async def _question(self, answer: _Answer) -> str:
         """What was asked, with what was said just before it."""
@@ -375,26 +455,25 @@ class Talk:
         self._unsent.clear()
         return " ".join(part for part in (*before, text) if isinstance(part, str) and part)
 
-    async def _respond(self, answer: _Answer, endpoint_ms: float) -> None:
+    async def _respond(self, answer: _Answer) -> None:
         """One turn from its text to the last sound of its answer; whatever goes wrong is told, and the microphone has the floor again."""
         speaking: asyncio.Task[None] | None = None
         try:
             text = await self._question(answer)
             if not _has_word(text):
+                await answer.committed.wait()
                 self._trouble(answer.turn, NoSpeech("I heard no words.", hint="Say it again, a little closer to the microphone."))
                 return
-            ended_at, answer.begun_at = answer.begun_at, self._clock()
-            if not isinstance(answer.asked, str):
-                answer.latency_ms |= {"endpoint": endpoint_ms, "stt": (answer.begun_at - ended_at) * 1000}
-            self._line.tell("input_audio_transcription.completed", answer.turn, text=text)
+            answer.reached("stt", self._clock())
+            self._tell(answer, "input_audio_transcription.completed", text=text)
             request = SendMessage(self.conversation_id, new_id(), MessageContent(text), self.choices.collections, read_out=True)
-            answer.sending = asyncio.create_task(self._chat.send(self._who, request))
-            if answer.pcm:
-                chosen = self.choices
-                answer.heard = Heard(request.message_id, self.conversation_id, answer.pcm, text, chosen.language, bool(chosen.collections))
-                answer.keeping = asyncio.create_task(self._record.heard(self._who, answer.heard))
+            if not answer.committed.is_set():
+                answer.draft_id = reply_id(request.message_id)
+                turn = await self._chat.draft(self._who, request)
+            answer.sending = asyncio.create_task(self._send(answer, request))
             speaking = self._spawn(self._read_out(answer))
-            turn = await asyncio.shield(answer.sending)
+            if not answer.draft_id:
+                turn = await asyncio.shield(answer.sending)
             async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
                 async for update in updates:
                     self._updated(answer, update)
@@ -403,12 +482,15 @@ class Talk:
                         self._say(answer, [*answer.clauses.flush(), *self._named_sources(answer), None])
                         await speaking
                         await self._heard_out(answer)
+                        await asyncio.shield(answer.sending)  # a short answer may be heard before its question is stored
                         await self._chat.heard(self._who.user, turn.answer_id)
             self._concluded(answer, turn.answer)
             self._spawn(self._keep(answer, turn.answer.content, interrupted=False), self._closing)
         except TimeoutError:
+            await answer.committed.wait()
             self._trouble(answer.turn, ServiceTimeout("Your words could not be understood in time.", service="stt", hint="Say it again, or type it."))
         except HearthError as error:
+            await answer.committed.wait()
             self._trouble(answer.turn, error)
         finally:
             if speaking is not None:
@@ -417,6 +499,23 @@ class Talk:
                 self._answer = None
                 self._do(self._machine.answered())
 
+    async def _send(self, answer: _Answer, request: SendMessage) -> Turn:
+        """Sends the question once it is the listener's turn: from here on it is kept, with its sound. What was drafted is taken over."""
+        await answer.committed.wait()
+        if answer.pcm:
+            chosen = self.choices
+            answer.heard = Heard(request.message_id, self.conversation_id, answer.pcm, request.content.text, chosen.language, bool(chosen.collections))
+            answer.keeping = asyncio.create_task(self._record.heard(self._who, answer.heard))
+        try:
+            return await self._chat.send(self._who, request)
+        except HearthError as error:
+            if answer.draft_id:  # its answer is followed already, and would never end
+                self._chat.drop_draft(answer.draft_id)
+                self._trouble(answer.turn, error)
+                if self._answer is answer and self._answering is not None:
+                    self._answering.cancel()
+            raise
+
     def _say(self, answer: _Answer, segments: Sequence[Segment | None]) -> None:
         for segment in segments:
             answer.segments.put_nowait(segment)
@@ -424,23 +523,21 @@ class Talk:
     def _updated(self, answer: _Answer, update: Update) -> None:
         """Tells the listener what has come of the answer, and gives what can be said to the voice."""
         now = self._clock()
-        since_ms = (now - answer.begun_at) * 1000
         if isinstance(update, TextDelta):
-            if "llm_ttft" not in answer.latency_ms:
-                answer.latency_ms["llm_ttft"] = since_ms - answer.latency_ms.get("rag", 0.0)
+            answer.reached("llm_ttft", now)
             answer.text += update.text
-            self._line.tell("response.text.delta", answer.turn, text=update.text)
+            self._tell(answer, "response.text.delta", text=update.text)
             self._say(answer, answer.clauses.feed(update.text))
         elif update == Stage("model") and self.choices.collections:
-            answer.latency_ms.setdefault("rag", since_ms)
+            answer.reached("rag", now)
         elif isinstance(update, SourcesFound):
             answer.sources = update.sources
-            answer.latency_ms.setdefault("rag", since_ms)
+            answer.reached("rag", now)
             found = [
                 {"number": s.number, "title": s.title, "page": s.page, "document_id": s.document_id, "chunk_id": s.chunk_id, "quote": s.quote}
                 for s in update.sources
             ]
-            self._line.tell("rag.completed", answer.turn, sources=found)
+            self._tell(answer, "rag.completed", sources=found)
 
     def _named_sources(self, answer: _Answer) -> list[Segment]:
         """The sources that the answer cites, by title, as they are said."""
@@ -456,12 +553,15 @@ class Talk:
             try:
                 async with aclosing(self.choices.speak(segment.text)) as sound:  # type: ignore[type-var]
                     async for pcm in sound:
+                        answer.reached("tts_ttfb", self._clock())
+                        await answer.committed.wait()
                         for at in range(0, len(pcm), piece_bytes):
                             self._sound(answer, sequence, pcm[at : at + piece_bytes])
                             sequence += 1
                         said.ends_ms = answer.sent_ms
                         await self._not_too_far(answer)
             except HearthError as error:
+                await answer.committed.wait()
                 self._trouble(0, ServiceUnavailable(f"The voice is not available: {error.message}", hint="The answer goes on in writing."))
                 break
         if sequence:
@@ -470,8 +570,6 @@ class Talk:
     def _sound(self, answer: _Answer, sequence: int, pcm: bytes) -> None:
         """Sends one piece."""
         if not sequence:
-            before_ms = answer.latency_ms.get("rag", 0.0) + answer.latency_ms.get("llm_ttft", 0.0)
-            answer.latency_ms["tts_ttfb"] = (self._clock() - answer.begun_at) * 1000 - before_ms
             self._line.tell("response.audio.start", answer.turn, rate=self.choices.rate_hz)
         self._line.play(answer.turn, sequence, pcm)
         answer.sent_ms += len(pcm) / 2 / self.choices.rate_hz * 1000
@@ -532,7 +630,7 @@ class Talk:
         if answer.heard is None or answer.keeping is None:
             return
         await answer.keeping
-        told = Told(answer.heard, text, bytes(answer.sound), self.choices.rate_hz, answer.sources, dict(answer.latency_ms), interrupted)
+        told = Told(answer.heard, text, bytes(answer.sound), self.choices.rate_hz, answer.sources, answer.latency_ms, interrupted)
         await self._record.told(self._who, told)
 
 

@@ -3,6 +3,9 @@
 It runs in processes of its own (`python -m inference.engines.stt_pocketsphinx`): it holds Python's lock for seconds while it decodes, and every other answer
 of this process would stand still meanwhile. Each recording begins with the same mean for its normalisation (cepstral mean normalisation, CMN): one taken from
 the recording alone is wrong for short ones, and one carried over makes what is heard depend on who spoke before.
+
+An utterance that goes on is sent again with what was said since. A process that has the beginning of it decodes only the rest, so that the final text, too,
+costs no more than the last words and the second pass over the whole.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import json
 import struct
 import sys
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,15 +23,39 @@ from core.errors import BadInput, ModelError
 from core.inference import Samples
 from inference.engine import EngineSettings, Heard
 
+NOTHING = np.zeros(0, np.int16)
 SLOWEST = 5.0
 """It takes about a quarter of the sound's own time; past so many times of it, something is wrong."""
 START_S = 20.0
-LENGTH = struct.Struct("<I")
+HEAD = struct.Struct("<I??")
+"""How many bytes follow, whether they begin an utterance, and whether it goes on after them."""
 CMN = "57.4098,6.16976,14.836,13.6535,0.989787,2.06604,1.57192,-1.85535,1.9643,5.4774,0.365292,8.77336,7.83673"
 """What the decoder had settled on after 40 sentences of two flite voices. Of 20 others it then heard 8 of 348 words wrong; each by its own mean, 24."""
 LOUD_PERCENTILE, LOUD, MOST_GAIN = 99.5, 14_000, 32.0
 PIECE_BYTES = 1024
 """What is decoded at once: 32 ms. The mean follows the recording from piece to piece."""
+MOST_DRIFT = 2.0
+"""The loudness of an utterance is judged by its beginning. Where that was wrong by more than this factor, all of it is decoded again."""
+LEFT_ALONE_S = 4.0
+"""Of sound: so little is decoded to its end though nobody wants it any more, because the process then has it when the rest comes."""
+
+
+@dataclass(eq=False, slots=True)
+class _Worker:
+    """A process, and the utterance that is open in it."""
+
+    process: asyncio.subprocess.Process
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    given: Samples = field(default_factory=lambda: NOTHING)
+    """What the open utterance has been given, or will have been when the process is free; empty where none is open."""
+    gain: float = 1.0
+    """How much louder it is made."""
+    asked: int = 0
+    """How many recordings it is at, or wait for it."""
+
+    def has_beginning_of(self, samples: Samples) -> bool:
+        """Whether the open utterance is what these samples begin with."""
+        return 0 < len(self.given) <= len(samples) and np.array_equal(self.given, samples[: len(self.given)])
 
 
 class PocketSphinxTranscriber:
@@ -37,84 +65,122 @@ class PocketSphinxTranscriber:
         """Starts nothing yet. Raises: ImportError without the package."""
         if find_spec("pocketsphinx") is None:
             raise ImportError("pocketsphinx is not installed", name="pocketsphinx")
-        self._idle: list[asyncio.subprocess.Process] = []
-        self._busy: set[asyncio.subprocess.Process] = set()
+        self._workers: list[_Worker] = []
 
-    async def transcribe(self, samples: Samples, language: str) -> Heard:
+    async def transcribe(self, samples: Samples, language: str, *, goes_on: bool = False) -> Heard:
         """As the protocol says."""
         if language and language.partition("-")[0].lower() != "en":
             raise BadInput(
                 f"PocketSphinx understands English only, not {language}.", hint="Choose another model with HEARTH_STT_MODEL, or a server with HEARTH_STT_URL."
             )
-        worker = self._idle.pop() if self._idle else await self._start()
-        self._busy.add(worker)
-        done = False
+        gain = await asyncio.to_thread(gain_of, samples)
         try:
-            async with asyncio.timeout(START_S + SLOWEST * len(samples) / 16_000):
-                heard = await self._ask(worker, samples)
-            done = True
+            return Heard(await self._heard(samples, gain, goes_on=goes_on), "en")
         except TimeoutError as error:
             raise ModelError("PocketSphinx did not come to an end.", model="pocketsphinx", hint="Try a shorter recording.") from error
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             raise ModelError("PocketSphinx broke off.", model="pocketsphinx", hint="Try again; the log of the inference process says more.") from error
+
+    async def _heard(self, samples: Samples, gain: float, *, goes_on: bool) -> str:
+        worker = self._for(samples) or await self._start()
+        worker.asked += 1
+        try:
+            async with worker.lock:
+                if worker in self._workers:
+                    return await self._decoded(worker, samples, gain, goes_on=goes_on)
         finally:
-            self._busy.discard(worker)
-            if done:
-                self._idle.append(worker)
-            else:
-                await _end(worker)  # also when nobody wants the answer any more: it frees its processor at once
-        return Heard(heard, "en")
+            worker.asked -= 1
+        return await self._heard(samples, gain, goes_on=goes_on)  # its process was ended meanwhile
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    def _for(self, samples: Samples) -> _Worker | None:
+        """The process that has the beginning of it, though it may still be at it; else one that is free."""
+        free = [w for w in self._workers if not w.asked]
+        return next((w for w in self._workers if w.has_beginning_of(samples)), None) or min(free, key=lambda w: len(w.given), default=None)
+
+    async def _start(self) -> _Worker:
         command = (sys.executable, "-m", "inference.engines.stt_pocketsphinx")
-        return await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        worker = _Worker(await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE))
+        self._workers.append(worker)
+        return worker
 
-    async def _ask(self, worker: asyncio.subprocess.Process, samples: Samples) -> str:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        data = samples.astype("<i2").tobytes()
-        worker.stdin.write(LENGTH.pack(len(data)) + data)
-        await worker.stdin.drain()
-        return str(json.loads(await worker.stdout.readuntil(b"\n")))
+    async def _decoded(self, worker: _Worker, samples: Samples, gain: float, *, goes_on: bool) -> str:
+        """The text. A process that doesn't come to its end is ended: what it would say next belongs to this."""
+        fresh = not worker.has_beginning_of(samples) or not 1 / MOST_DRIFT < gain / worker.gain < MOST_DRIFT
+        rest = samples if fresh else samples[len(worker.given) :]
+        worker.gain = gain if fresh else worker.gain
+        worker.given = samples if goes_on else NOTHING
+        data = louder(rest, worker.gain).tobytes()
+        answer = asyncio.create_task(_answer(worker.process, HEAD.pack(len(data), fresh, goes_on) + data))
+        try:
+            async with asyncio.timeout(START_S + SLOWEST * len(rest) / 16_000):
+                return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            if len(rest) <= LEFT_ALONE_S * 16_000:
+                await asyncio.wait([answer])
+            raise
+        finally:
+            if not answer.done() or answer.exception() is not None:
+                answer.cancel()
+                await self._end(worker)
+
+    async def _end(self, worker: _Worker) -> None:
+        if worker in self._workers:
+            self._workers.remove(worker)
+        with suppress(ProcessLookupError):
+            worker.process.kill()
+        await worker.process.wait()
+        if worker.process.stdin is not None:
+            worker.process.stdin.close()
 
     async def close(self) -> None:
         """As the protocol says."""
-        for worker in (*self._idle, *self._busy):
-            await _end(worker)
-        self._idle.clear()
+        for worker in list(self._workers):
+            await self._end(worker)
 
 
-async def _end(worker: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        worker.kill()
-    await worker.wait()
-    if worker.stdin is not None:
-        worker.stdin.close()
+async def _answer(process: asyncio.subprocess.Process, piece: bytes) -> str:
+    """What a process says to a piece of sound. Raises: OSError, IncompleteReadError, ValueError where it broke off."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(piece)
+    await process.stdin.drain()
+    return str(json.loads(await process.stdout.readuntil(b"\n")))
 
 
-def at_usual_level(samples: Samples) -> Samples:
-    """As loud as the speech that CMN was taken from: its first number is loudness. Of one a tenth as loud 27 words in a hundred were wrong, instead of 3.
+def gain_of(samples: Samples) -> float:
+    """What makes it as loud as the speech that CMN was taken from: its first number is loudness. Of one a tenth as loud 27 words in 100 were wrong, not 3.
 
     The very loudest samples don't count, so that a click does not keep the rest quiet; they are clipped.
     """
     loud = float(np.percentile(np.abs(samples.astype(np.int32)), LOUD_PERCENTILE)) if len(samples) else 0.0
-    gain = min(MOST_GAIN, LOUD / loud) if loud else 1.0
-    return np.asarray(np.clip(samples * gain, -32768, 32767), np.int16)
+    return min(MOST_GAIN, LOUD / loud) if loud else 1.0
+
+
+def louder(samples: Samples, gain: float) -> Samples:
+    """The same sound, clipped where it would be too loud."""
+    return np.asarray(np.clip(samples * gain, -32768, 32767), "<i2")
 
 
 def main() -> None:
-    """Recordings on standard input, each with its length in front; a line of JSON for each on standard output. Ends with its input."""
+    """Sound on standard input, each piece with its HEAD in front; a line of JSON for each on standard output. Ends with its input."""
     from pocketsphinx import Decoder
 
     decoder: Any = Decoder(samprate=16_000, loglevel="FATAL")
-    while len(head := sys.stdin.buffer.read(LENGTH.size)) == LENGTH.size:
-        samples = at_usual_level(np.frombuffer(sys.stdin.buffer.read(LENGTH.unpack(head)[0]), "<i2")).tobytes()
-        decoder.reinit_feat()  # nothing of the recording before stays: its noise and its mean would change what is heard
-        decoder.set_cmn(CMN)
-        decoder.start_utt()
+    open_utterance = False
+    while len(head := sys.stdin.buffer.read(HEAD.size)) == HEAD.size:
+        length, fresh, goes_on = HEAD.unpack(head)
+        samples = sys.stdin.buffer.read(length)
+        if fresh:
+            if open_utterance:
+                decoder.end_utt()
+            decoder.reinit_feat()  # nothing of the recording before stays: its noise and its mean would change what is heard
+            decoder.set_cmn(CMN)
+            decoder.start_utt()
         for start in range(0, len(samples), PIECE_BYTES):
             decoder.process_raw(samples[start : start + PIECE_BYTES], no_search=False, full_utt=False)
-        decoder.end_utt()
+        if not goes_on:
+            decoder.end_utt()
+        open_utterance = goes_on
         found = decoder.hyp()
         sys.stdout.write(json.dumps(found.hypstr if found else "") + "\n")
         sys.stdout.flush()

@@ -34,7 +34,7 @@ class TransformersTranscriber:
         self._languages = {token.strip("<|>") for token in getattr(self._model.generation_config, "lang_to_id", None) or {}}
         self._thread = ThreadPoolExecutor(1, "whisper")
 
-    async def transcribe(self, samples: Samples, language: str) -> Heard:
+    async def transcribe(self, samples: Samples, language: str, *, goes_on: bool = False) -> Heard:
         """As the protocol says; a cancelled one ends after the window it is in."""
         named = language.partition("-")[0].lower()
         if named and self._languages and named not in self._languages:

@@ -206,6 +206,44 @@ async def test_pocketsphinx_holds_up_nothing_else_and_leaves_no_process(tmp_path
     assert not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers)
 
 
+@needs("pocketsphinx")
+@pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
+async def test_of_an_utterance_that_goes_on_only_the_rest_is_decoded(tmp_path, flite, leg):
+    sound = np.concatenate([np.zeros(5_000, np.int16), *[flite(s, "rms") for s in SENTENCES[:2]], np.zeros(2_400, np.int16)])
+    lengths = [*range(len(sound) // 8, len(sound), len(sound) // 8), len(sound)]
+    engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
+
+    async def heard(*pieces):
+        """(texts, CPU seconds) of beginnings of the sound, one after the other, the last one as the end."""
+        (worker,) = [c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+        begun = sum(worker.cpu_times()[:2])
+        texts = [(await engine.transcribe(sound[:length], "en", goes_on=length < len(sound))).text for length in pieces]
+        return texts, sum(worker.cpu_times()[:2]) - begun
+
+    await engine.transcribe(sound, "en")
+    (whole,), once_s = await heard(len(sound))
+    texts, growing_s = await heard(*lengths)
+    assert len(lengths) > 6
+    assert all(text.split() for text in texts[3:]), "there are words long before the end"
+    assert word_errors(words(whole), words(texts[-1])) <= 1
+    assert growing_s < 2 * once_s, "each beginning decoded anew takes four times as long"
+    await engine.close()
+
+
+@needs("pocketsphinx")
+@pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
+async def test_an_unwanted_beginning_does_not_cost_the_rest_its_process(tmp_path, flite, leg):
+    sound = flite(SENTENCES[0], "rms")
+    engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
+    whole = (await engine.transcribe(sound, "en")).text
+    partial = asyncio.create_task(engine.transcribe(sound[: len(sound) // 2], "en", goes_on=True))
+    await asyncio.sleep(0.02)
+    partial.cancel()
+    assert (await engine.transcribe(sound, "en")).text == whole
+    assert len([c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]) == 1
+    await engine.close()
+
+
 async def test_a_long_recording_is_cut_where_it_is_quiet():
     from inference.engines.stt_transformers import WINDOW_S, windows
 

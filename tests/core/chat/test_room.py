@@ -36,6 +36,48 @@ async def test_the_same_message_sent_three_times_is_one_turn(app, ada):
     assert len((await app.chat.thread(ada.user, request.conversation_id)).messages) == 2
 
 
+async def test_a_draft_becomes_the_answer_when_its_message_is_sent(app, ada):
+    first = await app.chat.send(ada, ask("hello there"))
+    await finished(first)
+    request = ask("and now?", first.conversation_id)
+    draft = await app.chat.draft(ada, request)
+    while draft.text != "You said: and now?":
+        await asyncio.sleep(0.01)
+    assert len((await app.chat.thread(ada.user, first.conversation_id)).messages) == 2, "nothing is stored before it is sent"
+    assert await app.chat.send(ada, request) is draft
+    answer = await finished(draft)
+    stored = (await app.chat.thread(ada.user, first.conversation_id)).messages
+    assert [m.content for m in stored] == ["hello there", "You said: hello there", "and now?", "You said: and now?"]
+    assert (answer.parent_id, answer.reply_to) == (request.message_id, request.message_id)
+    assert stored[3] == answer
+    assert answer.created_at > stored[2].created_at
+    happened = [r.event for r in await app.events.read(aggregate_id=first.conversation_id) if r.event.data.get("message_id") in (request.message_id, answer.id)]
+    assert [e.type for e in happened] == [kind for kind in CHAT_ORDER[2:] if kind is not EventType.RAG_QUERY_EXECUTED]
+    assert [e.at for e in happened] == sorted(e.at for e in happened)
+
+
+async def test_of_a_draft_that_is_dropped_or_whose_message_changed_nothing_is_kept(app, ada):
+    request = ask("[tokens=2000 rate=100]")
+    draft = await app.chat.draft(ada, request)
+    app.chat.drop_draft(draft.answer_id)
+    assert (await app.chat.conversations(ada.user)).items == []
+    again = ask("one thing", request.conversation_id, request.message_id)
+    await app.chat.draft(ada, again)
+    turn = await app.chat.send(ada, ask("another thing", request.conversation_id, request.message_id))
+    assert (await finished(turn)).content == "You said: another thing"
+
+
+async def test_a_draft_in_somebody_elses_conversation_is_never_sent(app, ada, bob):
+    theirs = await app.chat.send(bob, ask("a secret"))
+    await finished(theirs)
+    request = ask("what was said?", theirs.conversation_id)
+    draft = await app.chat.draft(ada, request)
+    with pytest.raises(NotFound):
+        await app.chat.send(ada, request)
+    app.chat.drop_draft(draft.answer_id)
+    assert "secret" not in draft.text
+
+
 async def test_a_used_id_with_another_text_is_refused(app, ada):
     request = ask("one")
     await finished(await app.chat.send(ada, request))

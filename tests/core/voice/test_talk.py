@@ -10,7 +10,7 @@ import pytest
 from core.chat.model import MessageStatus
 from core.errors import ServiceUnavailable
 from core.events import VOICE_ORDER, EventType
-from core.voice.call import FRAME_MS
+from core.voice.call import FRAME_MS, RULES
 from core.voice.talk import FRAME_SAMPLES, Choices, Talk
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,7 @@ class Words:
     def __init__(self, *texts):
         self.texts, self.asked, self.error, self.slow_s = list(texts), [], None, 0.0
 
-    async def hear(self, pcm):
+    async def hear(self, pcm, goes_on):
         self.asked.append(len(pcm) // 2 / 16)
         text = self.texts[0]
         await asyncio.sleep(self.slow_s)
@@ -100,6 +100,13 @@ async def say(talk, ms=640, then_ms=352):
     for _ in range(then_ms // FRAME_MS):
         talk.hear(sound(FRAME_MS, 0))
         await asyncio.sleep(0.001)
+
+
+async def until(happened, timeout_s=5):
+    begun = time.monotonic()
+    while not happened():
+        assert time.monotonic() - begun < timeout_s
+        await asyncio.sleep(0.01)
 
 
 async def messages(app, who, talk):
@@ -150,7 +157,7 @@ async def test_all_that_was_said_is_transcribed_with_what_came_just_before_it(ap
         await say(talk, 0, then_ms=3200)
         await say(talk, 640)
         await listener.until("response.done")
-        assert words.asked[-1] == 320 + 640 + 160
+        assert words.asked[-1] == 320 + 640 + RULES.final_ms
 
 
 async def test_the_final_text_is_asked_for_before_the_turn_ends(app, ada):
@@ -183,6 +190,51 @@ async def test_an_interruption_ends_the_answer_and_only_what_was_heard_is_stored
         assert listener.kinds(1)[-1] == "response.cancelled"
 
 
+async def test_an_answer_is_begun_before_the_turn_ends_but_nobody_is_told_and_nothing_is_kept(app, ada):
+    said = []
+
+    async def overheard(text):
+        said.append(text)
+        async for piece in speak(text):
+            yield piece
+
+    async with call(app, ada, "what is on tonight", speak=overheard) as (talk, listener, _):
+        await say(talk, then_ms=RULES.endpoint_ms - FRAME_MS)
+        await until(lambda: said)
+        assert set(listener.kinds()) <= {"input_audio_buffer.speech_started", "input_audio_transcription.delta"}
+        assert listener.heard == []
+        assert (await app.chat.conversations(ada.user)).items == []
+        await say(talk, ms=0, then_ms=FRAME_MS)
+        await listener.until("response.done")
+        assert said == ["You said: what is on tonight"]
+        assert await messages(app, ada, talk) == [
+            ("user", "what is on tonight", MessageStatus.COMPLETE),
+            ("assistant", "You said: what is on tonight", MessageStatus.COMPLETE),
+        ]
+        waited = listener.last("response.done")["latency"]
+        assert waited["stt"] == waited["llm_ttft"] == waited["tts_ttfb"] == 0, "all of it was there when the turn ended"
+
+
+async def test_of_an_answer_that_was_begun_too_early_nothing_is_left(app, ada):
+    async with call(app, ada, "what is on") as (talk, listener, words):
+        await say(talk, then_ms=RULES.endpoint_ms - FRAME_MS)
+        await asyncio.sleep(0.1)
+        words.texts[:] = ["what is on tonight"]
+        await say(talk)
+        await listener.until("response.done")
+        assert [content for _, content, _ in await messages(app, ada, talk)] == ["what is on tonight", "You said: what is on tonight"]
+        assert {data["text"] for kind, _, data in listener.told if kind == "input_audio_transcription.completed"} == {"what is on tonight"}
+    assert [recorded.event.type for recorded in await app.events.read(aggregate_id=talk.conversation_id)].count(EventType.MESSAGE_RECEIVED) == 1
+
+
+async def test_who_hangs_up_before_the_turn_ends_has_said_nothing(app, ada):
+    async with call(app, ada, "what is on tonight") as (talk, _listener, _):
+        await say(talk, then_ms=RULES.endpoint_ms - FRAME_MS)
+        await asyncio.sleep(0.1)
+    assert (await app.chat.conversations(ada.user)).items == []
+    assert app.chat.open_answers == 0
+
+
 async def test_a_spoken_turn_is_kept_with_its_sound_and_its_events_in_the_domains_order(app, ada):
     async with call(app, ada, "good day to you") as (talk, listener, _):
         await say(talk)
@@ -191,7 +243,7 @@ async def test_a_spoken_turn_is_kept_with_its_sound_and_its_events_in_the_domain
     turn = await app.voice.turn(ada.user, message.id)
     assert turn.transcription.text == "good day to you"
     assert turn.response.response_text == "You said: good day to you"
-    assert len((await app.voice.sound(ada.user, message.id, "request")).data) == 44 + 2 * 16 * (640 + 160)
+    assert len((await app.voice.sound(ada.user, message.id, "request")).data) == 44 + 2 * 16 * (640 + RULES.final_ms)
     assert len((await app.voice.sound(ada.user, message.id, "response")).data) == 44 + 2 * VOICE_HZ * 6 * WORD_MS // 1000
     happened = [recorded.event.type for recorded in await app.events.read(aggregate_id=message.id)]
     assert happened == [kind for kind in VOICE_ORDER if kind is not EventType.RAG_QUERY_EXECUTED]
