@@ -36,10 +36,10 @@ bench-short: ## Measure the streams in under a minute; fails on counts and ratio
 	@scripts/setup test
 	@$(BIN)/python tests/bench/report.py --short
 
-bench-voice: ## Measure calls in a real browser, from the last word said to the first sound heard; JSON lines
+bench-voice: ## Measure calls in a real browser, from the last word said to the first sound heard; JSON lines. WRITE=1 puts them into docs/benchmarks.md
 	@scripts/setup test
 	@$(BIN)/hearth models fetch --home .test-home
-	@$(BIN)/python tests/bench/voice.py
+	@$(BIN)/python tests/bench/voice.py $(if $(WRITE),--write)
 
 HALF ?= tuning
 bench-retrieval: ## Measure how good search and quoting are; JSON lines. HALF=test WRITE=1 also writes docs/retrieval.md

@@ -30,6 +30,9 @@ class Rules:
     """Silence that ends the turn: a pause of 250 ms inside a sentence ends none."""
     first_partial_ms: int = 300
     partial_every_ms: int = 320
+    first_word_ms: int = 160
+    word_every_ms: int = 96
+    """The same for what is said into an answer: a word in it decides whether the answer goes on."""
     longest_ms: int = 60_000
     """An utterance is ended here, so that one open window can't fill the memory."""
     duck_ms: int = 96
@@ -216,7 +219,8 @@ class TurnMachine:
         waiting = self._said
         first = waiting.first if waiting is not None else max(0, onset - _frames(self._rules.pre_roll_ms))
         self._loud = 0
-        self._said = _Utterance(first, onset, self._frame, onset + _frames(self._rules.first_partial_ms))
+        wanted_ms = self._rules.first_word_ms if self._answering else self._rules.first_partial_ms
+        self._said = _Utterance(first, onset, self._frame, onset + _frames(wanted_ms))
         return [SpeechStarted(first)] if waiting is None else []
 
     def _go_on(self, said: _Utterance, probability: float) -> list[Effect]:
@@ -242,7 +246,7 @@ class TurnMachine:
                 said.final = self._frame
                 effects.append(FinalWanted(said.first, self._frame))
         elif self._frame >= said.next_partial:
-            said.next_partial = self._frame + _frames(rules.partial_every_ms)
+            said.next_partial = self._frame + _frames(rules.word_every_ms if self._answering else rules.partial_every_ms)
             effects.append(PartialWanted(said.first, self._frame))
         return effects
 

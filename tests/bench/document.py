@@ -15,7 +15,7 @@ Written by `make bench`; do not edit. Every raw figure is in [benchmarks.jsonl](
 
 "Measured" is the median of the blocks, with the lowest and the highest block in brackets. The last column: Open WebUI 0.12.4 (SQLite, one worker) with the
 same stub and the same load, measured on another day on a machine with 2 cores; `*`: plain Gradio 6.31 with one update per token, same day. Absolute
-milliseconds move with the machine, so that column says how far apart things are and is no race.
+milliseconds move with the machine, so that column says how far apart things are and is no race. `†`: third parties' figures with models in the cloud.
 """
 STREAMS = """
 ## Streams
@@ -90,10 +90,24 @@ MEMORY = """
 Resident memory of the web process: {idle_mb} MB before (after a first document, so that nothing is loaded for the first time), {peak_mb} MB at the highest of
 ten looks a second, {after_mb} MB ten seconds after the last job.
 """
+VOICE = """
+## Calls
+
+A real Chromium calls a house with PocketSphinx, Silero and flite ({date}, commit {commit}, {processor}, {cores} cores).
+Its microphone is a file of flite's speech; the wait is from the last loud sample that the microphone heard to the first loud one where sound leaves the page, on one clock. Stages are p50 in ms and begin where the one before
+ends; what was done before the turn ended took nothing.
+
+| Model | Asks | Turns | Without a sound | p50 / p95 ms | Words wrong | Endpoint | Text | First word | First sound | Playback | Load |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+{rows}
+
+{interruption}
+"""
 TAIL = """
 ## Repeat it
 
     make bench          # everything above, about ten minutes; writes this file
+    make bench-voice WRITE=1    # calls, about ten minutes; writes their part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
 Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:
@@ -109,8 +123,30 @@ def document(machine, lines):
     parts += [_retrieval(lines)]
     parts += [INGEST.format(**line) for line in lines if line["figure"] == "ingest"]
     parts += [MEMORY.format(**line) for line in lines if line["figure"] == "memory"]
+    parts += [_voice(lines)] if any(line["figure"] == "voice" for line in lines) else []
     parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
     return "".join([*parts, TAIL])
+
+
+def _voice(lines):
+    rows = []
+    for line in lines:
+        if line["figure"] != "voice":
+            continue
+        stages = " | ".join(str(line["stages_p50_ms"].get(stage, "–")) for stage in ("endpoint", "stt", "llm_ttft", "tts_ttfb", "playback"))
+        waits = f"{line['p50_ms']} / {line['p95_ms']}"
+        rows.append(
+            f"| {line['model']} | {line['asks']} | {line['turns']} | {line['without_sound']} | {waits} | {100 * line['word_error_rate']:.1f} % | {stages}"
+            f" | {line['load_average_1min']} |"
+        )
+    about = next(line for line in lines if line["figure"] == "voice")
+    said = [
+        f"Of {line['interruptions']} sentences that were said into an answer, {line['not_interrupted']} met silence. From the first loud sample of the others"
+        f" to the last of the answer {line['p50_ms']} ms (p50), {line['p95_ms']} ms (p95) passed: it is lowered until nothing is loud, then cancelled."
+        for line in lines
+        if line["figure"] == "interruption"
+    ]
+    return VOICE.format(rows="\n".join(rows), interruption="\n".join(said), **{name: about[name] for name in ("date", "commit", "processor", "cores")})
 
 
 def _missing(lines):

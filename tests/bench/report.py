@@ -68,6 +68,8 @@ QUICK = Plan(
     stops=5,
     memory_files=10,
 )
+BY_THEMSELVES = ("voice", "interruption")
+"""Figures that other commands measure (`make bench-voice`)."""
 SHORT = tuple(Round(path, chats, 1) for chats in (1, 10) for path in ("direct", "floor", "api"))
 SHORT_LIMITS = {"failed": 0, "sql_writes_per_answer": 12, "sql_commits_per_answer": 7, "bytes_per_token": 250}
 SHORT_CPU_TO_FLOOR = 6
@@ -128,10 +130,28 @@ def write(folder, about, lines):
     sys.stderr.write(f"{folder / 'benchmarks.md'} is written\n")
 
 
+def now_and_here():
+    """What a line says that is measured by itself and kept among others'."""
+    about = machine("")
+    return {name: about[name] for name in ("date", "commit", "processor", "cores")} | {"load_average_1min": round(os.getloadavg()[0], 2)}
+
+
+def read(folder):
+    """(the machine, the lines) of the page as it stands."""
+    about, *lines = map(json.loads, (folder / "benchmarks.jsonl").read_text("utf-8").splitlines())
+    return {name: value for name, value in about.items() if name != "figure"}, lines
+
+
+def keep(folder, figures, lines):
+    """Puts lines in the place of those of the same figures, and writes the page again; the others stay as they were measured."""
+    about, before = read(folder)
+    write(folder, about, [*(line for line in before if line["figure"] not in figures), *lines])
+
+
 def full(plan, folder, size):
-    """Everything; 1 if something could not be measured."""
+    """Everything but what is measured by itself, whose lines stay; 1 if something could not be measured."""
     about = machine(size)
-    lines = []
+    lines = [line for line in read(folder)[1] if line["figure"] in BY_THEMSELVES] if (folder / "benchmarks.jsonl").is_file() else []
     for line in measured(plan):
         lines.append(line)
         print(json.dumps(line, ensure_ascii=False), flush=True)

@@ -1,7 +1,7 @@
 """A model server without a model: OpenAI's streaming chat, at a pace that the prompt asks for. Started as a process of its own.
 
-`[tokens=N rate=R ttft=S]` in the last message: N tokens, R a second, the first after S seconds. A token is `t<number>:<monotonic ns> `, the moment it
-left; the clock is the same for every process of a machine, so whoever reads a token knows how old it is.
+`[tokens=N rate=R ttft=S]` in the last message: N tokens, R a second, the first after S seconds; without it a text that can be read out. A token is
+`t<number>:<monotonic ns> `, the moment it left; the clock is the same for every process of a machine, so whoever reads a token knows how old it is.
 """
 
 import asyncio
@@ -15,6 +15,11 @@ from aiohttp import web
 ASKED = re.compile(r"\[tokens=(\d+) rate=([0-9.]+) ttft=([0-9.]+)")
 HEAD = {"id": "cmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
 BEFORE = b"data: " + json.dumps(HEAD, separators=(",", ":")).encode()[:-1] + b',"choices":[{"index":0,"delta":{"content":"'
+SPOKEN = """Here is what I know, as far as I can tell. The backups run every night, and they are kept for some weeks. The front door opens in the morning.
+The garden is watered twice a week, and the key of the cellar hangs beside the stairs. The network has a name of its own, which stands on the board.
+Whatever else you want to know, ask me again, and I will look for it in your documents.""".split()
+"""What is answered where the prompt asks for no pace: a word at a time, and long enough to be interrupted."""
+SPOKEN_FIRST_S, SPOKEN_RATE_HZ = 0.3, 30.0
 left_ns = []
 AFTER = b'"},"finish_reason":null}]}\n\n'
 
@@ -29,7 +34,7 @@ def last_of(tokens):
 async def chat(request):
     """One answer; a client that goes away ends it."""
     asked = ASKED.search((await request.json())["messages"][-1]["content"])
-    tokens, rate_hz, first_s = int(asked[1]), float(asked[2]), float(asked[3])
+    tokens, rate_hz, first_s = (int(asked[1]), float(asked[2]), float(asked[3])) if asked else (len(SPOKEN), SPOKEN_RATE_HZ, SPOKEN_FIRST_S)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await response.prepare(request)
     try:
@@ -37,7 +42,8 @@ async def chat(request):
         begun_s = time.monotonic()
         for n in range(tokens):
             await asyncio.sleep(max(0.0, begun_s + n / rate_hz - time.monotonic()))
-            await response.write(BEFORE + f"t{n}:{time.monotonic_ns()} ".encode() + AFTER)
+            token = f"t{n}:{time.monotonic_ns()} " if asked else f"{SPOKEN[n]} "
+            await response.write(BEFORE + token.encode() + AFTER)
         await response.write(last_of(tokens))
         await response.write_eof()
     except ConnectionResetError:

@@ -20,7 +20,7 @@ class Verdict:
 
 def verdicts(lines):
     """Every target in the order of the document."""
-    return [*_start(lines), *_api(lines), *_page(lines), *_documents(lines)]
+    return [*_start(lines), *_api(lines), *_page(lines), *_documents(lines), *_voice(lines)]
 
 
 def cell(lines, path, chats):
@@ -135,4 +135,26 @@ def _documents(lines):
             share[0] >= 90 if share else None,
         ),
         _at_most("300 Markdown files, 3,000 chunks taken in: memory kept above idle, 10 s later", 50, " MB", _one(lines, "memory", "kept_mb"), digits=1),
+    ]
+
+
+def _voice(lines):
+    at_once, streams = {"model": "answers at once", "asks": "rms"}, {"model": "streams"}
+    return [
+        _at_most("call: last word to first sound, without the model's time, p50", 500, " ms", _one(lines, "voice", "p50_ms", **at_once), "LiveKit 1200 ms †"),
+        _at_most("call: the same, p95", 750, " ms", _one(lines, "voice", "p95_ms", **at_once), "LiveKit 3000 ms (p90) †"),
+        _at_most("call: the same with a model that streams after 0.3 s, p50", 900, " ms", _one(lines, "voice", "p50_ms", **streams)),
+        _at_most("call: the same, p95", 1400, " ms", _one(lines, "voice", "p95_ms", **streams)),
+        _at_most("call: from talking into an answer to its silence, p95", 250, " ms", _one(lines, "interruption", "p95_ms")),
+        _at_most("call: turns without a sound", 0, "", [sum(_one(lines, "voice", "without_sound"))] if _one(lines, "voice", "without_sound") else []),
+        *(
+            _at_most(
+                f"call: words heard wrong, flite's {asks}",
+                7,
+                " %",
+                [100 * w for w in _one(lines, "voice", "word_error_rate", asks=asks, model="answers at once")],
+                digits=1,
+            )
+            for asks in ("rms", "slt")
+        ),
     ]

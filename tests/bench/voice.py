@@ -1,7 +1,8 @@
-"""Measures calls in a real browser with the embedded engines and the echo model: from the last loud sample heard to the first loud one played.
+"""Measures calls in a real browser with the embedded engines: from the last loud sample that the microphone heard to the first loud one that the page played.
 
-Prints JSON lines. `--turns N` (30 unless told otherwise), `--anyway` measures on a busy machine too.
-What is said is flite's voice `rms`, one sentence after the other with seconds between, so one microphone serves many turns. Every turn that failed is counted.
+Prints JSON lines. `--turns N` (30 unless told otherwise) of each kind, `--anyway` measures on a busy machine too, `--write` puts the figures into
+docs/benchmarks.md. Three kinds: a model that answers at once, with two of flite's voices asking; one that streams at 30 words a second after 0.3 s; and
+somebody who talks into its answer. One microphone serves many turns, with seconds of silence between. Every turn that failed is counted.
 """
 
 import argparse
@@ -10,13 +11,16 @@ import os
 import re
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.house import MODELS
+from bench.house import linked_models
+from bench.processes import serving
+from bench.report import ROOT, keep, now_and_here
 from playwright.sync_api import sync_playwright
 from running_house import RunningHouse
 from speech import flite
@@ -30,10 +34,14 @@ SENTENCES = (
     "who has the key of the cellar",
     "what did we say about the garden",
 )
-GAP_S = 6.0
-"""Of silence after each sentence: the answer repeats it and must be over by then."""
+INTERRUPTION = "wait a moment please stop"
+GAP_S, ANSWER_S = 6.0, 4.0
+"""Of silence after a sentence: what answers at once repeats it and must be over by then.   Of an answer, before somebody talks into it."""
+LONG_GAP_S = 24.0
+"""The longer answer must be over by then."""
 BUSY = 1.0
 ENGINES = {"HEARTH_STT_MODEL": "pocketsphinx", "HEARTH_TTS_MODEL": "flite", "HEARTH_VAD_MODEL": "silero-vad", "HEARTH_CHAT_PAGE": "true"}
+STAGES = ("endpoint", "stt", "llm_ttft", "tts_ttfb", "playback")
 
 
 def words(text):
@@ -58,65 +66,110 @@ def bursts(loud_ms, gap_ms=1500):
     return list(zip(loud_ms[np.r_[0, cuts + 1]], loud_ms[np.r_[cuts, len(loud_ms) - 1]], strict=True))
 
 
-def measured(playwright, url, folder, sentences):
-    """One call: for each sentence (milliseconds until the answer was heard or None, word errors, words), and the stages as the page shows them."""
-    parts = [2.0]
-    for text in sentences:
-        parts += [flite(text, folder), GAP_S]
-    browser, caller = called(playwright, url, folder, *parts)
-    try:
-        caller.page.click("#voice-call")
-        caller.page.wait_for_timeout(1000 * sum(p if isinstance(p, float) else len(p) / 48_000 for p in parts) + 1500)
-        spoken = bursts(caller.loud("mic"))
-        played = caller.loud()
-        texts = caller.page.locator("#voice-turns .said").all_inner_texts()
-        stages = caller.page.evaluate("[...window.hearthVoice.turns()].map((turn) => turn.stages)")
-    finally:
-        browser.close()
-    results = []
-    for n, text in enumerate(sentences):
-        end = spoken[n][1] if n < len(spoken) else np.inf
-        until = spoken[n + 1][0] if n + 1 < len(spoken) else np.inf
-        answers = played[(played > end) & (played < until)]
-        heard = words(texts[n]) if n < len(texts) else []
-        results.append((float(answers[0] - end) if len(answers) else None, errors(words(text), heard), len(words(text))))
-    return results, stages
+class Heard:
+    """What one call left behind: when the microphone was loud and the page was, the texts and the stages it shows."""
+
+    def __init__(self, playwright, url, folder, parts):
+        browser, caller = called(playwright, url, folder, *parts)
+        try:
+            caller.page.click("#voice-call")
+            caller.page.wait_for_timeout(1000 * sum(p if isinstance(p, float) else len(p) / 48_000 for p in parts) + 1500)
+            self.spoken, self.played = bursts(caller.loud("mic")), caller.loud()
+            self.texts = caller.page.locator("#voice-turns .said").all_inner_texts()
+            self.stages = caller.page.evaluate("[...window.hearthVoice.turns()].map((turn) => turn.stages)")
+        finally:
+            browser.close()
+
+    def waits(self, sentences):
+        """For each sentence: milliseconds until the answer was heard or None, word errors, words."""
+        for n, text in enumerate(sentences):
+            end = self.spoken[n][1] if n < len(self.spoken) else np.inf
+            until = self.spoken[n + 1][0] if n + 1 < len(self.spoken) else np.inf
+            answers = self.played[(self.played > end) & (self.played < until)]
+            heard = words(self.texts[n]) if n < len(self.texts) else []
+            yield float(answers[0] - end) if len(answers) else None, errors(words(text), heard), len(words(text))
+
+
+def turns(playwright, url, folder, count, voice, gap_s):
+    """How long speakers waited for their answers."""
+    results, stages = [], []
+    while len(results) < count:
+        sentences = SENTENCES[: count - len(results)]
+        heard = Heard(playwright, url, folder, [2.0, *(part for text in sentences for part in (flite(text, folder, voice), gap_s))])
+        results += heard.waits(sentences)
+        stages += heard.stages
+    waited = [ms for ms, _, _ in results if ms is not None]
+    each = {stage: [s[stage] for s in stages if stage in s] for stage in STAGES}
+    return {
+        "turns": len(results),
+        "without_sound": len(results) - len(waited),
+        "p50_ms": _percentile(waited, 50),
+        "p95_ms": _percentile(waited, 95),
+        "word_error_rate": round(sum(e for _, e, _ in results) / sum(n for _, _, n in results), 3),
+        "stages_p50_ms": {stage: _percentile(values, 50) for stage, values in each.items() if values},
+    }
+
+
+def interruptions(playwright, url, folder, count):
+    """How long an answer goes on after somebody has begun to talk into it."""
+    stops, unheard = [], 0
+    while len(stops) + unheard < count:
+        pairs = min(3, count - len(stops) - unheard)
+        pair = (flite(SENTENCES[0], folder), ANSWER_S, flite(INTERRUPTION, folder), LONG_GAP_S)
+        heard = Heard(playwright, url, folder, [2.0, *(pair * pairs)])
+        for n in range(pairs):
+            begun = heard.spoken[2 * n + 1][0] if 2 * n + 1 < len(heard.spoken) else np.inf
+            before, after = heard.played[(heard.played > begun - 1000) & (heard.played <= begun)], heard.played[heard.played > begun]
+            if not len(before) or not len(after):
+                unheard += 1  # the answer wasn't being played: nothing was interrupted
+                continue
+            silent = after[np.flatnonzero(np.diff(np.r_[after, np.inf]) > 300)[0]]  # pauses of the voice are shorter
+            stops.append(float(silent - begun))
+    return {"interruptions": len(stops) + unheard, "not_interrupted": unheard, "p50_ms": _percentile(stops, 50), "p95_ms": _percentile(stops, 95)}
+
+
+def _percentile(values, percent):
+    return round(float(np.percentile(values, percent))) if values else None
+
+
+@contextmanager
+def house_of(folder, **given):
+    """A running house with the embedded engines."""
+    home = folder / f"home-{len(given)}"
+    home.mkdir()
+    linked_models(home)
+    with RunningHouse(home, **ENGINES, **given) as house:
+        house.make_user()
+        house.wait_for_pages()
+        yield house
+
+
+def measured(playwright, folder, count):
+    """Every line."""
+    with house_of(folder) as house:
+        for voice in ("rms", "slt"):
+            yield {"figure": "voice", "model": "answers at once", "asks": voice} | turns(playwright, house.url, folder, count, voice, GAP_S)
+    with serving("stub.py") as stub, house_of(folder, HEARTH_LLM_URL=f"{stub.url}/v1#stub") as house:
+        yield {"figure": "voice", "model": "streams", "asks": "rms"} | turns(playwright, house.url, folder, count, "rms", LONG_GAP_S)
+        yield {"figure": "interruption"} | interruptions(playwright, house.url, folder, count)
 
 
 def main():
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--turns", type=int, default=30)
     asked.add_argument("--anyway", action="store_true")
+    asked.add_argument("--write", action="store_true")
     given = asked.parse_args()
     load = os.getloadavg()[0]
     if load > BUSY and not given.anyway:
         sys.exit(f"the machine is busy (load {load:.1f}): what would be measured is its other work; --anyway does it nevertheless")
-    results, stages = [], []
+    lines = []
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        folder = Path(name)
-        home = folder / "home"
-        home.mkdir()
-        (home / "models").symlink_to(MODELS)
-        with RunningHouse(home, **ENGINES) as house:
-            house.make_user()
-            house.wait_for_pages()
-            while len(results) < given.turns:
-                some, shown = measured(playwright, house.url, folder, SENTENCES[: given.turns - len(results)])
-                results += some
-                stages += shown
-    heard = [ms for ms, _, _ in results if ms is not None]
-    each = {stage: [s[stage] for s in stages if stage in s] for stage in ("endpoint", "stt", "llm_ttft", "tts_ttfb", "playback")}
-    line = {
-        "measure": "voice",
-        "turns": len(results),
-        "without_sound": len(results) - len(heard),
-        "p50_ms": round(float(np.percentile(heard, 50))) if heard else None,
-        "p95_ms": round(float(np.percentile(heard, 95))) if heard else None,
-        "word_error_rate": round(sum(e for _, e, _ in results) / sum(n for _, _, n in results), 3),
-        "stages_p50_ms": {stage: round(float(np.percentile(values, 50))) for stage, values in each.items() if values},
-        "load": [round(load, 1), round(os.getloadavg()[0], 1)],
-    }
-    print(json.dumps(line))
+        for line in measured(playwright, Path(name), given.turns):
+            lines.append(now_and_here() | line)
+            print(json.dumps(lines[-1]), flush=True)
+    if given.write:
+        keep(ROOT / "docs", ("voice", "interruption"), lines)
 
 
 if __name__ == "__main__":
