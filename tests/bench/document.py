@@ -94,8 +94,8 @@ VOICE = """
 ## Calls
 
 A real Chromium calls a house with PocketSphinx, Silero and flite ({date}, commit {commit}, {processor}, {cores} cores).
-Its microphone is a file of flite's speech; the wait is from the last loud sample that the microphone heard to the first loud one where sound leaves the page, on one clock. Stages are p50 in ms and begin where the one before
-ends; what was done before the turn ended took nothing.
+Its microphone is a file of flite's speech; the wait is from the last loud sample that the microphone heard to the first loud one where sound leaves the page,
+on one clock. Stages are p50 in ms and begin where the one before ends; what was done before the turn ended took nothing.
 
 | Model | Asks | Turns | Without a sound | p50 / p95 ms | Words wrong | Endpoint | Text | First word | First sound | Playback | Load |
 |---|---|---|---|---|---|---|---|---|---|---|---|
