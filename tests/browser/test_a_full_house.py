@@ -12,8 +12,8 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture(scope="module")
 def small_house(tmp_path_factory):
-    """One place at the model."""
-    with RunningHouse(tmp_path_factory.mktemp("full") / "home", HEARTH_CHAT_PAGE="true", HEARTH_INFERENCE_CHAT_PLACES="1") as running:
+    """One place at the model, and pages may be taken in by their address."""
+    with RunningHouse(tmp_path_factory.mktemp("full") / "home", HEARTH_CHAT_PAGE="true", HEARTH_INFERENCE_CHAT_PLACES="1", HEARTH_URL_INGEST="true") as running:
         running.make_user()
         running.wait_for_pages()
         yield running
@@ -52,3 +52,16 @@ def test_a_conversation_of_five_hundred_messages_opens_at_its_end_and_shows_the_
     ada.page.click("[data-act=older]")
     ada.page.wait_for_function("document.querySelectorAll('.message').length === 500")
     assert "Question number 0?" in ada.page.locator(".message").first.inner_text()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8000/secret", "http://169.254.169.254/latest", "file:///etc/passwd"])
+def test_an_address_inside_the_house_is_refused_with_a_reason_and_stays_in_the_form(ada, address):
+    page = ada.page
+    page.click("#pick")
+    page.fill("#dialog-add [name=url]", address)
+    page.click("#dialog-add [data-form=address] button")
+    page.wait_for_function("document.querySelector('#dialog-add .said-of').innerText.length > 20")
+    ada.shoot("chat-add-address")
+    assert page.input_value("#dialog-add [name=url]") == address
+    assert page.locator("#jobs .job").count() == 0
+    ada.problems.clear()  # the browser notes that it was refused

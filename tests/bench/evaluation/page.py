@@ -6,6 +6,8 @@ from bench.evaluation.rankings import SHIPPED
 
 PAGE = Path(__file__).parents[3] / "docs" / "retrieval.md"
 METHOD = Path(__file__).parent / "method.md"
+CUT = "structure"
+"""The way of cutting that ships."""
 
 
 def page(lines):
@@ -48,7 +50,7 @@ def _ranked(lines):
 def corpora(lines):
     """How much text and how many questions the tables below rest on."""
     ranked, size = _ranked(lines)
-    rows = [line for line in ranked if line["ranking"] == SHIPPED and line["chunk_chars"] == size]
+    rows = [line for line in ranked if line["ranking"] == SHIPPED and (line["chunk_chars"], line["cut"]) == (size, CUT)]
     return table(
         ("corpus", "documents", f"passages of {size} characters", "questions with a wanted passage"),
         [(r["corpus"], r["documents"], r["passages"], r["questions"]) for r in rows],
@@ -59,7 +61,7 @@ def rankings(lines):
     """One row per ranking and corpus."""
     ranked, size = _ranked(lines)
     rows = []
-    for r in (line for line in ranked if line["chunk_chars"] == size):
+    for r in (line for line in ranked if (line["chunk_chars"], line["cut"]) == (size, CUT)):
         shipped = r["ranking"] == SHIPPED
         measures = [estimate(r[m]) for m in ("ndcg@10", "recall@5", "mrr")]
         rows.append((r["corpus"], bold(r["ranking"], shipped), *measures, "" if shipped else estimate(r["less"])))
@@ -67,12 +69,13 @@ def rankings(lines):
 
 
 def sizes(lines):
-    """The shipped ranking at every chunk size."""
+    """The shipped ranking at every chunk size, and with the rival way of cutting."""
     ranked, size = _ranked(lines)
     rows = []
-    for r in sorted((line for line in ranked if line["ranking"] == SHIPPED), key=lambda r: (r["corpus"], r["chunk_chars"])):
-        rows.append((r["corpus"], bold(r["chunk_chars"], r["chunk_chars"] == size), r["passages"], estimate(r["ndcg@10"]), estimate(r["recall@5"])))
-    return table(("corpus", "characters", "passages", "nDCG@10", "recall@5"), rows)
+    for r in sorted((line for line in ranked if line["ranking"] == SHIPPED), key=lambda r: (r["corpus"], r["cut"], r["chunk_chars"])):
+        cut = bold(f"{r['cut']}, {r['chunk_chars']}", (r["chunk_chars"], r["cut"]) == (size, CUT))
+        rows.append((r["corpus"], cut, r["passages"], estimate(r["ndcg@10"]), estimate(r["recall@5"])))
+    return table(("corpus", "cut by, characters", "passages", "nDCG@10", "recall@5"), rows)
 
 
 def bold(cell, shipped):

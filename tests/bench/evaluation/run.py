@@ -31,7 +31,7 @@ from core.chat.grounding import shown
 from core.ids import new_id
 from core.inference import Embedded, Message, Model, Service
 from core.rag.chunking import chunk, chunker_name, embedding_text
-from core.rag.model import OVER_FETCH, RERANK_DEPTH, Collection, Document, IngestJob, IngestStage, RAGQuery
+from core.rag.model import OVER_FETCH, RERANK_DEPTH, Collection, Document, IngestJob, IngestStage, RAGQuery, Section
 from core.rag.quoting import MAX_SENTENCE_CHARS, best_quotes
 from core.rag.retrieval import Retrieval
 from core.settings import Settings
@@ -84,13 +84,18 @@ class RareFirst:
         return [float((near * weights).sum() / weights.sum()) for near in self._maxsim.nearest(query, documents)]
 
 
-async def taken_in(documents, models, collection):
-    """Stores a corpus as ready documents; returns how many documents and passages it has."""
+def windows(parsed):
+    """The rival way of cutting: the text as one stretch, whose headings and pages are no borders and are not embedded with a passage."""
+    return replace(parsed, sections=(Section("\n\n".join(s.text for s in parsed.sections if s.text.strip())),))
+
+
+async def taken_in(documents, models, collection, cut=lambda parsed: parsed):
+    """Stores a corpus as ready documents; returns how many documents and passages it has. cut: what is done to a document before it is cut."""
     sources, count = CORPORA[collection.name](), 0
     for source in sources:
         now = datetime.now(UTC)
         row = Document(new_id(), collection.name, source.name, "", "", now, collection.owner_id, sha256=new_id(), uri="s3://hearth/none", created_at=now)
-        _, chunks = chunk(row.id, 1, source.parsed, collection.chunk_chars)
+        _, chunks = chunk(row.id, 1, cut(source.parsed), collection.chunk_chars)
         row = replace(row, chunks=len(chunks))
         job = IngestJob(new_id(), row.id, collection.owner_id, collection.name, row.title, IngestStage.QUEUED, 0.0, created_at=now)
         await documents.add_document(row, collection, job)
@@ -107,11 +112,18 @@ def holds(found, question):
 
 
 def _in_document(found, question):
-    return question["document"] in (found.title, f"{found.title}.{found.chunk.metadata.heading}")
+    heading = found.chunk.metadata.heading
+    if not heading and question["document"].startswith(f"{found.title}."):  # a window doesn't know under which heading it stands
+        return True
+    return question["document"] in (found.title, f"{found.title}.{heading}")
 
 
 def _has(text, wanted):
     return " ".join(wanted.split()) in " ".join(text.split())
+
+
+CUTS = {"structure": lambda parsed: parsed, "windows": windows}
+"""Ways of cutting, by name; the first one ships."""
 
 
 class Asking:
@@ -165,12 +177,12 @@ def _right(question, quotes):
     return "answer" in question and any(_in_document(passage, question) and _has(text, question["answer"]) for text, passage in quotes)
 
 
-async def measured(names, half, sizes, threshold, threads):
-    """Yields the lines. Of the first size, which counts as the shipped one, every ranking and the answers; of the others the shipped ranking."""
+async def measured(names, half, sizes, threshold, threads, cuts=("structure",)):
+    """Yields the lines. Of the first size and cut, which count as the shipped ones, every ranking and the answers; of the others the shipped ranking."""
     models = Models(threads)
     questions = [q for q in map(json.loads, QUESTIONS.read_text("utf-8").splitlines()) if q["half"] == half]
-    for size in sizes:
-        shipped = size == sizes[0]
+    for size, way in [*((size, cuts[0]) for size in sizes), *((sizes[0], way) for way in cuts[1:])]:
+        shipped = (size, way) == (sizes[0], cuts[0])
         outcomes = []
         with fresh_home() as home:
             async with SqliteDatabase("", home=home) as database:
@@ -182,10 +194,10 @@ async def measured(names, half, sizes, threshold, threads):
                 for name in names:
                     collection = Collection(new_id(), user.id, name, "minilm-l6", 384, chunker_name(size), datetime.now(UTC))
                     await documents.add_collection(collection)
-                    count, passages = await taken_in(documents, models, collection)
+                    count, passages = await taken_in(documents, models, collection, CUTS[way])
                     mine = [await asking.outcome(q, shipped) for q in questions if q["corpus"] == name]
                     outcomes += mine
-                    about = {"corpus": name, "half": half, "chunk_chars": size, "documents": count, "passages": passages}
+                    about = {"corpus": name, "half": half, "chunk_chars": size, "cut": way, "documents": count, "passages": passages}
                     for line in rankings_of(mine):
                         if shipped or line["ranking"] == SHIPPED:
                             yield about | line
@@ -235,12 +247,20 @@ async def main():
     parser.add_argument("--corpus", choices=tuple(CORPORA), action="append")
     parser.add_argument("--chars", type=int, default=settings.chunk_chars, help="a chunk size instead of the shipped one")
     parser.add_argument("--sizes", action="store_true", help="measure the other chunk sizes too")
+    parser.add_argument("--windows", action="store_true", help="measure the rival way of cutting too, at the shipped size")
     parser.add_argument("--write", action="store_true", help="with the other sizes, and into docs/retrieval.md")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     others = [size for size in SIZES if size != given.chars] if given.sizes or given.write else []
     lines = []
-    async for line in measured(given.corpus or CORPORA, given.half, [given.chars, *others], settings.quote_threshold, given.threads):
+    async for line in measured(
+        given.corpus or CORPORA,
+        given.half,
+        [given.chars, *others],
+        settings.quote_threshold,
+        given.threads,
+        tuple(CUTS) if given.windows or given.write else ("structure",),
+    ):
         print(json.dumps(line, ensure_ascii=False), flush=True)
         lines.append(line)
     if given.write:

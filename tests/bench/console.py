@@ -1,0 +1,212 @@
+"""The console over a large house: 200,000 chunks, 10,000 conversations and 1,000,000 events, opened in a real Chromium.
+
+Prints JSON lines: how long each page takes, warm, until its content is there; what five open overviews cost the web process; and whether a busy console moves
+the chats. `--scale S` makes everything S times as large, `--write` puts the figures into docs/benchmarks.md.
+"""
+
+import argparse
+import json
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.house import fresh_home, people
+from bench.load import percentile
+from bench.processes import cpu_s
+from bench.report import ROOT, keep, now_and_here
+from browser.conftest import ARGUMENTS, chromium
+from playwright.sync_api import sync_playwright
+from running_house import PASSWORD, RunningHouse
+from sqlalchemy import insert, update
+
+from core.adapters.database_sql import SqliteDatabase
+from core.adapters.tables_sql import chunks, collections, conversations, documents, messages, outbox, users
+from core.events import CHAT_ORDER
+from core.ids import new_id
+
+CHUNKS, CONVERSATIONS, EVENTS, USERS = 200_000, 10_000, 1_000_000, 50
+CHUNKS_PER_DOCUMENT, DIMENSIONS = 100, 64
+BATCH = 5_000
+CONSOLES, WATCHED_S = 5, 20.0
+WORDS = "backup door garden network cellar key night morning water window bread milk station meeting kitchen light book sister fox dog".split()
+PAGES = {
+    "overview": "/admin/",
+    "collections": "/admin/collections",
+    "collection": "/admin/collection?collection={collection}",
+    "lab": "/admin/lab",
+    "conversations": "/admin/conversations",
+    "events": "/admin/events",
+    "models": "/admin/models",
+    "users": "/admin/users",
+    "retention": "/admin/retention",
+    "settings": "/admin/settings",
+    "audit": "/admin/audit",
+}
+
+
+async def seed(home, scale):
+    """Fills a home; gives the id of its largest collection."""
+    await people(home, USERS)
+    random, now = np.random.default_rng(1), datetime.now(UTC)
+    async with SqliteDatabase("", home=home) as database:
+
+        async def put(table, rows):
+            batch = []
+            for row in rows:
+                batch.append(row)
+                if len(batch) == BATCH:
+                    await database.write(lambda c, given=batch: c.execute(insert(table), given))
+                    batch = []
+            if batch:
+                await database.write(lambda c, given=batch: c.execute(insert(table), given))
+
+        await database.write(lambda c: c.execute(update(users).where(users.c.username == "user0").values(role="admin")))
+        known = [row.id for row in await database.read(lambda c: c.execute(users.select()).all())]
+        collection = new_id()
+        about = {"embedding_model": "echo-embed", "dimensions": DIMENSIONS, "chunker": "structure-1/700", "version": 1, "created_at": now}
+        await put(
+            collections,
+            [{"id": collection, "owner_id": known[0], "name": "handbook", **about, "added_version": 1}]
+            + [{"id": new_id(), "owner_id": owner, "name": "notes", **about, "added_version": 0} for owner in known[1:]],
+        )
+        count = int(CHUNKS * scale)
+        made = [new_id() for _ in range(count // CHUNKS_PER_DOCUMENT)]
+        await put(documents, (_document(document, n, collection, known[0], now) for n, document in enumerate(made)))
+        vectors = _vectors(random, count)
+        await put(chunks, (_chunk(n, made[n // CHUNKS_PER_DOCUMENT], collection, vectors[n], random) for n in range(len(made) * CHUNKS_PER_DOCUMENT)))
+        talks = [(new_id(), known[n % USERS]) for n in range(int(CONVERSATIONS * scale))]
+        await put(
+            conversations, ({"id": c, "user_id": u, "title": _text(random, 5), "created_at": now - timedelta(minutes=n)} for n, (c, u) in enumerate(talks))
+        )
+        said = [message for n, (c, u) in enumerate(talks) for message in _turns(c, u, now - timedelta(minutes=n), random)]
+        await put(messages, said)
+        answers = [m for m in said if m["role"] == "assistant"]
+        await put(outbox, _events(answers, int(EVENTS * scale), now))
+    return collection
+
+
+def _text(random, count):
+    return " ".join(random.choice(WORDS, count))
+
+
+def _vectors(random, count):
+    """Directions around fifty topics, so that a map of them has a shape."""
+    topics = random.standard_normal((50, DIMENSIONS))
+    made = topics[np.arange(count) * 50 // max(count, 1)] + 0.6 * random.standard_normal((count, DIMENSIONS))
+    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _document(document, n, collection, owner, now):
+    return {
+        "id": document, "collection_id": collection, "owner_id": owner, "title": f"Chapter {n}", "content": "", "source_url": "",
+        "status": "ready", "version": 1, "sha256": f"{n:064d}", "media_type": "text/markdown", "size_bytes": 60_000,
+        "uri": f"s3://hearth/originals/{document}", "chunks": CHUNKS_PER_DOCUMENT, "created_at": now, "ingested_at": now, "name": f"chapter-{n}.md",
+    }  # fmt: skip
+
+
+def _chunk(n, document, collection, vector, random):
+    position = n % CHUNKS_PER_DOCUMENT
+    return {
+        "id": new_id(), "document_id": document, "collection_id": collection, "version": 1, "position": position, "page": None, "start": position * 600,
+        "end": position * 600 + 600, "live": 1, "scope": f"c{collection.replace('-', '')}", "title": "Chapter", "heading": "", "content": _text(random, 12),
+        "embedding": vector.tobytes(),
+    }  # fmt: skip
+
+
+def _turns(conversation, user, at, random):
+    """Two questions with their answers."""
+    parent = ""
+    for n in range(2):
+        asked, answered = new_id(), new_id()
+        when = at + timedelta(seconds=n)
+        common = {"conversation_id": conversation, "session_id": "", "user_id": user, "status": "complete"}
+        told = {"tokens_used": 80, "latency_ms": 900.0, "model_used": "echo", "timing": {"queue_ms": 2.0, "first_token_ms": 120.0, "total_ms": 900.0}}
+        question = {"id": asked, "role": "user", "content": _text(random, 8), "metadata": {}, "reply_to": "", "parent_id": parent, "created_at": when}
+        answer = {
+            "id": answered, "role": "assistant", "content": _text(random, 40), "metadata": told, "reply_to": asked, "parent_id": asked,
+            "created_at": when + timedelta(microseconds=1),
+        }  # fmt: skip
+        yield common | question
+        yield common | answer
+        parent = answered
+
+
+def _events(answers, count, now):
+    kinds = [kind.value for kind in CHAT_ORDER[2:]]
+    for n in range(count):
+        answer = answers[n // len(kinds) % len(answers)]
+        at = now - timedelta(days=30) * (1 - n / count)
+        yield {
+            "event_id": new_id(), "type": kinds[n % len(kinds)], "user_id": answer["user_id"], "aggregate_id": answer["conversation_id"], "at": at,
+            "data": {"message_id": answer["id"]}, "recorded_at": at,
+        }  # fmt: skip
+
+
+def there(page):
+    """Waits until the page's script has run to its end and something of it is drawn."""
+    page.wait_for_selector("[data-testid=stHeading] h1")
+    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]') && !document.querySelector('[data-stale=true]')")
+
+
+def opened(browser, url):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{url}/login?next=/admin/")
+    page.fill("[name=username]", "user0")
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    there(page)
+    return page
+
+
+def measure(scale):
+    """Every line."""
+    with fresh_home() as home:
+        begun_s = time.monotonic()
+        collection = uvloop.run(seed(home, scale))
+        sys.stderr.write(f"seeded in {time.monotonic() - begun_s:.0f} s\n")
+        size = {"chunks": int(CHUNKS * scale), "conversations": int(CONVERSATIONS * scale), "events": int(EVENTS * scale)}
+        with RunningHouse(home, HEARTH_CHAT_PAGE="true") as house, sync_playwright() as playwright:
+            house.wait_for_pages()
+            browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+            page = opened(browser, house.url)
+            for name, path in PAGES.items():
+                took = []
+                for _ in range(4):
+                    begun_s = time.monotonic()
+                    page.goto(house.url + path.format(collection=collection))
+                    there(page)
+                    took.append(time.monotonic() - begun_s)
+                yield {"figure": "console page", "page": name, **size, "first_s": round(took[0], 2), "warm_p50_s": round(percentile(took[1:], 50), 2)}
+            page.context.close()
+            watching = [opened(browser, house.url) for _ in range(CONSOLES)]
+            pid, begun_s = house.process.pid, time.monotonic()
+            used_s = cpu_s(pid)
+            watching[0].wait_for_timeout(WATCHED_S * 1000)
+            share = (cpu_s(pid) - used_s) / (time.monotonic() - begun_s)
+            yield {"figure": "console watched", "consoles": CONSOLES, "seconds": WATCHED_S, "core_percent": round(100 * share, 1)}
+            browser.close()
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--scale", type=float, default=1.0)
+    asked.add_argument("--write", action="store_true")
+    given = asked.parse_args()
+    lines = []
+    for line in measure(given.scale):
+        lines.append(now_and_here() | line)
+        print(json.dumps(lines[-1]), flush=True)
+    if given.write:
+        keep(ROOT / "docs", ("console page", "console watched"), lines)
+
+
+if __name__ == "__main__":
+    main()
