@@ -32,9 +32,8 @@ from core.voice.room import VoiceRoom
 
 log = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 3600
-SWEEP_AUDIO_EVERY_S = 60
-"""Sound is kept for an hour, so the sweep that comes every hour would keep it for two."""
+KEEP_UP_EVERY_S = 60
+"""How often retention and backups look whether something is due."""
 RECORD_EVERY_S = 0.25
 ACCOUNTS_EVERY_S = 2.0
 """How soon a disabled user's open answers end; requests are refused at once."""
@@ -209,6 +208,7 @@ async def open_app(
         from core.adapters.prompts_sql import SqlPrompts
         from core.adapters.sessions_sql import SqlSessions
         from core.adapters.shares_sql import SqlShares
+        from core.adapters.sweeps_sql import SqlSweeps
         from core.adapters.voice_sql import SqlSpokenTurns
 
         conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
@@ -218,7 +218,7 @@ async def open_app(
         retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         spoken = SqlSpokenTurns(database)
-        retention = Retention(conversations, sessions, spoken, documents, objects, clock, message_days=settings.message_retention_days)
+        retention = Retention(conversations, sessions, spoken, documents, objects, SqlSweeps(database), clock, message_days=settings.message_retention_days)
         chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user)
         library = Library(
             documents,
@@ -278,8 +278,7 @@ async def _at_work(users: Users, chat: ChatRoom, voice: VoiceRoom, library: Libr
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
-        await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
-        await stack.enter_async_context(_every(SWEEP_AUDIO_EVERY_S, retention.sweep_audio, "the sweep of sound"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
