@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.audit import Act, AuditEntry
+    from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
@@ -193,6 +194,31 @@ class Sweeps(Protocol):
 
     async def drop_before(self, moment: datetime) -> int:
         """Removes those; says how many."""
+
+
+class BackupStore(Protocol):
+    """A folder of backups, each one file with everything of the house that can't be fetched again. Names sort by the time they were made."""
+
+    async def write(self, made_at: datetime, progress: Progress) -> Backup:
+        """Makes one while the house runs: the database as of one moment, and the objects. It is there whole or not at all.
+
+        Sessions are left out: an old sign-in is not restored. Raises: NoSpace; NotFound if there is no house yet; AlreadyThere.
+        """
+
+    async def all(self) -> Sequence[Backup]:
+        """Latest first, those that can't be read too."""
+
+    async def names(self) -> Sequence[str]:
+        """Latest first; no file is opened."""
+
+    async def latest_at(self) -> datetime | None:
+        """When the latest was made."""
+
+    async def path(self, name: str) -> Path:
+        """Raises: NotFound."""
+
+    async def drop(self, name: str) -> bool:
+        """Whether it was there."""
 
 
 class AuditLog(Protocol):
