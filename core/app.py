@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.adapters import OBJECTS, RECORDS, adapter
+from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
 from core.chat.shelf import Shelf
 from core.console import Console
+from core.console.keeping import Keeping
+from core.console.logbook import Logbook
 from core.console.overview import Overview
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
@@ -32,9 +35,8 @@ from core.voice.room import VoiceRoom
 
 log = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 3600
-SWEEP_AUDIO_EVERY_S = 60
-"""Sound is kept for an hour, so the sweep that comes every hour would keep it for two."""
+KEEP_UP_EVERY_S = 60
+"""How often retention and backups look whether something is due."""
 RECORD_EVERY_S = 0.25
 ACCOUNTS_EVERY_S = 2.0
 """How soon a disabled user's open answers end; requests are refused at once."""
@@ -180,6 +182,26 @@ async def only_one(home: Path) -> AsyncIterator[None]:
         file.close()
 
 
+async def back_up(settings: Settings, file: Path | None, progress: Progress) -> Backup:
+    """A backup of the home folder as it is, whether or not a house runs on it, and of whatever revision its tables are.
+
+    file: where to; None puts it into the folder of backups and rotates those.   Raises: NotFound, AlreadyThere, NoSpace.
+    """
+    from core.adapters.backups_zip import ZipBackups
+
+    store = ZipBackups(settings.home, settings.backups_folder)
+    if file is not None:
+        return await store.write_to(file, now(), progress)
+    return await Backups(store, now, every_h=0, keep=settings.backup_keep).make(progress)
+
+
+async def restore(settings: Settings, file: Path, progress: Progress) -> Manifest:
+    """Makes the home folder, which must be empty or not there yet, of a backup. Raises: as the adapter."""
+    from core.adapters import backups_zip
+
+    return await backups_zip.restore(file, settings.home, progress)
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now
@@ -198,6 +220,7 @@ async def open_app(
 
         from core.adapters.accounts_sql import SqlAccounts
         from core.adapters.audit_sql import SqlAuditLog
+        from core.adapters.backups_zip import ZipBackups
         from core.adapters.chunk_index_sql import SqliteChunkIndex
         from core.adapters.conversations_sql import SqlConversations, record_message
         from core.adapters.documents_sql import SqlDocuments
@@ -209,6 +232,7 @@ async def open_app(
         from core.adapters.prompts_sql import SqlPrompts
         from core.adapters.sessions_sql import SqlSessions
         from core.adapters.shares_sql import SqlShares
+        from core.adapters.sweeps_sql import SqlSweeps
         from core.adapters.voice_sql import SqlSpokenTurns
 
         conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
@@ -218,7 +242,7 @@ async def open_app(
         retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         spoken = SqlSpokenTurns(database)
-        retention = Retention(conversations, sessions, spoken, documents, objects, clock, message_days=settings.message_retention_days)
+        retention = Retention(conversations, sessions, spoken, documents, objects, SqlSweeps(database), clock, message_days=settings.message_retention_days)
         chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user)
         library = Library(
             documents,
@@ -238,11 +262,15 @@ async def open_app(
         listener, speaker = models.transcriber, models.synthesizer
         voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, max_bytes=settings.audio_max_mb * 1_000_000)
 
+        folder = settings.backups_folder
+        backups = Backups(ZipBackups(settings.home, folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
+        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder, serving=serving))
+
         if serving:
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
-            await stack.enter_async_context(_at_work(users, chat, voice, library, events, retention))
+            await stack.enter_async_context(_at_work(users, chat, voice, library, events, retention, backups))
 
         async def check() -> list[Health]:
             return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
@@ -260,14 +288,16 @@ async def open_app(
             calls=Calls(chat, voice, users, spoken, objects, _detector(settings), clock),
             models=models,
             audit=audit,
-            console=Console(overview=Overview(check)),
+            console=Console(overview=Overview(check), keeping=keeping, logbook=Logbook(audit, settings, clock)),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
         )
 
 
 @asynccontextmanager
-async def _at_work(users: Users, chat: ChatRoom, voice: VoiceRoom, library: Library, events: EventLog, retention: Retention) -> AsyncIterator[None]:
+async def _at_work(
+    users: Users, chat: ChatRoom, voice: VoiceRoom, library: Library, events: EventLog, retention: Retention, backups: Backups
+) -> AsyncIterator[None]:
     """The rooms that work by themselves, and what is done again and again."""
 
     async def stop_for_the_disabled() -> None:
@@ -278,8 +308,8 @@ async def _at_work(users: Users, chat: ChatRoom, voice: VoiceRoom, library: Libr
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
-        await stack.enter_async_context(_every(SWEEP_EVERY_S, retention.sweep, "the retention sweep"))
-        await stack.enter_async_context(_every(SWEEP_AUDIO_EVERY_S, retention.sweep_audio, "the sweep of sound"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.audit import Act, AuditEntry
+    from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.events import Event, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
+    from core.retention import Pin, Sweep
     from core.users.model import ApiKey, Session, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse
 
@@ -153,7 +155,13 @@ class SpokenTurns(Protocol):
         """Says that these are dropped; the rows stay."""
 
     async def drop_before(self, moment: datetime, limit: int) -> int:
-        """Removes at most `limit` requests from before that moment, with their responses and events; says how many."""
+        """Removes at most `limit` requests from before that moment, with their responses and events; says how many. Pinned conversations' stay."""
+
+    async def count_before(self, moment: datetime) -> int:
+        """How many requests `drop_before` would remove."""
+
+    async def count_audio_before(self, moment: datetime) -> int:
+        """How many sounds `audio_before` would name."""
 
 
 class PasswordHasher(Protocol):
@@ -164,6 +172,53 @@ class PasswordHasher(Protocol):
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether it fits. Takes as long for None (no such user) as for a real hash."""
+
+
+class Sweeps(Protocol):
+    """Remembers every sweep of retention, and lets one at a time work: a sweep without an end holds the lease, as long as that lasts."""
+
+    async def begin(self, sweep: Sweep, lease_until: datetime) -> bool:
+        """Keeps a sweep that starts. False while another's lease lasts; one whose lease is over is kept as broken off."""
+
+    async def report(self, sweep: Sweep, lease_until: datetime) -> bool:
+        """Keeps how far it is, or how it ended. False if it has ended already: another has taken its place."""
+
+    async def last_whole(self) -> Sweep | None:
+        """The latest that looked at everything; not one that failed or was broken off."""
+
+    async def all(self, *, limit: int = 50, cursor: str = "") -> Page[Sweep]:
+        """Latest first. Raises: BadInput for a cursor that no page gave."""
+
+    async def count_before(self, moment: datetime) -> int:
+        """How many ended ones started before that moment."""
+
+    async def drop_before(self, moment: datetime) -> int:
+        """Removes those; says how many."""
+
+
+class BackupStore(Protocol):
+    """A folder of backups, each one file with everything of the house that can't be fetched again. Names sort by the time they were made."""
+
+    async def write(self, made_at: datetime, progress: Progress) -> Backup:
+        """Makes one while the house runs: the database as of one moment, and the objects. It is there whole or not at all.
+
+        Sessions are left out: an old sign-in is not restored. Raises: NoSpace; NotFound if there is no house yet; AlreadyThere.
+        """
+
+    async def all(self) -> Sequence[Backup]:
+        """Latest first, those that can't be read too."""
+
+    async def names(self) -> Sequence[str]:
+        """Latest first; no file is opened."""
+
+    async def latest_at(self) -> datetime | None:
+        """When the latest was made."""
+
+    async def path(self, name: str) -> Path:
+        """Raises: NotFound."""
+
+    async def drop(self, name: str) -> bool:
+        """Whether it was there."""
 
 
 class AuditLog(Protocol):
@@ -230,6 +285,9 @@ class Sessions(Protocol):
     async def drop_expired(self, now: datetime) -> int:
         """Removes what has expired and says how many."""
 
+    async def count_expired(self, now: datetime) -> int:
+        """How many `drop_expired` would remove."""
+
 
 class Conversations(Protocol):
     """Keeps conversations. Everything is reached through its owner: there is no getter without a user."""
@@ -285,7 +343,16 @@ class Conversations(Protocol):
         """Removes a conversation, its messages and their events. Raises: NotFound."""
 
     async def drop_before(self, moment: datetime, limit: int) -> int:
-        """Removes at most `limit` messages created before that moment, and conversations that have none left; says how many messages."""
+        """Removes at most `limit` messages created before that moment, and conversations that have none left; says how many messages.
+
+        Those of pinned conversations stay.
+        """
+
+    async def count_before(self, moment: datetime) -> int:
+        """How many messages `drop_before` would remove."""
+
+    async def pinned(self, moment: datetime, *, limit: int = 50, cursor: str = "") -> Page[Pin]:
+        """Everybody's pinned conversations, with how many messages from before that moment each keeps. Raises: BadInput for a cursor that no page gave."""
 
 
 class Shares(Protocol):
@@ -412,6 +479,9 @@ class Documents(Protocol):
 
     async def stale_objects(self, limit: int) -> Sequence[str]:
         """Uris of originals that belong to no version any more."""
+
+    async def count_stale_objects(self) -> int:
+        """How many there are."""
 
     async def forget_objects(self, uris: Sequence[str]) -> None:
         """Says that these are dropped."""

@@ -5,11 +5,12 @@ The docstring under a field is its description: `hearth settings` and docs/setti
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import SettingsError
@@ -26,10 +27,22 @@ def default_home() -> Path:
     return Path.home() / ".hearth"
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as people read it: secrets masked. `source` is flag, environment or default."""
+
+    name: str
+    value: str
+    source: str
+    meaning: str
+
+
 class Settings(BaseSettings):
     """What can be set. Every field is also the variable HEARTH_<FIELD>; no URL means embedded, with no server."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     home: Path = Field(default_factory=default_home)
     """The folder that holds the database, the uploaded originals and the fetched models."""
@@ -37,6 +50,8 @@ class Settings(BaseSettings):
     """The address to listen on. Anything but loopback makes Hearth reachable from other machines."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = 8001
+    """The port `hearth admin` listens on: the console alone, beside a running Hearth or without one."""
     chat_page: bool = True
     """Serve the chat page. Off: the API and the sign-in alone, which start sooner and take less memory."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
@@ -133,6 +148,12 @@ class Settings(BaseSettings):
     """Send the sign-in cookie over https only. Set it when Hearth stands behind a TLS proxy."""
     message_retention_days: Annotated[int, Field(ge=1)] = 30
     """How many days chat messages are kept."""
+    backup_folder: Path | None = None
+    """Where backups are kept. Empty: the folder `backups` in the home folder, which is no help when that disk dies."""
+    backup_every_h: Annotated[float, Field(ge=0)] = 0
+    """How many hours after the last backup the next one is made; 0 only when somebody asks. A backup keeps what is deleted after it was made."""
+    backup_keep: Annotated[int, Field(ge=1)] = 7
+    """How many backups are kept: the oldest is deleted once a newer one is whole."""
     open_answers: Annotated[int, Field(ge=1)] = 200
     """How many answers may be written at the same time in one process; the next is told that Hearth is busy."""
     open_answers_per_user: Annotated[int, Field(ge=1)] = 20
@@ -155,6 +176,16 @@ class Settings(BaseSettings):
         """Where fetched models lie."""
         return self.home / "models"
 
+    @property
+    def backups_folder(self) -> Path:
+        """Where backups lie."""
+        return self.backup_folder or self.home / "backups"
+
+    def explained(self) -> Sequence[Setting]:
+        """Every setting, its value and where that comes from."""
+        fields = type(self).model_fields.items()
+        return [Setting(PREFIX + n.upper(), shown(getattr(self, n)), self._sources.get(n, "default"), field.description or "") for n, field in fields]
+
     def local_services(self) -> frozenset[str]:
         """Which of llm, embeddings, reranker, stt and tts run in the local inference process."""
         return frozenset(s for s in SERVICES if not getattr(self, f"{s}_url"))
@@ -176,21 +207,16 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
             raise SettingsError(f"{key} is not a setting.", hint="`hearth settings` lists them all.")
         if value != "":
             values[name] = value
-    values |= {name: value for name, value in given.items() if value is not None}
+    flags = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(**values)
+        settings = Settings(**values | flags)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         shown = "a secret" if name.endswith("_key") else repr(str(first.get("input"))[:80])
         raise SettingsError(f"{PREFIX}{name.upper()} has the value {shown}: {first['msg']}.", hint="`hearth settings` says what each one means.") from error
-
-
-def sources(environ: Mapping[str, str], flags: Mapping[str, object]) -> dict[str, str]:
-    """Where each setting's value comes from: flag, environment or default."""
-    where = dict.fromkeys(Settings.model_fields, "default")
-    where |= {n: "environment" for n in where if environ.get(PREFIX + n.upper())}
-    return where | {n: "flag" for n, v in flags.items() if v is not None}
+    settings._sources |= dict.fromkeys(values, "environment") | dict.fromkeys(flags, "flag")
+    return settings
 
 
 def shown(value: object) -> str:

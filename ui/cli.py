@@ -23,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
         flags = {name: getattr(args, name, None) for name in ("home", "host", "port")}
         if args.command is commands.inference:
             flags = {"home": flags["home"], "inference_host": flags["host"], "inference_port": flags["port"]}
+        elif args.command is commands.admin:
+            flags = {"home": flags["home"], "host": flags["host"], "admin_port": flags["port"]}
         settings = read_settings(os.environ, **flags)
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         arm(os.environ.get("HEARTH_CRASH", ""))
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     add("up", commands.up, "start Hearth: the pages, the API and the local models", parents=(address,))
+    add("admin", commands.admin, "start the console alone, beside a running Hearth or without one (HEARTH_ADMIN_PORT; 8001)", parents=(address,))
     add("inference", commands.inference, "start the model server alone, as on a GPU machine", parents=(address,))
     ingest = add("ingest", commands.ingest, "put files, folders and zip archives into a collection; safe to repeat")
     ingest.add_argument("--collection", required=True, metavar="NAME")
@@ -86,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--name", default="", help="what the key is for")
     settings = add("settings", commands.show_settings, "show every setting, its value and where it comes from")
     settings.add_argument("--markdown", action="store_true", help="as docs/settings.md has them")
+    backup = add("backup", commands.backup, "write everything but models and sign-ins to one file; Hearth may run meanwhile")
+    backup.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a new file; otherwise one in HEARTH_BACKUP_FOLDER, where the oldest are deleted")
+    restored = add("restore", commands.restore, "make a new home folder of a backup; nothing is overwritten")
+    restored.add_argument("file", type=Path, metavar="FILE")
     add("doctor", commands.doctor, "check everything Hearth needs, for real, and say what to do", parents=(address,))
     return parser
 

@@ -8,11 +8,12 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -21,13 +22,18 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from core.app import App, LocalInference, only_one, open_app, prepare_home
+from core.app import back_up as app_backup
+from core.app import restore as app_restore
+from core.backups import Progress as Done
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
-from core.settings import PREFIX, Settings, shown, sources
+from core.settings import PREFIX, Settings, shown
 from core.users.model import Role, User
 from ui.watching import Source, Watch, found_files
+
+T = TypeVar("T")
 
 out = Console(highlight=False)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -88,6 +94,62 @@ async def local_inference(settings: Settings) -> AsyncIterator[LocalInference | 
             yield local
         finally:
             address.unlink(missing_ok=True)
+
+
+async def admin(settings: Settings, _args: argparse.Namespace) -> None:
+    """The console alone. It needs no models, takes in nothing and answers nobody, so it may run beside the Hearth of the same home."""
+    from ui.server import serve_console
+
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        listening = bind(settings.host, settings.admin_port)
+        stack.callback(listening.close)
+        app = await stack.enter_async_context(open_app(settings, local=running_inference(settings)))
+        if not (await app.users.everyone(1)).items:
+            raise NotFound("Nobody has an account yet.", hint="Make one with `hearth user add NAME --admin`.")
+        url = address_of(settings.host, listening.getsockname()[1])
+
+        async def announce() -> None:
+            out.print(f"\n[bold]Hearth's console is at {url}/admin/[/]\nCtrl+C stops it.\n")
+            sys.stdout.flush()
+
+        await serve_console(app, [listening], announce)
+
+
+async def backup(settings: Settings, args: argparse.Namespace) -> None:
+    """Writes a backup with progress; nothing half made is left when somebody stops it."""
+    done = Done()
+    made = await _with_progress("backing up", done, app_backup(settings, args.file, done))
+    target, manifest = args.file or settings.backups_folder / made.name, made.manifest
+    assert manifest is not None, "a new backup is always readable"
+    out.print(f"[green]✓[/] {target}: {made.size_bytes / 1e6:,.1f} MB, {sum(manifest.rows.values()):,} rows and {manifest.files:,} files.", soft_wrap=True)
+    if manifest.missing:
+        out.print(f"[yellow]{manifest.missing:,} originals that the database names were not there.[/]")
+    out.print("It holds everybody's words and documents: keep it as safe as this machine. What is deleted from now on stays in it.")
+
+
+async def restore(settings: Settings, args: argparse.Namespace) -> None:
+    """Restores with progress into the home folder, which must be empty or not there yet."""
+    done = Done()
+    manifest = await _with_progress("restoring", done, app_restore(settings, args.file, done))
+    out.print(
+        f"[green]✓[/] {settings.home}: {sum(manifest.rows.values()):,} rows and {manifest.files:,} files of {manifest.made_at:%Y-%m-%d %H:%M} UTC.",
+        soft_wrap=True,
+    )
+    out.print("Everybody signs in again. Models are not in a backup: `hearth models fetch` gets them.")
+
+
+async def _with_progress(what: str, done: Done, work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.ensure_future(work)
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=out, transient=True) as progress:
+        shown_as = progress.add_task(what, total=None)
+        try:
+            while not (await asyncio.wait([task], timeout=0.2))[0]:
+                progress.update(shown_as, completed=done.done_bytes, total=done.total_bytes or None)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    return task.result()
 
 
 def running_inference(settings: Settings) -> LocalInference | None:
@@ -329,10 +391,9 @@ def show_settings(settings: Settings, args: argparse.Namespace) -> None:
     if args.markdown:
         sys.stdout.write(settings_page())
         return
-    where = sources(os.environ, {"home": args.home})
     table = Table("setting", "value", "from", "meaning", box=None, pad_edge=False)
-    for name, field in type(settings).model_fields.items():
-        table.add_row(PREFIX + name.upper(), shown(getattr(settings, name)), where[name], field.description or "")
+    for setting in settings.explained():
+        table.add_row(setting.name, setting.value, setting.source, setting.meaning)
     out.print(table)
 
 

@@ -9,8 +9,9 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,6 +29,7 @@ from core.app import App
 from core.errors import HearthError
 from core.records import Health
 from ui import documents, errors, pages
+from ui.admin import downloads
 from ui.api import chat as chat_api
 from ui.api import library as library_api
 from ui.api import voice as voice_api
@@ -157,7 +159,7 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIA
         await caller(request)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    api.router.routes.extend([*pages.routes(app), *documents.routes(app), *call.routes(app)])
+    api.router.routes.extend([*pages.routes(app), *documents.routes(app), *call.routes(app), *downloads.routes(app)])
     for folder in OWN_CHECK:
         api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
     if console is not None:
@@ -220,6 +222,32 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
+def console_alone(app: App, console: LatePage) -> ASGIApp:
+    """The console with its sign-in and nothing else, behind the same gate."""
+    served = FastAPI(openapi_url=None)
+    for kind in (HearthError, Exception):
+        served.add_exception_handler(kind, errors.handle)
+    served.add_exception_handler(HTTPException, _plain)
+
+    @served.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @served.get("/", include_in_schema=False)
+    async def start() -> Response:
+        return RedirectResponse(f"{CONSOLE}/", 303)
+
+    served.router.routes.extend([*pages.routes(app), *downloads.routes(app)])
+    served.mount(CONSOLE, console)
+    return Gate(served, app)
+
+
+def _build_console(app: App) -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
+    from ui.admin.mounting import mounted  # streamlit's import takes its time
+
+    return mounted(app)
+
+
 async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
     """Serves until SIGINT or SIGTERM; open answers are then kept as they are."""
 
@@ -231,14 +259,33 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
         mount(page, app)
         return page, page.router.lifespan_context(page)
 
-    def build_console() -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
-        from ui.admin.mounting import mounted  # and streamlit's some more
+    chat_page, console = LatePage(wanted=app.settings.chat_page), LatePage(on_demand=partial(_build_console, app))
+    started = time.monotonic()
 
-        return mounted(app)
+    async def ready() -> None:
+        await on_ready()
+        if not app.settings.chat_page:
+            return
+        await chat_page.load(build_chat)
+        log.info("the chat page was ready after %.1f s", time.monotonic() - started)
 
-    chat_page, console = LatePage(wanted=app.settings.chat_page), LatePage(on_demand=build_console)
+    await _serve(app, web(app, chat_page, console), sockets, ready, (console, chat_page))
+
+
+async def serve_console(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
+    """Serves the console alone until SIGINT or SIGTERM."""
+    console = LatePage()
+
+    async def ready() -> None:
+        await on_ready()
+        await console.load(partial(_build_console, app))
+
+    await _serve(app, console_alone(app, console), sockets, ready, (console,))
+
+
+async def _serve(app: App, served: ASGIApp, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]], late: Sequence[LatePage]) -> None:
     config = uvicorn.Config(
-        web(app, chat_page, console),
+        served,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -248,15 +295,10 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
         ws_max_size=call.MAX_FRAME_BYTES,
     )
     server = _Server(config, app)
-    started = time.monotonic()
 
     async def announce() -> None:
         await server.listening.wait()
         await on_ready()
-        if not app.settings.chat_page:
-            return
-        await chat_page.load(build_chat)
-        log.info("the chat page was ready after %.1f s", time.monotonic() - started)
 
     announcing = asyncio.create_task(announce())
     try:
@@ -264,5 +306,5 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
     finally:
         announcing.cancel()
         await asyncio.gather(announcing, return_exceptions=True)
-        await console.close()
-        await chat_page.close()
+        for page in late:
+            await page.close()

@@ -6,11 +6,30 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Boolean, Connection, Row, Select, Text, and_, bindparam, cast, delete, exists, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
-from core.adapters.tables_sql import Moment, conversations, messages, outbox, shares, stale_objects, voice_requests, voice_responses
+from core.adapters.tables_sql import PINNED, Moment, conversations, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
 from core.chat.model import (
     Accepted,
@@ -27,7 +46,9 @@ from core.chat.model import (
 )
 from core.errors import AlreadyThere, BadInput, NotFound
 from core.events import Event
+from core.ids import is_id
 from core.records import DeleteReceipt, Page
+from core.retention import Pin
 
 FOUND_CHARS = 140
 """How much is shown around what a search found."""
@@ -393,7 +414,7 @@ class SqlConversations:
         """As the port says."""
 
         def work(connection: Connection) -> int:
-            old = select(messages.c.id, messages.c.conversation_id).where(messages.c.created_at < moment).order_by(messages.c.created_at).limit(limit)
+            old = select(messages.c.id, messages.c.conversation_id).where(*_past(moment)).order_by(messages.c.created_at).limit(limit)
             rows = connection.execute(old).all()
             threads = {row.conversation_id for row in rows}
             connection.execute(delete(messages).where(messages.c.id.in_([row.id for row in rows])))
@@ -402,7 +423,38 @@ class SqlConversations:
             connection.execute(delete(conversations).where(conversations.c.id.in_(threads), empty))
             return len(rows)
 
+        if not await self._database.read(lambda c: c.execute(select(messages.c.id).where(*_past(moment)).limit(1)).first()):
+            return 0
         return await self._database.write(work)
+
+    async def count_before(self, moment: datetime) -> int:
+        """As the port says."""
+        return await self._database.read(lambda c: c.execute(select(func.count()).select_from(messages).where(*_past(moment))).scalar_one())
+
+    async def pinned(self, moment: datetime, *, limit: int = 50, cursor: str = "") -> Page[Pin]:
+        """As the port says."""
+        if cursor and not is_id(cursor):
+            raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.")
+        old = and_(messages.c.conversation_id == conversations.c.id, messages.c.created_at < moment)
+        query = (
+            select(
+                conversations.c.id,
+                users.c.username,
+                select(func.count()).select_from(messages).where(old).scalar_subquery(),
+                select(func.min(messages.c.created_at)).where(old).scalar_subquery(),
+            )
+            .join(users, users.c.id == conversations.c.user_id)
+            .where(conversations.c.pinned, conversations.c.id > cursor)
+            .order_by(conversations.c.id)
+            .limit(limit + 1)
+        )
+        found = [Pin(*row) for row in await self._database.read(lambda c: c.execute(query).all())]
+        return Page(found[:limit], found[limit - 1].conversation_id if len(found) > limit else "")
+
+
+def _past(moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Which messages a sweep up to that moment removes: old ones, but no pinned conversation's."""
+    return messages.c.created_at < moment, messages.c.conversation_id.not_in(PINNED)
 
 
 def record_message(connection: Connection, event: Event) -> None:

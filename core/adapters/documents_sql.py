@@ -499,6 +499,10 @@ class SqlDocuments:
         """As the port says."""
         return await self._database.read(lambda c: c.execute(select(stale_objects.c.uri).limit(limit)).scalars().all())
 
+    async def count_stale_objects(self) -> int:
+        """As the port says."""
+        return await self._database.read(lambda c: c.execute(select(func.count()).select_from(stale_objects)).scalar_one())
+
     async def forget_objects(self, uris: Sequence[str]) -> None:
         """As the port says."""
         await self._database.write(lambda c: c.execute(delete(stale_objects).where(stale_objects.c.uri.in_(list(uris)))))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
@@ -61,3 +61,7 @@ class SqlSessions:
     async def drop_expired(self, now: datetime) -> int:
         """As the port says."""
         return await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.expires_at <= now)).rowcount)
+
+    async def count_expired(self, now: datetime) -> int:
+        """As the port says."""
+        return await self._database.read(lambda c: c.execute(select(func.count()).select_from(sessions).where(sessions.c.expires_at <= now)).scalar_one())

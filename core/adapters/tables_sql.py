@@ -23,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    select,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -106,6 +107,22 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _id(nullable=False, unique=True),
+    Column("started_at", Moment, nullable=False, index=True),
+    Column("by", String(200), nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("removed", Json, nullable=False),
+    Column("ended_at", Moment),
+    Column("error", Text, nullable=False),
+    Column("lease_until", Moment, nullable=False),
+    Index("ix_sweeps_running", "seq", sqlite_where=Column("ended_at").is_(None)),
+    sqlite_autoincrement=True,
+)
+
 api_keys = Table(
     "api_keys",
     metadata,
@@ -141,7 +158,11 @@ conversations = Table(
     Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("tags", Json, nullable=False, server_default="[]"),
     Column("settings", Json, nullable=False, server_default="{}"),
+    Index("ix_conversations_pinned", "id", sqlite_where=Column("pinned")),
 )
+
+PINNED = select(conversations.c.id).where(conversations.c.pinned)
+"""What retention leaves alone."""
 
 messages = Table(
     "messages",

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, union_all, update
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
-from core.adapters.tables_sql import outbox, voice_requests, voice_responses
+from core.adapters.tables_sql import PINNED, outbox, voice_requests, voice_responses
 from core.errors import AlreadyThere, NotFound
 from core.events import Event
 from core.voice.model import AudioFormat, SpokenTurn, Transcription, VoiceRequest, VoiceResponse, VoiceTiming
@@ -112,8 +112,12 @@ class SqlSpokenTurns:
 
     async def audio_before(self, moment: datetime, limit: int) -> Sequence[str]:
         """As the port says."""
-        old = union_all(*(select(t.c.uri).where(t.c.uri != "", t.c.created_at < moment) for t in SOUNDING)).limit(limit)
-        return await self._database.read(lambda c: c.execute(old).scalars().all())
+        return await self._database.read(lambda c: c.execute(_sounds_before(moment).limit(limit)).scalars().all())
+
+    async def count_audio_before(self, moment: datetime) -> int:
+        """As the port says."""
+        query = select(func.count()).select_from(_sounds_before(moment).subquery())
+        return await self._database.read(lambda c: c.execute(query).scalar_one())
 
     async def forget_audio(self, uris: Sequence[str]) -> None:
         """As the port says."""
@@ -126,7 +130,7 @@ class SqlSpokenTurns:
 
     async def drop_before(self, moment: datetime, limit: int) -> int:
         """As the port says."""
-        old = select(voice_requests.c.id).where(voice_requests.c.created_at < moment).order_by(voice_requests.c.created_at).limit(limit)
+        old = select(voice_requests.c.id).where(*_past(moment)).order_by(voice_requests.c.created_at).limit(limit)
 
         def work(connection: Connection) -> int:
             ids = connection.execute(old).scalars().all()
@@ -137,3 +141,16 @@ class SqlSpokenTurns:
         if not await self._database.read(lambda c: c.execute(old.limit(1)).first()):
             return 0
         return await self._database.write(work)
+
+    async def count_before(self, moment: datetime) -> int:
+        """As the port says."""
+        return await self._database.read(lambda c: c.execute(select(func.count()).select_from(voice_requests).where(*_past(moment))).scalar_one())
+
+
+def _past(moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Which requests a sweep up to that moment removes: old ones, but no pinned conversation's."""
+    return voice_requests.c.created_at < moment, voice_requests.c.conversation_id.not_in(PINNED)
+
+
+def _sounds_before(moment: datetime) -> CompoundSelect[Any]:
+    return union_all(*(select(t.c.uri).where(t.c.uri != "", t.c.created_at < moment) for t in SOUNDING))

@@ -5,6 +5,8 @@ Every public method takes an `Admin` first, which only `Users.admin` makes: ther
 
 from dataclasses import dataclass
 
+from core.console.keeping import Keeping
+from core.console.logbook import Logbook
 from core.console.overview import Overview
 
 
@@ -13,3 +15,5 @@ class Console:
     """The rooms, by name."""
 
     overview: Overview
+    keeping: Keeping
+    logbook: Logbook

@@ -37,7 +37,6 @@ READS_THE_ENVIRONMENT = {
     ("inference/engines/llm_transformers.py", "TransformersChat.__init__"): "only in the inference process: keeps transformers from drawing bars in its log",
     ("ui/cli.py", "main"): "the process's entry: reads everything once",
     ("ui/commands.py", "inference"): "the entry of `hearth inference`: the token is no setting, so that no other process has it",
-    ("ui/commands.py", "show_settings"): "says where each value comes from",
 }
 CATCHES_EVERYTHING = {
     ("core/app.py", "_every.rounds"): "a supervised loop",
@@ -233,7 +232,7 @@ sys.addaudithook(hear)
 for name in modules:
     importlib.import_module(name)
 """
-NOT_IMPORTED = ("core.adapters.migrations.env", "core.adapters.migrations.versions", "inference.engines", "inference.convert_gguf", "ui.chat.page")
+NOT_IMPORTED = ("core.adapters.migrations.env", "core.adapters.migrations.versions", "inference.engines", "inference.convert_gguf", "ui.chat.page", "ui.admin.app_pages")
 
 
 def heard(folder, names):

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -355,3 +356,43 @@ def test_the_installed_command_ends_with_its_exit_code_and_nothing_but_sentences
     done = command("user", "disable", "eve", home=home)
     assert (done.returncode, done.stdout) == (66, "")
     assert done.stderr.splitlines() == ["hearth: There is no user named 'eve'.", "        `hearth user list` shows all."]
+
+
+# backups
+
+
+def test_a_backup_is_restored_into_a_new_home_and_nowhere_else(hearth, ada, home, tmp_path):
+    code, said, _ = hearth("backup", tmp_path / "all.zip")
+    assert (code, "all.zip" in said, "stays in it" in said) == (0, True, True)
+    code, _, told = hearth("backup", tmp_path / "all.zip")
+    assert code != 0
+    assert "overwrites nothing" in told
+    code, _, told = hearth("restore", tmp_path / "all.zip")
+    assert code != 0
+    assert "has something in it" in told
+    code, said, told = hearth("restore", tmp_path / "all.zip", "--home", tmp_path / "new" / "home")
+    assert (code, told) == (0, "")
+    assert "Everybody signs in again." in said
+    assert row(hearth("user", "list", "--home", tmp_path / "new" / "home")[1], "ada")[1] == "admin"
+    assert "no backup of Hearth" in hearth("restore", home / "hearth.db", "--home", tmp_path / "other")[2]
+
+
+def test_backups_in_the_folder_are_rotated(hearth, ada, home):
+    for _ in range(3):
+        while hearth("backup", HEARTH_BACKUP_KEEP="2")[0] != 0:  # a name has the second in it
+            time.sleep(0.1)
+    assert len(list((home / "backups").glob("hearth-*.zip"))) == 2
+    assert (home / "backups").stat().st_mode & 0o077 == 0
+    assert next((home / "backups").iterdir()).stat().st_mode & 0o077 == 0
+
+
+def test_there_is_nothing_to_back_up_before_there_is_a_house(hearth):
+    code, _, told = hearth("backup")
+    assert code != 0
+    assert "There is nothing to back up" in told
+
+
+def test_the_console_alone_wants_somebody_who_may_look(hearth, home):
+    code, _, told = hearth("admin", "--port", "0")
+    assert code != 0
+    assert "hearth user add NAME --admin" in told

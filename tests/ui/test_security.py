@@ -45,6 +45,7 @@ BEHIND_THE_GATE = {
     ("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete"), ("GET", "/voice/turns/{request_id}/speech"), ("SOCKET", "/voice/ws"),
     ("GET", "/"), ("POST", "/logout"), ("POST", "/language"), ("GET", "/words.js"),
     ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect"),
+    ("GET", "/admin/files/audit.csv"), ("GET", "/admin/files/audit.jsonl"), ("GET", "/admin/files/backups/{name}"),
     ("MOUNT", "/static-offline-docs"), ("MOUNT", ""),
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}

@@ -16,6 +16,12 @@ PAGES = {
             default=True,
         )
     ],
+    "System": [
+        st.Page("app_pages/retention.py", title="Retention", icon=":material/auto_delete:", help="What is kept how long, and what the sweeps removed."),
+        st.Page("app_pages/backups.py", title="Backups", icon=":material/save:", help="Everything in one file, made now or on schedule."),
+        st.Page("app_pages/settings.py", title="Settings", icon=":material/tune:", help="Every setting, its value and where it comes from."),
+        st.Page("app_pages/audit.py", title="Audit log", icon=":material/history:", help="Who did what, and when."),
+    ],
 }
 with shown():
     who = me()

@@ -357,9 +357,9 @@ async def test_sound_is_gone_after_an_hour_and_text_after_thirty_days(tmp_path, 
         assert (await app.voice.answer(who, spoken)).audio_b64 == "", "the same request again says the same, without its sound"
         assert await app.retention.sweep_audio() == 0
         now[0] += timedelta(days=29, hours=22)
-        assert (await app.retention.sweep()).spoken_turns == 0
+        assert "spoken turns" not in (await app.retention.sweep()).removed
         now[0] += timedelta(hours=2)
-        assert (await app.retention.sweep()).spoken_turns == 1
+        assert (await app.retention.sweep()).removed["spoken turns"] == 1
         with pytest.raises(NotFound):
             await app.voice.turn(who.user, spoken.request_id)
         assert await events_of(app, spoken.request_id) == []

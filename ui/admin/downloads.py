@@ -1,0 +1,112 @@
+"""What admins take away from the console: streamed, never whole in memory, by routes in front of Streamlit's.
+
+The gate lets nobody but admins past `/admin`; who asks is found out here again, because a room takes an `Admin`.
+"""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from core.app import App
+from core.audit import Act, AuditEntry
+from core.console.logbook import Asked
+from core.errors import BadInput, HearthError
+from core.users.model import Admin
+from ui import errors
+from ui.gate import CONSOLE, session_token
+
+FOLDER = f"{CONSOLE}/files"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = ("at", "actor", "act", "subject", "detail", "actor_id", "id")
+
+
+def routes(app: App) -> list[Route]:
+    """Over an opened house; they stand before the console's mount, which would take them."""
+    return [
+        Route(f"{FOLDER}/audit.csv", partial(audit_log, app, lines=csv_lines, media_type="text/csv; charset=utf-8")),
+        Route(f"{FOLDER}/audit.jsonl", partial(audit_log, app, lines=json_lines, media_type="application/jsonl")),
+        Route(f"{FOLDER}/backups/{{name}}", partial(backup, app)),
+    ]
+
+
+def audit_address(form: str, asked: Asked) -> str:
+    """Where the rows that are asked for are downloaded. form: csv or jsonl."""
+    query = {"actor": asked.actor, "act": asked.act or "", "since": _text(asked.since), "until": _text(asked.until)}
+    return f"{FOLDER}/audit.{form}?{urlencode({name: value for name, value in query.items() if value})}"
+
+
+def backup_address(name: str) -> str:
+    """Where a backup is downloaded."""
+    return f"{FOLDER}/backups/{quote(name)}"
+
+
+async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:
+    """The rows that the query asks for."""
+    try:
+        admin, asked = await _admin(app, request), _asked(request)
+        pages = await app.console.logbook.export(admin, asked)
+    except HearthError as error:
+        return errors.response(error)
+
+    async def body() -> AsyncIterator[str]:
+        if media_type.startswith("text/csv"):
+            yield _csv([COLUMNS])
+        async for page in pages:
+            yield lines(page)
+
+    return StreamingResponse(body(), media_type=media_type, headers=_saved_as(request.url.path.rpartition("/")[2]))
+
+
+async def backup(app: App, request: Request) -> Response:
+    """One backup."""
+    try:
+        path = await app.console.keeping.backup_file(await _admin(app, request), request.path_params["name"])
+    except HearthError as error:
+        return errors.response(error)
+    return FileResponse(path, media_type="application/zip", headers=_saved_as(path.name))
+
+
+def csv_lines(entries: Sequence[AuditEntry]) -> str:
+    """As RFC 4180 has it, and nothing that a spreadsheet would take for a formula."""
+    return _csv([(_text(e.at), e.actor, e.act.value, e.subject, json.dumps(dict(e.detail)), e.actor_id, e.id) for e in entries])
+
+
+def json_lines(entries: Sequence[AuditEntry]) -> str:
+    """One object per line."""
+    values = ((_text(e.at), e.actor, e.act.value, e.subject, dict(e.detail), e.actor_id, e.id) for e in entries)
+    return "".join(json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) + "\n" for row in values)
+
+
+async def _admin(app: App, request: Request) -> Admin:
+    return await app.users.admin(session_token(app, request.cookies))
+
+
+def _asked(request: Request) -> Asked:
+    query = request.query_params
+    try:
+        since, until = (datetime.fromisoformat(text).astimezone(UTC) if (text := query.get(name, "")) else None for name in ("since", "until"))
+        return Asked(query.get("actor", ""), Act(query["act"]) if query.get("act") else None, since, until)
+    except (ValueError, OverflowError) as error:
+        raise BadInput("That is no time or no kind of act.", hint="The links on the audit page are right.") from error
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerows([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in row] for row in rows)
+    return out.getvalue()
+
+
+def _text(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def _saved_as(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}", "Cache-Control": "no-store"}
