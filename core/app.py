@@ -19,6 +19,7 @@ from core.console import Console
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
 from core.console.overview import Overview
+from core.console.people import People
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
 from core.inference import Model, Service
@@ -29,6 +30,7 @@ from core.rag.retrieval import Retrieval
 from core.records import Health
 from core.retention import Retention
 from core.settings import Settings
+from core.users.model import Quota
 from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
@@ -221,6 +223,7 @@ async def open_app(
         from core.adapters.accounts_sql import SqlAccounts
         from core.adapters.audit_sql import SqlAuditLog
         from core.adapters.backups_zip import ZipBackups
+        from core.adapters.belongings_sql import SqlBelongings
         from core.adapters.chunk_index_sql import SqliteChunkIndex
         from core.adapters.conversations_sql import SqlConversations, record_message
         from core.adapters.documents_sql import SqlDocuments
@@ -233,6 +236,7 @@ async def open_app(
         from core.adapters.sessions_sql import SqlSessions
         from core.adapters.shares_sql import SqlShares
         from core.adapters.sweeps_sql import SqlSweeps
+        from core.adapters.usage_sql import SqlUsage
         from core.adapters.voice_sql import SqlSpokenTurns
 
         conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
@@ -243,7 +247,8 @@ async def open_app(
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         spoken = SqlSpokenTurns(database)
         retention = Retention(conversations, sessions, spoken, documents, objects, SqlSweeps(database), clock, message_days=settings.message_retention_days)
-        chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user)
+        quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
+        chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user, quota=quota)
         library = Library(
             documents,
             objects,
@@ -257,11 +262,12 @@ async def open_app(
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
         )
-        audit = SqlAuditLog(database)
-        users = Users(SqlAccounts(database), sessions, Argon2Passwords(), clock)
+        audit, accounts, usage = SqlAuditLog(database), SqlAccounts(database), SqlUsage(database)
+        users = Users(accounts, sessions, Argon2Passwords(), audit, clock)
         listener, speaker = models.transcriber, models.synthesizer
-        voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, max_bytes=settings.audio_max_mb * 1_000_000)
+        voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, usage, max_bytes=settings.audio_max_mb * 1_000_000, quota=quota)
 
+        people = People(users, accounts, sessions, usage, SqlBelongings(database), documents, objects, chat, voice, audit, clock, quota=quota)
         folder = settings.backups_folder
         backups = Backups(ZipBackups(settings.home, folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
         keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder, serving=serving))
@@ -288,7 +294,7 @@ async def open_app(
             calls=Calls(chat, voice, users, spoken, objects, _detector(settings), clock),
             models=models,
             audit=audit,
-            console=Console(overview=Overview(check), keeping=keeping, logbook=Logbook(audit, settings, clock)),
+            console=Console(overview=Overview(check), keeping=keeping, logbook=Logbook(audit, settings, clock), people=people),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
         )

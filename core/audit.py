@@ -16,6 +16,11 @@ class Act(StrEnum):
     CHANGED = "changed"
     DELETED = "deleted"
     EXPORTED = "exported"
+    SIGNED_IN = "signed in"
+    REFUSED = "sign-in refused"
+    MADE = "made"
+    """A user or a key."""
+    ROLE = "role changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ HearthError
 │  ├─ ServiceUnavailable
 │  ├─ ServiceTimeout
 │  └─ ServiceBusy       busy is not broken: try again after `retry_after_s`
+│     └─ QuotaSpent     what an admin allows for a day is used up
 └─ ModelError
    └─ ModelMissing      names the command that fetches it, and the offline choice
 """
@@ -118,6 +119,10 @@ class ServiceBusy(ServiceError):
         """`retry_after_s`: when a place is likely to be free."""
         super().__init__(message, service=service, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class QuotaSpent(ServiceBusy):
+    """A user has used up what they may use in a day; `retry_after_s` is until the next one begins."""
 
 
 class ModelError(HearthError):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.retention import Pin, Sweep
-    from core.users.model import ApiKey, Session, User
+    from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse
 
 
@@ -263,6 +263,50 @@ class Accounts(Protocol):
     async def by_key(self, key_hash: str) -> tuple[User, ApiKey]:
         """Whose key that is. Raises: NotFound."""
 
+    async def keys_of(self, user_id: str) -> Sequence[ApiKey]:
+        """A user's keys, latest first."""
+
+    async def key_used(self, key_id: str, at: datetime) -> None:
+        """Keeps when a key was last used."""
+
+    async def drop_key(self, user_id: str, key_id: str) -> None:
+        """Raises: NotFound, also for somebody else's."""
+
+    async def found(self, search: str, limit: int, cursor: str = "") -> Page[User]:
+        """Users whose name has that in it (case does not count), by name."""
+
+    async def usable_admins(self) -> int:
+        """How many admins there are who are not disabled."""
+
+
+class Usage(Protocol):
+    """Knows what each user has used on each day, which begins at 00:00 UTC. Stores count what they store themselves."""
+
+    async def on_day(self, user_id: str, at: datetime) -> Used:
+        """On the day of that moment."""
+
+    async def days(self, user_id: str, until: datetime, count: int) -> Sequence[tuple[datetime, Used]]:
+        """The last `count` days up to that of `until`, each with its beginning."""
+
+    async def add(self, user_id: str, at: datetime, *, requests: int = 0, audio_ms: float = 0.0) -> None:
+        """Counts what is stored nowhere."""
+
+
+class Belongings(Protocol):
+    """Everything a user has, in every store of the records."""
+
+    async def counts(self, user_id: str) -> Mapping[str, int]:
+        """How much of each kind there is."""
+
+    async def erase(self, user_id: str) -> tuple[DeleteReceipt, Sequence[str]]:
+        """Removes the user and everything of theirs in one transaction; the uris are of their objects, which are stale then. Raises: NotFound."""
+
+    async def objects(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[str, str]]:
+        """(name with folders, uri) of every original and recording."""
+
+    async def messages(self, user_id: str, conversation_id: str, *, limit: int = 200, cursor: str = "") -> Page[ChatMessage]:
+        """Those of every branch, oldest first; none of somebody else's conversation."""
+
 
 class Sessions(Protocol):
     """Keeps sessions until they expire; an expired one is absent, whether or not it has been swept."""
@@ -281,6 +325,12 @@ class Sessions(Protocol):
 
     async def close_all(self, user_id: str) -> int:
         """Forgets every session of a user; says how many."""
+
+    async def of(self, user_id: str, now: datetime, *, limit: int = 50, cursor: str = "") -> Page[Session]:
+        """A user's live sessions, latest first."""
+
+    async def close_one(self, user_id: str, session_id: str) -> None:
+        """Raises: NotFound, also for somebody else's."""
 
     async def drop_expired(self, now: datetime) -> int:
         """Removes what has expired and says how many."""

@@ -154,6 +154,12 @@ class Settings(BaseSettings):
     """How many hours after the last backup the next one is made; 0 only when somebody asks. A backup keeps what is deleted after it was made."""
     backup_keep: Annotated[int, Field(ge=1)] = 7
     """How many backups are kept: the oldest is deleted once a newer one is whole."""
+    quota_tokens: Annotated[int, Field(ge=0)] | None = None
+    """How many tokens of prompts and answers a user may use in a day, unless an admin has set another number for them. Empty: as many as they like."""
+    quota_requests: Annotated[int, Field(ge=0)] | None = None
+    """How many questions a user may ask in a day, unless an admin has set another number for them. Empty: as many as they like."""
+    quota_audio_s: Annotated[int, Field(ge=0)] | None = None
+    """How many seconds of recordings a user may send in a day, unless an admin has set another number for them. Empty: as many as they like."""
     open_answers: Annotated[int, Field(ge=1)] = 200
     """How many answers may be written at the same time in one process; the next is told that Hearth is busy."""
     open_answers_per_user: Annotated[int, Field(ge=1)] = 20

@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     token = add("token", commands.token, "make an API key; it is shown once")
     token.add_argument("--user", required=True, metavar="NAME")
     token.add_argument("--name", default="", help="what the key is for")
+    token.add_argument("--scope", action="append", choices=["chat", "documents", "voice", "metrics"], help="what it opens, once each; else everything")
+    token.add_argument("--days", type=int, help="how many days it opens anything; for ever without it")
     settings = add("settings", commands.show_settings, "show every setting, its value and where it comes from")
     settings.add_argument("--markdown", action="store_true", help="as docs/settings.md has them")
     backup = add("backup", commands.backup, "write everything but models and sign-ins to one file; Hearth may run meanwhile")

@@ -30,7 +30,7 @@ from core.inference import Service
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
 from core.settings import PREFIX, Settings, shown
-from core.users.model import Role, User
+from core.users.model import Role, Scope, User
 from ui.watching import Source, Watch, found_files
 
 T = TypeVar("T")
@@ -381,7 +381,9 @@ def ask_password() -> str:
 async def token(settings: Settings, args: argparse.Namespace) -> None:
     """Prints a new API key: alone on standard output, so that a script can take it."""
     async with open_app(settings) as app:
-        key, secret = await app.users.make_key(await app.users.named(args.user), args.name)
+        key, secret = await app.users.make_key(
+            await app.users.named(args.user), args.name, scopes=[Scope(name) for name in args.scope or Scope], days=args.days
+        )
     sys.stdout.write(secret + "\n")
     sys.stderr.write(f"This key is shown once. Hearth keeps only its hash; you will know it by {key.prefix}…\n")
 

@@ -33,7 +33,7 @@ from ui.admin import downloads
 from ui.api import chat as chat_api
 from ui.api import library as library_api
 from ui.api import voice as voice_api
-from ui.api.auth import caller
+from ui.api.auth import caller, scope_of
 from ui.gate import CONSOLE, OWN_CHECK, Gate
 from ui.limits import BodyLimit
 from ui.voice import call
@@ -156,7 +156,7 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIA
 
     @api.get("/metrics", include_in_schema=False)
     async def show_metrics(request: Request) -> Response:
-        await caller(request)
+        (await caller(request)).demand(scope_of(request.url.path))
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     api.router.routes.extend([*pages.routes(app), *documents.routes(app), *call.routes(app), *downloads.routes(app)])

@@ -1,20 +1,31 @@
 """Users and API keys in SQL."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import api_keys, users
 from core.errors import AlreadyThere, NotAllowed, NotFound
 from core.records import Page
-from core.users.model import ApiKey, Preferences, Role, User
+from core.users.model import ApiKey, Preferences, Quota, Role, Scope, User
 
 # Built once, because every request of a program begins with it.
 BY_KEY = (
-    select(users, api_keys.c.id.label("key_id"), api_keys.c.name, api_keys.c.prefix, api_keys.c.created_at.label("key_created_at"), api_keys.c.last_used_at)
+    select(
+        users,
+        api_keys.c.id.label("key_id"),
+        api_keys.c.name,
+        api_keys.c.prefix,
+        api_keys.c.created_at.label("key_created_at"),
+        api_keys.c.last_used_at,
+        api_keys.c.scopes,
+        api_keys.c.expires_at,
+    )
     .join(api_keys, api_keys.c.user_id == users.c.id)
     .where(api_keys.c.key_hash == bindparam("hash"))
 )
@@ -29,6 +40,7 @@ def _user(row: Row[Any]) -> User:
         created_at=row.created_at,
         role=Role(row.role),
         disabled=row.disabled,
+        quota=msgspec.convert(row.quota, Quota),
     )
 
 
@@ -41,8 +53,13 @@ def _values(user: User) -> dict[str, Any]:
         "premium": user.premium,
         "disabled": user.disabled,
         "preferences": user.preferences,
+        "quota": user.quota,
         "created_at": user.created_at,
     }
+
+
+def _scopes(names: Sequence[str]) -> tuple[Scope, ...]:
+    return tuple(Scope(name) for name in names)
 
 
 class SqlAccounts:
@@ -102,7 +119,8 @@ class SqlAccounts:
 
     async def add_key(self, key: ApiKey, key_hash: str) -> None:
         """As the port says."""
-        values = {"id": key.id, "user_id": key.user_id, "name": key.name, "prefix": key.prefix, "created_at": key.created_at, "key_hash": key_hash}
+        named = ("id", "user_id", "name", "prefix", "created_at", "expires_at", "scopes")
+        values = {name: getattr(key, name) for name in named} | {"key_hash": key_hash}
         await self._database.write(lambda c: c.execute(insert(api_keys).values(values)))
 
     async def by_key(self, key_hash: str) -> tuple[User, ApiKey]:
@@ -110,4 +128,31 @@ class SqlAccounts:
         row = await self._database.read(lambda c: c.execute(BY_KEY, {"hash": key_hash}).one_or_none())
         if row is None:
             raise NotFound("There is no such key.")
-        return _user(row), ApiKey(row.key_id, row.id, row.name, row.prefix, row.key_created_at, row.last_used_at)
+        return _user(row), ApiKey(row.key_id, row.id, row.name, row.prefix, row.key_created_at, row.last_used_at, _scopes(row.scopes), row.expires_at)
+
+    async def keys_of(self, user_id: str) -> Sequence[ApiKey]:
+        """As the port says."""
+        rows = await self._database.read(lambda c: c.execute(select(api_keys).where(api_keys.c.user_id == user_id).order_by(api_keys.c.id.desc())).all())
+        return [ApiKey(r.id, r.user_id, r.name, r.prefix, r.created_at, r.last_used_at, _scopes(r.scopes), r.expires_at) for r in rows]
+
+    async def key_used(self, key_id: str, at: datetime) -> None:
+        """As the port says."""
+        await self._database.write(lambda c: c.execute(update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=at)))
+
+    async def drop_key(self, user_id: str, key_id: str) -> None:
+        """As the port says."""
+        gone = await self._database.write(lambda c: c.execute(delete(api_keys).where(api_keys.c.id == key_id, api_keys.c.user_id == user_id)).rowcount)
+        if not gone:
+            raise NotFound("There is no such key.")
+
+    async def found(self, search: str, limit: int, cursor: str = "") -> Page[User]:
+        """As the port says."""
+        within = users.c.name_key.contains(search.casefold(), autoescape=True)
+        query = select(users).where(users.c.name_key > cursor, within).order_by(users.c.name_key).limit(limit + 1)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return Page([_user(r) for r in rows[:limit]], rows[limit - 1].name_key if len(rows) > limit else "")
+
+    async def usable_admins(self) -> int:
+        """As the port says."""
+        query = select(func.count()).select_from(users).where(users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
+        return await self._database.read(lambda c: c.execute(query).scalar_one())

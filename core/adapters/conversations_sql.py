@@ -31,6 +31,7 @@ from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import PINNED, Moment, conversations, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
+from core.adapters.usage_sql import count, demand
 from core.chat.model import (
     Accepted,
     ChatMessage,
@@ -96,7 +97,8 @@ NEWEST_BELOW = select(_below_cte.c.id).order_by(_below_cte.c.created_at.desc(), 
 """The newest message that follows a message, directly or not; itself where none does."""
 
 
-def _message(row: Row[Any]) -> ChatMessage:
+def message_of(row: Row[Any]) -> ChatMessage:
+    """A row of the messages."""
     return ChatMessage(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -157,6 +159,7 @@ def _accept(connection: Connection, turn: NewTurn) -> Accepted:
     stored = connection.execute(MESSAGE, {"id": turn.answer.id}).one_or_none()
     if stored is not None:
         return Accepted(_same_turn(connection, turn, stored))
+    demand(connection, turn.answer.user_id, turn.quota, turn.answer.created_at)
     if turn.question is not None and connection.execute(MESSAGE, {"id": turn.question.id}).first():
         raise AlreadyThere("That message id is taken.", hint="Make a new id for each message.")
     there = connection.execute(OWNER, {"id": turn.conversation.id}).one_or_none()
@@ -180,7 +183,8 @@ def _accept(connection: Connection, turn: NewTurn) -> Accepted:
     rows.append(_values(replace(answer, parent_id=parent_id), turn.lease_until))
     connection.execute(INSERT_MESSAGE, rows)
     append(connection, turn.events)
-    return Accepted(None, tuple(_message(row) for row in reversed(path)) if turn.history else (), settings, parent_id)
+    count(connection, answer.user_id, answer.created_at, requests=1)
+    return Accepted(None, tuple(message_of(row) for row in reversed(path)) if turn.history else (), settings, parent_id)
 
 
 def _path(connection: Connection, conversation_id: str, leaf_id: str | None, limit: int) -> Sequence[Row[Any]]:
@@ -208,7 +212,7 @@ def _same_turn(connection: Connection, turn: NewTurn, stored: Row[Any]) -> ChatM
         question = connection.execute(select(messages.c.content).where(messages.c.id == turn.question.id)).scalar()
         if question != turn.question.content or stored.conversation_id != turn.conversation.id:
             raise AlreadyThere("That message id was used for another message.", hint="Make a new id for each message.")
-    return _message(stored)
+    return message_of(stored)
 
 
 def _branches(connection: Connection, conversation_id: str, path: Sequence[ChatMessage]) -> dict[str, tuple[str, ...]]:
@@ -278,6 +282,8 @@ class SqlConversations:
             changed = connection.execute(FINISH, row).rowcount > 0
             if changed:
                 append(connection, events)
+                if (used := answer.metadata.usage) is not None:
+                    count(connection, answer.user_id, answer.created_at, tokens=used.prompt_tokens + used.completion_tokens)
             return changed
 
         return await self._database.write(work)
@@ -331,7 +337,7 @@ class SqlConversations:
             elif at:
                 leaf = connection.execute(NEWEST_BELOW, {"from": at, "conversation": conversation_id}).scalar() or at
             rows = _path(connection, conversation_id, leaf, limit + 1)
-            shown = [_message(row) for row in reversed(rows[:limit])]
+            shown = [message_of(row) for row in reversed(rows[:limit])]
             return Thread(tuple(shown), _branches(connection, conversation_id, shown), older=len(rows) > limit)
 
         return await self._database.read(work)
@@ -342,7 +348,7 @@ class SqlConversations:
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         if row is None:
             raise NotFound("There is no such message.", hint="It may have been deleted.")
-        return _message(row)
+        return message_of(row)
 
     async def change_for(self, user_id: str, conversation: Conversation) -> None:
         """As the port says."""

@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import sessions
+from core.errors import NotFound
 from core.events import Event
+from core.records import Page
 from core.users.model import Session
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(row.id, row.user_id, row.type, row.started_at, row.last_activity, row.metadata)
 
 
 class SqlSessions:
@@ -43,7 +50,7 @@ class SqlSessions:
         """As the port says."""
         query = select(sessions).where(sessions.c.token_hash == token_hash, sessions.c.expires_at > now)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
-        return None if row is None else Session(row.id, row.user_id, row.type, row.started_at, row.last_activity, row.metadata)
+        return None if row is None else _session(row)
 
     async def touch(self, session: Session) -> None:
         """As the port says."""
@@ -57,6 +64,18 @@ class SqlSessions:
     async def close_all(self, user_id: str) -> int:
         """As the port says."""
         return await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.user_id == user_id)).rowcount)
+
+    async def of(self, user_id: str, now: datetime, *, limit: int = 50, cursor: str = "") -> Page[Session]:
+        """As the port says."""
+        query = select(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at > now).order_by(sessions.c.id.desc()).limit(limit + 1)
+        rows = await self._database.read(lambda c: c.execute(query.where(sessions.c.id < cursor) if cursor else query).all())
+        return Page([_session(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else "")
+
+    async def close_one(self, user_id: str, session_id: str) -> None:
+        """As the port says."""
+        gone = delete(sessions).where(sessions.c.id == session_id, sessions.c.user_id == user_id)
+        if not await self._database.write(lambda c: c.execute(gone).rowcount):
+            raise NotFound("There is no such session.", hint="It may have ended already.")
 
     async def drop_expired(self, now: datetime) -> int:
         """As the port says."""

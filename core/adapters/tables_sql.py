@@ -87,7 +87,18 @@ users = Table(
     Column("premium", Boolean, nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("preferences", Json, nullable=False),
+    Column("quota", Json, nullable=False, server_default="{}"),
     Column("created_at", Moment, nullable=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Integer, primary_key=True),  # since 1970, in UTC
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("requests", BigInteger, nullable=False, server_default="0"),
+    Column("audio_ms", Float, nullable=False, server_default="0"),
 )
 
 audit = Table(
@@ -133,6 +144,8 @@ api_keys = Table(
     Column("key_hash", String(64), nullable=False, unique=True),
     Column("created_at", Moment, nullable=False),
     Column("last_used_at", Moment),
+    Column("scopes", Json, nullable=False, server_default='["chat","documents","voice","metrics"]'),
+    Column("expires_at", Moment),
 )
 
 sessions = Table(

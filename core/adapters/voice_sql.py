@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import PINNED, outbox, voice_requests, voice_responses
+from core.adapters.usage_sql import count
 from core.errors import AlreadyThere, NotFound
 from core.events import Event
 from core.voice.model import AudioFormat, SpokenTurn, Transcription, VoiceRequest, VoiceResponse, VoiceTiming
@@ -72,6 +73,8 @@ class SqlSpokenTurns:
                 named = [c.name for c in voice_requests.c if c.name != "transcription"]
                 connection.execute(insert(voice_requests).values({n: getattr(request, n) for n in named} | {"transcription": turn.transcription}))
                 append(connection, events)
+                if request.created_at is not None:
+                    count(connection, request.user_id, request.created_at, audio_ms=turn.transcription.duration_ms)
                 return turn
             if row.user_id != request.user_id:
                 raise NotFound("There is no such request.", hint="Make a new id for each.")

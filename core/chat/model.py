@@ -15,6 +15,7 @@ from core.events import Event
 from core.ids import is_id
 from core.inference import Usage
 from core.rag.model import RAGQuery, Source
+from core.users.model import NO_QUOTA, Quota
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_TEMPERATURE = 2.0
@@ -257,6 +258,7 @@ class NewTurn:
 
     parent_id: what the question (or, without one, the answer) follows; None for the newest message of the conversation.
     history: how many earlier messages the answer may need; they come back in `Accepted`.
+    quota: what its user may use on that day.
     """
 
     conversation: Conversation
@@ -266,6 +268,7 @@ class NewTurn:
     events: tuple[Event, ...]
     history: int = 0
     parent_id: str | None = None
+    quota: Quota = NO_QUOTA
 
 
 @dataclass(frozen=True, slots=True)

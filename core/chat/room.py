@@ -40,7 +40,7 @@ from core.ids import is_id, new_id, reply_id
 from core.ports import Conversations
 from core.rag.model import RAGQuery
 from core.records import DeleteReceipt, Page
-from core.users.model import User
+from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,20 @@ class ChatRoom:
     """Conversations of every user. `async with` runs it: leaving stops open answers and keeps what they have."""
 
     def __init__(
-        self, conversations: Conversations, answering: Answering, clock: Callable[[], datetime], *, open_answers: int = 200, open_answers_per_user: int = 20
+        self,
+        conversations: Conversations,
+        answering: Answering,
+        clock: Callable[[], datetime],
+        *,
+        open_answers: int = 200,
+        open_answers_per_user: int = 20,
+        quota: Quota = NO_QUOTA,
     ) -> None:
-        """open_answers: how many may be written at the same time, and how many of them for one user."""
+        """open_answers: how many may be written at the same time, and how many of them for one user.
+
+        quota: of users who have none of their own.
+        """
+        self._quota = quota
         self._conversations, self._answering, self._clock = conversations, answering, clock
         self._open_answers, self._open_answers_per_user = open_answers, open_answers_per_user
         self._accepting: Counter[str] = Counter()
@@ -340,7 +351,8 @@ class ChatRoom:
         title = title_of(request.content.text)
         crash("before_accept_commit")
         conversation = Conversation(request.conversation_id, user.id, title, now, now, settings=request.settings)
-        accepted = await self._conversations.accept(NewTurn(conversation, question, answer, now + LEASE, (received,), HISTORY_MESSAGES, parent_id))
+        quota = user.quota.over(self._quota)
+        accepted = await self._conversations.accept(NewTurn(conversation, question, answer, now + LEASE, (received,), HISTORY_MESSAGES, parent_id, quota))
         crash("after_accept_commit")
         if accepted.stored is not None:
             return self._turns.get(answer_id) or Turn.stored(accepted.stored)

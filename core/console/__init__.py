@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
 from core.console.overview import Overview
+from core.console.people import People
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,4 @@ class Console:
     overview: Overview
     keeping: Keeping
     logbook: Logbook
+    people: People

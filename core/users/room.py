@@ -6,21 +6,23 @@ Knows no cookie and no header: it is given secrets and says whose they are. Secr
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from core.audit import Act, AuditEntry
 from core.errors import BadInput, NotAllowed, NotFound, NotSignedIn, ServiceBusy
 from core.events import Event, EventType
 from core.ids import new_id
-from core.ports import Accounts, PasswordHasher, Sessions
+from core.ports import Accounts, AuditLog, PasswordHasher, Sessions
 from core.records import Page
-from core.users.model import Admin, ApiKey, Preferences, Role, Session, User
+from core.users.model import Admin, ApiKey, Preferences, Role, Scope, Session, User
 
 MIN_PASSWORD_CHARS = 10
 KEY_PREFIX = "hk_"
 TOUCH_EVERY = timedelta(minutes=1)
 FREE_FAILURES = 5
+MAX_KEY_DAYS, MAX_KEY_NAME_CHARS, MAX_NAME_CHARS = 3650, 200, 60
 MAX_BACK_OFF = timedelta(minutes=5)
 _USERNAME = re.compile(r"[\w.@+-]{1,60}")
 
@@ -31,6 +33,13 @@ class SignedIn:
 
     user: User
     session: Session
+    key: ApiKey | None = None
+    """Of a program; None for a browser."""
+
+    def demand(self, scope: Scope) -> None:
+        """Raises: NotAllowed if they are known by a key that doesn't open that."""
+        if self.key is not None and scope not in self.key.scopes:
+            raise NotAllowed(f"This key doesn't open {scope.value}.", hint="An admin can make another key; a key's scopes never change.")
 
 
 @dataclass(slots=True)
@@ -80,8 +89,10 @@ def hashed(secret: str) -> str:
 class Users:
     """Who may use the house."""
 
-    def __init__(self, accounts: Accounts, sessions: Sessions, passwords: PasswordHasher, clock: Callable[[], datetime]) -> None:
-        self._accounts, self._sessions, self._passwords, self._clock = accounts, sessions, passwords, clock
+    def __init__(self, accounts: Accounts, sessions: Sessions, passwords: PasswordHasher, audit: AuditLog, clock: Callable[[], datetime]) -> None:
+        self._accounts, self._sessions, self._passwords, self._audit, self._clock = accounts, sessions, passwords, audit, clock
+        self._keys_noted: dict[str, datetime] = {}
+        """When a key's last use was kept."""
         self._throttle = _Throttle(clock)
         self._key_sessions: dict[str, Session] = {}
         self._voice_sessions: dict[str, Session] = {}
@@ -121,8 +132,10 @@ class Users:
         fits = await self._passwords.verify(password_hash, password)
         if user is None or not fits or user.disabled:
             self._throttle.failed(keys)
+            await self._note(Act.REFUSED, user, username, {"address": address})
             raise NotSignedIn("The name or the password is wrong.", hint="Check both; an admin can set a new password with `hearth user password NAME`.")
         self._throttle.succeeded(keys)
+        await self._note(Act.SIGNED_IN, user, username, {"address": address})
         return await self._open_session(user, address)
 
     async def sign_out(self, token: str) -> None:
@@ -156,14 +169,18 @@ class Users:
             user, known = await self._accounts.by_key(hashed(key)) if key.startswith(KEY_PREFIX) else (None, None)
         except NotFound:
             user, known = None, None
-        if user is None or known is None or user.disabled:
+        now = self._clock()
+        if user is None or known is None or user.disabled or (known.expires_at is not None and known.expires_at <= now):
             raise NotSignedIn("The API key is not valid.", hint="`hearth token --user NAME` makes a new one.")
+        if now - (self._keys_noted.get(known.id) or known.last_used_at or known.created_at) >= TOUCH_EVERY:
+            self._keys_noted[known.id] = now
+            await self._accounts.key_used(known.id, now)
         session = self._key_sessions.get(known.id)
-        if session is None or session.expires_at <= self._clock():
+        if session is None or session.expires_at <= now:
             session = self._session(user, {"api_key": known.name})
             await self._sessions.open(session, hashed(f"key:{known.id}"), self._opened(user, session))
             self._key_sessions[known.id] = session
-        return SignedIn(user, session)
+        return SignedIn(user, session, known)
 
     async def voice_session(self, who: SignedIn) -> SignedIn:
         """The same user in a session for speaking, which begins when they first speak in theirs and lasts as long as any."""
@@ -209,12 +226,20 @@ class Users:
         """All users by name."""
         return await self._accounts.everyone(limit, cursor)
 
-    async def make_key(self, user: User, name: str = "") -> tuple[ApiKey, str]:
-        """A new API key and its secret, which is shown this once."""
-        secret = KEY_PREFIX + secrets.token_urlsafe(32)
-        key = ApiKey(new_id(), user.id, name or "key", secret[:9], self._clock())
+    async def make_key(self, user: User, name: str = "", *, scopes: Sequence[Scope] = tuple(Scope), days: int | None = None) -> tuple[ApiKey, str]:
+        """A new API key and its secret, which is shown this once. days: how long it opens anything; None for ever. Raises: BadInput."""
+        if not scopes:
+            raise BadInput("A key that opens nothing is of no use.", hint="Choose what it opens.")
+        if days is not None and not 1 <= days <= MAX_KEY_DAYS:
+            raise BadInput(f"A key lasts 1 to {MAX_KEY_DAYS} days, or for ever.")
+        secret, now = KEY_PREFIX + secrets.token_urlsafe(32), self._clock()
+        until = None if days is None else now + timedelta(days=days)
+        key = ApiKey(new_id(), user.id, name.strip()[:MAX_KEY_NAME_CHARS] or "key", secret[:9], now, None, tuple(sorted(set(scopes))), until)
         await self._accounts.add_key(key, hashed(secret))
         return key, secret
+
+    async def _note(self, act: Act, user: User | None, name: str, detail: dict[str, object]) -> None:
+        await self._audit.write(AuditEntry(self._clock(), user.id if user else "", name[:MAX_NAME_CHARS], act, "session", detail))
 
     def _new_user(self, username: str, role: Role, *, premium: bool = False) -> User:
         if not _USERNAME.fullmatch(username):

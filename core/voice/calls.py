@@ -49,7 +49,8 @@ class Calls:
         self._turns, self._objects, self._activity, self._clock = turns, objects, activity, clock
 
     async def open(self, who: SignedIn, line: Line, wishes: Wishes, *, conversation_id: str = "") -> Talk:
-        """A call that goes on with a conversation, or begins one. Raises: ModelMissing without a detector of speech."""
+        """A call that goes on with a conversation, or begins one. Raises: ModelMissing without a detector of speech; QuotaSpent."""
+        await self._voice.demand_quota(who.user)
         speaker = await self._users.voice_session(who)
         activity = await self._activity()
         choices = await self.choices(who, wishes)

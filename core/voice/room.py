@@ -22,9 +22,9 @@ from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceErr
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Caller, TextDelta
-from core.ports import ObjectStore, SpokenTurns, Synthesizer, Transcriber
+from core.ports import ObjectStore, SpokenTurns, Synthesizer, Transcriber, Usage
 from core.rag.library import Library
-from core.users.model import User
+from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn, Users
 from core.voice.clauses import Clauses, speakable
 from core.voice.containers import wav
@@ -92,10 +92,13 @@ class VoiceRoom:
         transcriber: Transcriber | None,
         synthesizer: Synthesizer | None,
         clock: Callable[[], datetime],
+        usage: Usage,
         *,
         max_bytes: int,
+        quota: Quota,
     ) -> None:
-        """transcriber, synthesizer: None where listening or speaking is off.   max_bytes: of one recording."""
+        """transcriber, synthesizer: None where listening or speaking is off.   max_bytes: of one recording.   quota: of users who have none of their own."""
+        self._usage, self._quota = usage, quota
         self._turns, self._objects, self._chat, self._library, self._users = turns, objects, chat, library, users
         self._transcriber, self._synthesizer, self._clock, self._max_bytes = transcriber, synthesizer, clock, max_bytes
         self._open: dict[str, VoiceTurn] = {}
@@ -120,6 +123,7 @@ class VoiceRoom:
             return turn
         self._demand_size(spoken.audio)
         self._demand_room(who.user)
+        await self.demand_quota(who.user)
         turn = self._open[spoken.request_id] = VoiceTurn(spoken.request_id, who.user.id)
         self._tasks[spoken.request_id] = asyncio.create_task(self._go_through(who, spoken, turn), name=f"voice {spoken.request_id}")
         return turn
@@ -174,6 +178,19 @@ class VoiceRoom:
         """
         self._demand_size(audio)
         return await self._listener().transcribe(audio, caller=user.caller, language=language or user.preferences.speech_language, goes_on=goes_on)
+
+    async def hear(self, user: User, audio: AudioData, language: str = "") -> Transcription:
+        """What is said in a recording that belongs to no turn; it counts as used. Raises: as `transcribe`; QuotaSpent."""
+        await self.demand_quota(user)
+        heard = await self.transcribe(user, audio, language)
+        await self._usage.add(user.id, self._clock(), requests=1, audio_ms=heard.duration_ms)
+        return heard
+
+    async def demand_quota(self, user: User) -> None:
+        """Raises: QuotaSpent if the user may say no more today."""
+        quota = user.quota.over(self._quota)
+        if quota != NO_QUOTA:
+            (await self._usage.on_day(user.id, now := self._clock())).demand(quota, now)
 
     async def prepare(self, user: User) -> None:
         """Somebody is about to speak. Raises: as the Transcriber port; ServiceUnavailable where nobody listens."""

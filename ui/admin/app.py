@@ -16,6 +16,10 @@ PAGES = {
             default=True,
         )
     ],
+    "People": [
+        st.Page("app_pages/users.py", title="Users", icon=":material/group:", help="Who has an account, and what they use."),
+        st.Page("app_pages/user.py", title="User", icon=":material/person:", help="One user: rights, quota, keys, sessions, and everything of theirs."),
+    ],
     "System": [
         st.Page("app_pages/retention.py", title="Retention", icon=":material/auto_delete:", help="What is kept how long, and what the sweeps removed."),
         st.Page("app_pages/backups.py", title="Backups", icon=":material/save:", help="Everything in one file, made now or on schedule."),

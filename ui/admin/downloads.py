@@ -34,6 +34,7 @@ def routes(app: App) -> list[Route]:
         Route(f"{FOLDER}/audit.csv", partial(audit_log, app, lines=csv_lines, media_type="text/csv; charset=utf-8")),
         Route(f"{FOLDER}/audit.jsonl", partial(audit_log, app, lines=json_lines, media_type="application/jsonl")),
         Route(f"{FOLDER}/backups/{{name}}", partial(backup, app)),
+        Route(f"{FOLDER}/users/{{user_id}}.zip", partial(belongings, app)),
     ]
 
 
@@ -46,6 +47,20 @@ def audit_address(form: str, asked: Asked) -> str:
 def backup_address(name: str) -> str:
     """Where a backup is downloaded."""
     return f"{FOLDER}/backups/{quote(name)}"
+
+
+def user_address(user_id: str) -> str:
+    """Where everything of a user's is downloaded."""
+    return f"{FOLDER}/users/{quote(user_id, safe='')}.zip"
+
+
+async def belongings(app: App, request: Request) -> Response:
+    """Everything a user has."""
+    try:
+        name, pieces = await app.console.people.export(await _admin(app, request), request.path_params["user_id"])
+    except HearthError as error:
+        return errors.response(error)
+    return StreamingResponse(pieces, media_type="application/zip", headers=_saved_as(name))
 
 
 async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:

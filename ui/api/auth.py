@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 
 from core.app import App
 from core.errors import NotSignedIn
+from core.users.model import Scope
 from core.users.room import SignedIn
 from ui.gate import session_token, signed_in
 
@@ -32,6 +33,18 @@ async def caller(request: Request) -> SignedIn:
     raise NotSignedIn("This needs an API key.", hint="`hearth token --user NAME` makes one; send it as `Authorization: Bearer hk_…`.")
 
 
+def scope_of(path: str) -> Scope:
+    """What a key must open for that path; whatever isn't listed belongs to the chat."""
+    return next((scope for prefix, scope in OPENED_BY if path.startswith(prefix)), Scope.CHAT)
+
+
+OPENED_BY = (
+    ("/v1/audio/", Scope.VOICE), ("/v1/voice", Scope.VOICE), ("/files/voice/", Scope.VOICE),
+    ("/v1/collections", Scope.DOCUMENTS), ("/v1/documents", Scope.DOCUMENTS), ("/v1/jobs", Scope.DOCUMENTS), ("/files/", Scope.DOCUMENTS),
+    ("/metrics", Scope.METRICS),
+)  # fmt: skip
+
+
 class KnownFirst(APIRoute):
     """A route that asks who is calling before it reads anything of the body, whether or not it uses the answer."""
 
@@ -40,7 +53,8 @@ class KnownFirst(APIRoute):
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            request.state.who = await caller(request)
+            request.state.who = who = await caller(request)
+            who.demand(scope_of(request.url.path))
             return await handle(request)
 
         return checked

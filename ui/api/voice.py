@@ -35,7 +35,7 @@ async def transcribe(
 ) -> Response:
     """OpenAI's route, for WAV, WebM and MP3. `hearth.declared_ms` is what the file says of its own length: a recording that was cut off says more."""
     check_language(language)
-    heard = await app.voice.transcribe(who.user, await _recording(app, file), language)
+    heard = await app.voice.hear(who.user, await _recording(app, file), language)
     if response_format == "text":
         return PlainTextResponse(heard.text)
     return JSONResponse(TranscriptionOut.of(heard).model_dump(mode="json"))

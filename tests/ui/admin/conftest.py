@@ -31,6 +31,11 @@ class DrivenConsole:
 
         return self.portal.call(go)
 
+    @property
+    def admin(self):
+        """Who looks, as the console's rooms want them."""
+        return self.call(self.app.users.admin, self.tokens[self.looking])
+
     def sign_in(self, name, *, admin=False):
         """Makes a user, signs them in and lets them look; gives who they are."""
         self.call(self.app.users.add, name, PASSWORD, admin=admin)

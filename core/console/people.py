@@ -1,0 +1,251 @@
+"""The users as an admin sees and keeps them: accounts, roles, quotas, keys, sessions; and everything of somebody's, taken away or deleted.
+
+What people have written stays theirs: it leaves this room only as an export, which is noted.
+"""
+
+import io
+import zipfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.audit import Act, AuditEntry
+from core.chat.export import as_json, as_markdown
+from core.chat.room import ChatRoom
+from core.errors import IllegalStep, NotFound
+from core.ports import Accounts, AuditLog, Belongings, Documents, ObjectStore, Sessions, Usage
+from core.records import DeleteReceipt, Page
+from core.users.model import Admin, ApiKey, Preferences, Quota, Role, Scope, Session, Used, User
+from core.users.room import Users
+from core.voice.room import VoiceRoom
+
+DAYS_SHOWN = 30
+PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user with what they have used today and may use, and the last days of that. quota: their own where they have one, else the usual one."""
+
+    user: User
+    today: Used
+    quota: Quota
+    days: Sequence[tuple[datetime, Used]]
+    has: Mapping[str, int]
+
+
+class People:
+    """Every user of the house."""
+
+    def __init__(
+        self,
+        users: Users,
+        accounts: Accounts,
+        sessions: Sessions,
+        usage: Usage,
+        belongings: Belongings,
+        documents: Documents,
+        objects: ObjectStore,
+        chat: ChatRoom,
+        voice: VoiceRoom,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        *,
+        quota: Quota,
+    ) -> None:
+        """quota: the usual one."""
+        self._users, self._accounts, self._sessions, self._usage, self._belongings = users, accounts, sessions, usage, belongings
+        self._documents, self._objects, self._chat, self._voice, self._audit, self._clock = documents, objects, chat, voice, audit, clock
+        self._quota = quota
+
+    async def list(self, admin: Admin, search: str = "", cursor: str = "", *, limit: int = 50) -> Page[tuple[User, Used]]:
+        """Users whose name has that in it, by name, each with what they have used today."""
+        page, now = await self._accounts.found(search.strip(), limit, cursor), self._clock()
+        return Page([(user, await self._usage.on_day(user.id, now)) for user in page.items], page.next_cursor)
+
+    async def person(self, admin: Admin, user_id: str) -> Person:
+        """Raises: NotFound."""
+        user, now = await self._accounts.get(user_id), self._clock()
+        days = await self._usage.days(user_id, now, DAYS_SHOWN)
+        return Person(user, days[-1][1], user.quota.over(self._quota), days, await self._belongings.counts(user_id))
+
+    async def add(self, admin: Admin, username: str, password: str, *, role: Role = Role.USER, premium: bool = False) -> User:
+        """Raises: AlreadyThere, BadInput."""
+        user = await self._users.add(username.strip(), password, admin=role is Role.ADMIN, premium=premium)
+        await self._note(admin, Act.MADE, user, role=role.value)
+        return user
+
+    async def change(
+        self,
+        admin: Admin,
+        user_id: str,
+        *,
+        role: Role | None = None,
+        premium: bool | None = None,
+        disabled: bool | None = None,
+        preferences: Preferences | None = None,
+        quota: Quota | None = None,
+    ) -> User:
+        """What is None stays. Who is disabled is out at once, with every session. Raises: NotFound; IllegalStep where no admin would be left."""
+        known = await self._accounts.get(user_id)
+        wanted: dict[str, Any] = {"role": role, "premium": premium, "disabled": disabled, "preferences": preferences, "quota": quota}
+        user = replace(known, **{name: value for name, value in wanted.items() if value is not None})
+        if user == known:
+            return user
+        await self._demand_an_admin_without(known, still=user.role is Role.ADMIN and not user.disabled)
+        await self._users.save(user)
+        if user.disabled and not known.disabled:
+            await self._sessions.close_all(user.id)
+        changed = {name: str(getattr(user, name)) for name in wanted if getattr(user, name) != getattr(known, name)}
+        await self._note(admin, Act.ROLE if "role" in changed else Act.CHANGED, user, **changed)
+        return user
+
+    async def set_password(self, admin: Admin, user_id: str, password: str) -> None:
+        """Also ends their sessions. Raises: NotFound, BadInput."""
+        user = await self._accounts.get(user_id)
+        await self._users.set_password(user.username, password)
+        await self._note(admin, Act.CHANGED, user, what="password")
+
+    async def keys(self, admin: Admin, user_id: str) -> Sequence[ApiKey]:
+        """Latest first."""
+        return await self._accounts.keys_of(user_id)
+
+    async def make_key(self, admin: Admin, user_id: str, name: str, scopes: Sequence[Scope], days: int | None) -> str:
+        """A new key; this is the only time that it is told. Raises: NotFound, BadInput."""
+        user = await self._accounts.get(user_id)
+        key, secret = await self._users.make_key(user, name, scopes=scopes, days=days)
+        await self._note(admin, Act.MADE, user, key=key.prefix, scopes=", ".join(key.scopes))
+        return secret
+
+    async def revoke_key(self, admin: Admin, user_id: str, key_id: str) -> None:
+        """Raises: NotFound."""
+        user = await self._accounts.get(user_id)
+        await self._accounts.drop_key(user_id, key_id)
+        await self._note(admin, Act.DELETED, user, key=key_id)
+
+    async def sessions(self, admin: Admin, user_id: str, cursor: str = "", *, limit: int = 50) -> Page[Session]:
+        """The live ones, latest first."""
+        return await self._sessions.of(user_id, self._clock(), limit=limit, cursor=cursor)
+
+    async def end_session(self, admin: Admin, user_id: str, session_id: str) -> None:
+        """Raises: NotFound."""
+        await self._sessions.close_one(user_id, session_id)
+        await self._note(admin, Act.DELETED, await self._accounts.get(user_id), session=session_id)
+
+    async def end_sessions(self, admin: Admin, user_id: str) -> int:
+        """Says how many there were. Raises: NotFound."""
+        user, count = await self._accounts.get(user_id), await self._sessions.close_all(user_id)
+        await self._note(admin, Act.DELETED, user, sessions=count)
+        return count
+
+    async def export(self, admin: Admin, user_id: str) -> tuple[str, AsyncIterator[bytes]]:
+        """(a name for it, the pieces of a zip file) with everything a user has: account, conversations with every branch, originals, recordings.
+
+        Raises: NotFound.
+        """
+        user = await self._accounts.get(user_id)
+        await self._note(admin, Act.EXPORTED, user)
+        return f"{user.username}.zip", self._zip(user)
+
+    async def _zip(self, user: User) -> AsyncIterator[bytes]:
+        pieces = _Pieces()
+        with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED) as made:
+            account = {
+                "user": user,
+                "keys": await self._accounts.keys_of(user.id),
+                "usage": await self._usage.days(user.id, self._clock(), DAYS_SHOWN),
+                "has": await self._belongings.counts(user.id),
+            }
+            made.writestr("account.json", msgspec.json.format(msgspec.json.encode(account)))
+            cursor = "start"
+            while cursor:
+                page = await self._chat.conversations(user, limit=50, cursor="" if cursor == "start" else cursor)
+                for conversation in page.items:
+                    said = [m async for part in self._parts(user.id, conversation.id) for m in part]
+                    path = await self._chat.whole_path(user, conversation.id)
+                    made.writestr(f"conversations/{conversation.id}.json", msgspec.json.format(msgspec.json.encode(as_json(conversation, said))))
+                    made.writestr(f"conversations/{conversation.id}.md", as_markdown(conversation, path))
+                    yield pieces.take()
+                cursor = page.next_cursor
+            async for name, path_of in self._files(user.id):
+                with made.open(name, "w", force_zip64=True) as out, path_of.open("rb") as file:
+                    while piece := file.read(PIECE_BYTES):
+                        out.write(piece)
+                        yield pieces.take()
+        yield pieces.take()
+
+    async def _parts(self, user_id: str, conversation_id: str) -> AsyncIterator[Sequence[Any]]:
+        cursor = "start"
+        while cursor:
+            page = await self._belongings.messages(user_id, conversation_id, cursor="" if cursor == "start" else cursor)
+            yield page.items
+            cursor = page.next_cursor
+
+    async def _files(self, user_id: str) -> AsyncIterator[tuple[str, Path]]:
+        """(name inside the zip, file); one that was dropped meanwhile is left out."""
+        cursor = "start"
+        while cursor:
+            page = await self._belongings.objects(user_id, cursor="" if cursor == "start" else cursor)
+            for name, uri in page.items:
+                try:
+                    yield _inside(name), await self._objects.local_path(uri)
+                except NotFound:
+                    continue
+            cursor = page.next_cursor
+
+    async def delete(self, admin: Admin, user_id: str) -> DeleteReceipt:
+        """Deletes a user with everything of theirs in every store: the account is closed first, so that nothing new comes while it goes.
+
+        The audit log keeps what was done. Raises: NotFound; IllegalStep where no admin would be left.
+        """
+        user = await self._accounts.get(user_id)
+        await self._demand_an_admin_without(user, still=False)
+        await self._users.save(replace(user, disabled=True))
+        await self._voice.stop_all(user_id)
+        await self._chat.stop_all(user_id)
+        receipt, uris = await self._belongings.erase(user_id)
+        for uri in uris:
+            await self._objects.drop(uri)
+        left = sum([await self._objects.exists(uri) for uri in uris])
+        await self._documents.forget_objects(uris)
+        whole = DeleteReceipt({**receipt.removed, "objects": len(uris)}, {**receipt.left, "objects": left})
+        await self._note(admin, Act.DELETED, user, **{kind: count for kind, count in whole.removed.items() if count})
+        return whole
+
+    async def _demand_an_admin_without(self, known: User, *, still: bool) -> None:
+        """Raises: IllegalStep if that user is the last admin, and would be none any more."""
+        if known.role is Role.ADMIN and not known.disabled and not still and await self._accounts.usable_admins() < 2:
+            raise IllegalStep("There must be an admin who can sign in.", hint="Make somebody else an admin first.")
+
+    async def _note(self, admin: Admin, act: Act, user: User, **detail: object) -> None:
+        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, f"user {user.username}", detail))
+
+
+class _Pieces(io.RawIOBase):
+    """What is written, to be taken away in between; it can't be gone back in."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Keeps it."""
+        self._held += data
+        return len(data)
+
+    def take(self) -> bytes:
+        """What was written since."""
+        taken, self._held = bytes(self._held), bytearray()
+        return taken
+
+
+def _inside(name: str) -> str:
+    """A name that stays inside the folder that a zip is unpacked into."""
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))

@@ -1,0 +1,150 @@
+"""The pages of users."""
+
+import io
+import zipfile
+
+import httpx
+import pytest
+from echo_house import ask, finished, taken_in
+
+from core.audit import Act
+from core.errors import IllegalStep, NotFound, NotSignedIn
+from core.users.model import Role
+from ui.gate import COOKIE
+from ui.server import LatePage, web
+
+HOSTILE = "<b>x</b>"
+
+
+def rows(page, column):
+    return next(table.value.to_dict("records") for table in page.dataframe if column in table.value.columns)
+
+
+def said(page):
+    return "\n".join(
+        str(part.value) for part in [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error, *page.code, *page.subheader]
+    )
+
+
+@pytest.fixture
+def bob(console):
+    return console.call(console.app.users.named, "bob")
+
+
+async def lived_in(app, user):
+    """Bob's things: a conversation, a document."""
+    who = await app.users.by_key((await app.users.make_key(user, "backup"))[1])
+    await finished(await app.chat.send(who, ask("a secret of mine")))
+    await taken_in(app, who, "guide.md", b"# Keys\n\nThe key of the shed hangs behind the door.\n")
+    return who
+
+
+def test_users_are_listed_found_and_added(console, bob):
+    page = console.page("users")
+    assert [(r["Name"], r["Role"]) for r in rows(page, "Name")] == [("ada", "admin"), ("bob", "user")]
+    page.text_input(key="who").set_value("BO").run()
+    assert [r["Name"] for r in rows(page, "Name")] == ["bob"]
+    page.text_input(key="who").set_value(HOSTILE).run()
+    assert "Nobody has a name like that." in said(page)
+    added = console.call(console.app.console.people.add, console.admin, "cleo", "a long password", premium=True)
+    assert rows(console.page("users"), "Name")[2]["Premium"]
+    assert (added.role, added.premium) == (Role.USER, True)
+
+
+def test_a_user_is_changed_and_who_is_disabled_is_out_at_once(console, bob):
+    page = console.page("user", user=bob.id)
+    page.selectbox(key="role").set_value(Role.ADMIN)
+    page.toggle(key="premium").set_value(True)
+    page.button[0].click().run()
+    changed = console.call(console.app.users.named, "bob")
+    assert (changed.role, changed.premium) == (Role.ADMIN, True)
+    page.toggle(key="disabled").set_value(True)
+    page.button[0].click().run()
+    with pytest.raises(NotSignedIn):
+        console.call(console.app.users.by_session, console.tokens["bob"])
+    noted = console.call(console.app.audit.entries).items
+    assert [(e.act, e.subject) for e in noted[:2]] == [(Act.CHANGED, "user bob"), (Act.ROLE, "user bob")]
+
+
+def test_a_quota_is_set_and_what_remains_is_shown(console, bob):
+    console.call(lived_in, console.app, bob)
+    page = console.page("user", user=bob.id)
+    page.number_input(key="requests").set_value(5)
+    next(b for b in page.button if b.label == "Save the quota").click().run()
+    page.run()
+    assert [(m.label, m.value, m.delta) for m in page.metric][1] == ("Requests today", "1", "4 of 5 left")
+
+
+def test_a_key_is_made_shown_once_and_revoked(console, bob):
+    page = console.page("user", user=bob.id)
+    page.text_input(key="key_name").set_value("nightly")
+    next(b for b in page.button if b.label == "Make a key").click().run()
+    (secret,) = [c.value for c in page.code]
+    assert console.call(console.app.users.by_key, secret).user.id == bob.id
+    page.run()
+    assert not page.code
+    assert rows(page, "Begins with")[0]["Name"] == "nightly"
+    page.button(key="revoke-key").click().run()
+    with pytest.raises(NotSignedIn):
+        console.call(console.app.users.by_key, secret)
+    assert "There is no key." in said(page)
+
+
+def test_a_session_is_seen_and_ended(console, bob):
+    page = console.page("user", user=bob.id)
+    assert rows(page, "Last seen")[0]["From"] == "test"
+    page.button(key="end-session").click().run()
+    with pytest.raises(NotSignedIn):
+        console.call(console.app.users.by_session, console.tokens["bob"])
+    assert "Nobody is signed in with this account." in said(page)
+
+
+def test_everything_of_a_user_is_deleted_with_a_receipt_from_every_store(console, bob):
+    console.call(lived_in, console.app, bob)
+    page = console.page("user", user=bob.id)
+    page.button(key="delete-user").click().run()
+    assert "· 2 messages" in said(page)
+    page.button(key="delete-user-yes").click().run()
+    assert "Deleted the user bob and everything of theirs" in said(page)
+    assert "0 left in every store" in said(page)
+    with pytest.raises(NotFound):
+        console.call(console.app.users.named, "bob")
+    files = [p for p in (console.app.settings.home / "objects").rglob("*") if p.is_file()]
+    assert files == []
+    noted = console.call(console.app.audit.entries, act=Act.DELETED).items[0]
+    assert (noted.actor, noted.subject, noted.detail["objects"]) == ("ada", "user bob", 1)
+
+
+def test_the_last_admin_can_not_be_lost(console):
+    people = console.app.console.people
+    for change in ({"role": Role.USER}, {"disabled": True}):
+        with pytest.raises(IllegalStep, match="There must be an admin"):
+            console.call(people.change, console.admin, console.ada.id, **change)
+    with pytest.raises(IllegalStep):
+        console.call(people.delete, console.admin, console.ada.id)
+    page = console.page("user", user=console.ada.id)
+    assert "That is you" in said(page)
+
+
+def test_a_page_of_nobody_says_so(console):
+    assert "No user is chosen." in said(console.page("user"))
+    assert "There is no such user." in said(console.page("user", user="nobody"))
+
+
+def test_everything_of_a_user_is_downloaded_as_a_zip_by_admins_alone(console, bob):
+    console.call(lived_in, console.app, bob)
+
+    async def download(token):
+        transport = httpx.ASGITransport(web(console.app, LatePage(wanted=False)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://hearth.test", cookies={COOKIE: token}) as client:
+            return await client.get(f"/admin/files/users/{bob.id}.zip")
+
+    answer = console.call(download, console.tokens["ada"])
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as made:
+        names = made.namelist()
+        assert made.testzip() is None
+        assert any(name.endswith("guide.md") and b"behind the door" in made.read(name) for name in names)
+        assert any(name.startswith("conversations/") and b"a secret of mine" in made.read(name) for name in names)
+        assert b"hash" not in made.read("account.json")
+    assert console.call(console.app.audit.entries, act=Act.EXPORTED).items[0].subject == "user bob"
+    assert console.call(download, console.tokens["bob"]).status_code == 404
