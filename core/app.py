@@ -264,7 +264,7 @@ async def open_app(
 
         folder = settings.backups_folder
         backups = Backups(ZipBackups(settings.home, folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
-        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder, serving=serving))
+        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder))
 
         if serving:
             # Whoever held these is gone: this process alone serves this home.

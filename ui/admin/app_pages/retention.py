@@ -34,8 +34,10 @@ def rules() -> None:
     found = ask(keeping.rules)
     st.caption(f"The next sweep of everything comes {ago(found.due.at)}. Sound and deleted originals are swept every minute.")
     counts = found.due.counts
-    rows = [{"What": p.kind, "Kept": kept(p), "The next sweep removes": counts.get(p.kind), "Note": p.note} for p in found.policies]
-    st.dataframe(rows, hide_index=True, column_config={"Note": st.column_config.TextColumn(width="large")}, key="rules")
+    rows = [
+        {"What": p.kind, "Kept": kept(p), "The next sweep removes": f"{counts[p.kind]:,}" if p.kind in counts else "–", "Note": p.note} for p in found.policies
+    ]
+    st.table(rows, hide_index=True)
 
 
 rules()

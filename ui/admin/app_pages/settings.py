@@ -5,6 +5,9 @@ import streamlit as st
 from ui.admin.bridge import ask, console
 from ui.admin.frame import nothing
 
+ROW_HEIGHT_PX = 72
+"""Room for a meaning of three lines."""
+
 with st.container(horizontal=True, vertical_alignment="bottom"):
     wanted = st.text_input("Find", key="setting", bind="query-params", placeholder="a name, or a word of the meaning", icon=":material/search:")
     changed = st.toggle("Only what is set", key="set", bind="query-params", help="By a flag or in the environment, not by default.")
@@ -15,7 +18,8 @@ if found:
     st.dataframe(
         [{"Setting": s.name, "Value": s.value, "From": s.source, "Meaning": s.meaning} for s in found],
         hide_index=True,
-        column_config={"Meaning": st.column_config.TextColumn(width="large")},
+        column_config={"Value": st.column_config.TextColumn(width="medium"), "Meaning": st.column_config.TextColumn(width="large")},
+        row_height=ROW_HEIGHT_PX,
         height="content",
         key="settings",
     )
