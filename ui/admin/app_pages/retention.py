@@ -67,11 +67,11 @@ def sweeps() -> None:
     rows = [
         {
             "Started": ago(s.started_at),
-            "At": s.started_at,
+            "Removed": outcome(s),
             "Asked for by": s.by or "the house",
             "Of": "everything" if s.whole else "sound and originals",
             "Took": f"{(s.ended_at - s.started_at).total_seconds():.1f} s" if s.ended_at else "",
-            "Removed": outcome(s),
+            "At": s.started_at,
         }
         for s in page.items
     ]
