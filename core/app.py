@@ -270,7 +270,7 @@ async def open_app(
         people = People(users, accounts, sessions, usage, SqlBelongings(database), documents, objects, chat, voice, audit, clock, quota=quota)
         folder = settings.backups_folder
         backups = Backups(ZipBackups(settings.home, folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
-        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder, serving=serving))
+        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder))
 
         if serving:
             # Whoever held these is gone: this process alone serves this home.

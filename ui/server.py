@@ -242,10 +242,10 @@ def console_alone(app: App, console: LatePage) -> ASGIApp:
     return Gate(served, app)
 
 
-def _build_console(app: App) -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
+def _build_console(app: App, *, rooms: bool) -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
     from ui.admin.mounting import mounted  # streamlit's import takes its time
 
-    return mounted(app)
+    return mounted(app, rooms=rooms)
 
 
 async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
@@ -259,7 +259,7 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
         mount(page, app)
         return page, page.router.lifespan_context(page)
 
-    chat_page, console = LatePage(wanted=app.settings.chat_page), LatePage(on_demand=partial(_build_console, app))
+    chat_page, console = LatePage(wanted=app.settings.chat_page), LatePage(on_demand=partial(_build_console, app, rooms=app.settings.chat_page))
     started = time.monotonic()
 
     async def ready() -> None:
@@ -278,7 +278,7 @@ async def serve_console(app: App, sockets: list[socket.socket], on_ready: Callab
 
     async def ready() -> None:
         await on_ready()
-        await console.load(partial(_build_console, app))
+        await console.load(partial(_build_console, app, rooms=False))
 
     await _serve(app, console_alone(app, console), sockets, ready, (console,))
 

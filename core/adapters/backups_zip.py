@@ -112,6 +112,7 @@ async def restore(file: Path, home: Path, progress: Progress) -> Manifest:
     Raises: AlreadyThere if the folder has anything in it; NotFound, Unreadable (also for a checksum that is wrong), ServiceUnavailable for a backup of a newer
     Hearth, NoSpace.
     """
+    home = home.resolve()
     staging, manifest = await _in_thread(progress, _unpack, file, home, progress)
     try:
         async with SqliteDatabase("", home=staging) as database:
@@ -167,6 +168,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}.") from error
+    except OSError as error:
+        reason = error.strerror or "the system refused it"
+        raise Unreadable(f"{path} can't be read: {reason}.", hint="Name the zip file of a backup that you may read.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, msgspec.DecodeError) as error:
         raise Unreadable(f"{path.name} is no backup of Hearth, or it is damaged.", hint="Use another one; nothing was changed.") from error
 

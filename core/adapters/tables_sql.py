@@ -113,8 +113,9 @@ audit = Table(
     Column("act", String(40), nullable=False),
     Column("subject", Text, nullable=False),
     Column("detail", Json, nullable=False),
-    Index("ix_audit_actor_key_seq", "actor_key", "seq"),
-    Index("ix_audit_act_seq", "act", "seq"),
+    Index("ix_audit_actor_key_at", "actor_key", "at"),
+    Index("ix_audit_act_at", "act", "at"),
+    Index("ix_audit_actor_key_act_at", "actor_key", "act", "at"),
     sqlite_autoincrement=True,
 )
 

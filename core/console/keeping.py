@@ -43,9 +43,9 @@ class BackupState:
 class Keeping:
     """Retention and backups, for admins. `async with` ends what they began when the house closes."""
 
-    def __init__(self, retention: Retention, backups: Backups, audit: AuditLog, clock: Callable[[], datetime], *, folder: Path, serving: bool) -> None:
-        """serving: whether backups on schedule are made by this process."""
-        self._retention, self._backups, self._audit, self._clock, self._folder, self._serving = retention, backups, audit, clock, folder, serving
+    def __init__(self, retention: Retention, backups: Backups, audit: AuditLog, clock: Callable[[], datetime], *, folder: Path) -> None:
+        """folder: where the backups lie, to be told."""
+        self._retention, self._backups, self._audit, self._clock, self._folder = retention, backups, audit, clock, folder
         self._begun: set[asyncio.Task[Any]] = set()
         self._problem = ""
 
@@ -91,9 +91,8 @@ class Keeping:
         """The schedule, and how far the one is that is being made."""
         plan, progress = self._backups.plan, self._backups.progress
         done = None if progress is None else min(1.0, progress.done_bytes / progress.total_bytes) if progress.total_bytes else 0.0
-        every_h = plan.every.total_seconds() / 3600 if plan.every and self._serving else 0
-        next_at = await self._backups.next_at() if every_h else None
-        return BackupState(next_at, every_h, plan.keep, str(self._folder), done, self._problem or plan.problem)
+        every_h = plan.every.total_seconds() / 3600 if plan.every else 0
+        return BackupState(await self._backups.next_at(), every_h, plan.keep, str(self._folder), done, self._problem or plan.problem)
 
     async def back_up(self, admin: Admin) -> None:
         """Begins a backup, which goes on by itself; `backup_state` says how far it is. Raises: ServiceBusy while one is made."""

@@ -45,6 +45,7 @@ PAGES = {
     "models": "/admin/models",
     "users": "/admin/users",
     "retention": "/admin/retention",
+    "backups": "/admin/backups",
     "settings": "/admin/settings",
     "audit": "/admin/audit",
 }

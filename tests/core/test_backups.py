@@ -145,7 +145,7 @@ async def test_what_was_tampered_with_or_is_newer_is_refused_and_nothing_is_left
     for make, args, error in cases:
         with pytest.raises(error):
             await restore(make(path, *args), tmp_path / "new", Progress())
-    for damaged, error in ((cut, Unreadable), (hit, Unreadable), (tmp_path / "none.zip", NotFound)):
+    for damaged, error in ((cut, Unreadable), (hit, Unreadable), (tmp_path / "none.zip", NotFound), (tmp_path, Unreadable)):
         with pytest.raises(error):
             await restore(damaged, tmp_path / "new", Progress())
     assert not (tmp_path / "new").exists()

@@ -233,8 +233,13 @@ for name in modules:
     importlib.import_module(name)
 """
 NOT_IMPORTED = (
-    "core.adapters.migrations.env", "core.adapters.migrations.versions", "inference.engines", "inference.convert_gguf", "ui.chat.page", "ui.admin.app_pages",
-)  # fmt: skip
+    "core.adapters.migrations.env",
+    "core.adapters.migrations.versions",
+    "inference.engines",
+    "inference.convert_gguf",
+    "ui.chat.page",
+    "ui.admin.app_pages",
+)
 
 
 def heard(folder, names):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.admin.bridge import me
+from ui.admin.bridge import house, me
 from ui.admin.frame import receipt, shown
 
 st.set_page_config(page_title="Hearth console", page_icon="🔥", layout="wide")
@@ -32,9 +32,10 @@ with shown():
     page = st.navigation(PAGES)
     with st.sidebar:
         st.caption(f"Signed in as {who.user.username}")
-        with st.container(horizontal=True):
-            st.link_button("Chat", "/chat/", icon=":material/chat:")
-            st.link_button("Voice", "/voice/", icon=":material/mic:")
+        if house().rooms:
+            with st.container(horizontal=True):
+                st.link_button("Chat", "/chat/", icon=":material/chat:")
+                st.link_button("Voice", "/voice/", icon=":material/mic:")
     st.title(page.title)
     receipt()
     page.run()

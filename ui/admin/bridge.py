@@ -28,6 +28,8 @@ class House:
 
     app: App
     portal: BlockingPortal
+    rooms: bool
+    """Whether the chat and voice pages are served beside the console."""
 
 
 _houses: list[House] = []
@@ -35,10 +37,10 @@ _houses: list[House] = []
 
 
 @asynccontextmanager
-async def opened(app: App) -> AsyncIterator[House]:
+async def opened(app: App, *, rooms: bool = True) -> AsyncIterator[House]:
     """Lets pages ask this house, from the event loop that this is called in."""
     async with BlockingPortal() as portal:
-        house = House(app, portal)
+        house = House(app, portal, rooms)
         _houses.append(house)
         try:
             yield house

@@ -37,16 +37,16 @@ if page.items:
         [
             {
                 "When": ago(e.at),
-                "At": e.at,
                 "Who": e.actor or "the house",
                 "What": e.act.value,
                 "Of what": e.subject,
                 "Detail": json.dumps(dict(e.detail)) if e.detail else "",
+                "At": e.at,
             }
             for e in page.items
         ],
         hide_index=True,
-        column_config={"At": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss"), "Of what": st.column_config.TextColumn(width="large")},
+        column_config={"At": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")},
         key="entries",
     )
     pager(page, "audit")

@@ -34,8 +34,10 @@ def rules() -> None:
     found = ask(keeping.rules)
     st.caption(f"The next sweep of everything comes {ago(found.due.at)}. Sound and deleted originals are swept every minute.")
     counts = found.due.counts
-    rows = [{"What": p.kind, "Kept": kept(p), "The next sweep removes": counts.get(p.kind), "Note": p.note} for p in found.policies]
-    st.dataframe(rows, hide_index=True, column_config={"Note": st.column_config.TextColumn(width="large")}, key="rules")
+    rows = [
+        {"What": p.kind, "Kept": kept(p), "The next sweep removes": f"{counts[p.kind]:,}" if p.kind in counts else "–", "Note": p.note} for p in found.policies
+    ]
+    st.table(rows, hide_index=True)
 
 
 rules()
@@ -65,11 +67,11 @@ def sweeps() -> None:
     rows = [
         {
             "Started": ago(s.started_at),
-            "At": s.started_at,
+            "Removed": outcome(s),
             "Asked for by": s.by or "the house",
             "Of": "everything" if s.whole else "sound and originals",
             "Took": f"{(s.ended_at - s.started_at).total_seconds():.1f} s" if s.ended_at else "",
-            "Removed": outcome(s),
+            "At": s.started_at,
         }
         for s in page.items
     ]

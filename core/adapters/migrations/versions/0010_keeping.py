@@ -1,4 +1,4 @@
-"""The sweeps of retention, and pinned conversations found without reading all."""
+"""The sweeps of retention; pinned conversations, and the audit rows of any question, found without reading all."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A new table, and an index on an old one."""
+    """A new table, and indexes on old ones."""
     op.create_table(
         "sweeps",
         sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
@@ -31,3 +31,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sweeps_started_at"), "sweeps", ["started_at"], unique=False)
     op.create_index("ix_sweeps_running", "sweeps", ["seq"], unique=False, sqlite_where=sa.text("ended_at IS NULL"))
     op.create_index("ix_conversations_pinned", "conversations", ["id"], unique=False, sqlite_where=sa.text("pinned"))
+    op.drop_index("ix_audit_actor_key_seq", table_name="audit")
+    op.drop_index("ix_audit_act_seq", table_name="audit")
+    op.create_index("ix_audit_actor_key_at", "audit", ["actor_key", "at"], unique=False)
+    op.create_index("ix_audit_act_at", "audit", ["act", "at"], unique=False)
+    op.create_index("ix_audit_actor_key_act_at", "audit", ["actor_key", "act", "at"], unique=False)
