@@ -20,6 +20,7 @@ from core.console.keeping import Keeping
 from core.console.logbook import Logbook
 from core.console.overview import Overview
 from core.console.people import People
+from core.console.reading import Reading
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
 from core.inference import Model, Service
@@ -236,6 +237,7 @@ async def open_app(
         from core.adapters.sessions_sql import SqlSessions
         from core.adapters.shares_sql import SqlShares
         from core.adapters.sweeps_sql import SqlSweeps
+        from core.adapters.talks_sql import SqlTalks
         from core.adapters.usage_sql import SqlUsage
         from core.adapters.voice_sql import SqlSpokenTurns
 
@@ -262,15 +264,13 @@ async def open_app(
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
         )
-        audit, accounts, usage = SqlAuditLog(database), SqlAccounts(database), SqlUsage(database)
+        audit, accounts, usage, belongings = SqlAuditLog(database), SqlAccounts(database), SqlUsage(database), SqlBelongings(database)
         users = Users(accounts, sessions, Argon2Passwords(), audit, clock)
         listener, speaker = models.transcriber, models.synthesizer
         voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, usage, max_bytes=settings.audio_max_mb * 1_000_000, quota=quota)
 
-        people = People(users, accounts, sessions, usage, SqlBelongings(database), documents, objects, chat, voice, audit, clock, quota=quota)
-        folder = settings.backups_folder
-        backups = Backups(ZipBackups(settings.home, folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
-        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=folder))
+        backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
+        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=settings.backups_folder))
 
         if serving:
             # Whoever held these is gone: this process alone serves this home.
@@ -294,7 +294,13 @@ async def open_app(
             calls=Calls(chat, voice, users, spoken, objects, _detector(settings), clock),
             models=models,
             audit=audit,
-            console=Console(overview=Overview(check), keeping=keeping, logbook=Logbook(audit, settings, clock), people=people),
+            console=Console(
+                overview=Overview(check),
+                keeping=keeping,
+                logbook=Logbook(audit, settings, clock),
+                people=People(users, accounts, sessions, usage, belongings, documents, objects, chat, voice, audit, clock, quota=quota),
+                reading=Reading(SqlTalks(database), accounts, belongings, chat, events, audit, clock),
+            ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
         )

@@ -67,3 +67,14 @@ class RecordedEvent:
 
     seq: int
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event whose effect was given up after so many attempts, each of which ended in an error; it waits for somebody to try it again."""
+
+    seq: int
+    event: Event
+    attempts: int
+    error: str
+    dead_at: datetime

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from core.audit import Act, AuditEntry
     from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
-    from core.events import Event, RecordedEvent
+    from core.console.reading import Talk
+    from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
@@ -405,6 +406,19 @@ class Conversations(Protocol):
         """Everybody's pinned conversations, with how many messages from before that moment each keeps. Raises: BadInput for a cursor that no page gave."""
 
 
+class Talks(Protocol):
+    """Reads everybody's conversations, for the console's rooms alone."""
+
+    async def talks(self, *, search: str = "", user_id: str = "", limit: int = 50, cursor: str = "") -> Page[Talk]:
+        """Begun last first. search: words that must all occur in the title or a message.   user_id: of one user only."""
+
+    async def owner(self, conversation_id: str) -> str:
+        """Whose it is. Raises: NotFound."""
+
+    async def owner_of_answer(self, message_id: str) -> str:
+        """Whose it is. Raises: NotFound."""
+
+
 class Shares(Protocol):
     """Keeps links with which others may read a conversation."""
 
@@ -601,7 +615,21 @@ class EventLog(Protocol):
         """The events after that place, in order."""
 
     async def record(self, limit: int = 100) -> int:
-        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many."""
+        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many.
+
+        An effect that can't be written holds up no other; after some attempts its event is set aside as a dead letter.
+        """
+
+    async def latest(
+        self, *, aggregate_id: str = "", user_id: str = "", kind: EventType | None = None, limit: int = 50, cursor: str = ""
+    ) -> Page[RecordedEvent]:
+        """Latest first. Raises: BadInput for a cursor that no page gave."""
+
+    async def dead(self, *, limit: int = 50, cursor: str = "") -> Page[DeadLetter]:
+        """Those that were set aside, latest first. Raises: BadInput for a cursor that no page gave."""
+
+    async def revive(self, seqs: Sequence[int]) -> int:
+        """Lets the recorder try these dead letters again; says how many there were."""
 
 
 class Pages(Protocol):

@@ -112,7 +112,7 @@ async def restore(file: Path, home: Path, progress: Progress) -> Manifest:
     Raises: AlreadyThere if the folder has anything in it; NotFound, Unreadable (also for a checksum that is wrong), ServiceUnavailable for a backup of a newer
     Hearth, NoSpace.
     """
-    home = home.resolve()
+    home = await anyio.to_thread.run_sync(home.resolve)
     staging, manifest = await _in_thread(progress, _unpack, file, home, progress)
     try:
         async with SqliteDatabase("", home=staging) as database:

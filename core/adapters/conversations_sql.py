@@ -229,7 +229,7 @@ def _branches(connection: Connection, conversation_id: str, path: Sequence[ChatM
 def _found(connection: Connection, conversation_id: str, words: Sequence[str]) -> str:
     """The words around the newest place where one of the words stands in a message; "" where only the title has them."""
     for word in words:
-        query = select(messages.c.content).where(messages.c.conversation_id == conversation_id, messages.c.content.like(_like(word), escape="\\"))
+        query = select(messages.c.content).where(messages.c.conversation_id == conversation_id, messages.c.content.like(like(word), escape="\\"))
         content = connection.execute(query.order_by(messages.c.created_at.desc()).limit(1)).scalar()
         if content is not None:
             start = max(0, content.lower().find(word.lower()) - FOUND_CHARS // 3)
@@ -247,7 +247,8 @@ def _place(cursor: str) -> tuple[bool, datetime, str]:
         raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.") from error
 
 
-def _like(word: str) -> str:
+def like(word: str) -> str:
+    """The pattern of whatever has that in it; the escape is a backslash."""
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
@@ -307,10 +308,10 @@ class SqlConversations:
         words = search.split()[:10]
         query = select(conversations, LAST_ACTIVITY).where(conversations.c.user_id == user_id)
         for word in words:
-            said = exists().where(messages.c.conversation_id == conversations.c.id, messages.c.content.like(_like(word), escape="\\"))
-            query = query.where(or_(conversations.c.title.like(_like(word), escape="\\"), said))
+            said = exists().where(messages.c.conversation_id == conversations.c.id, messages.c.content.like(like(word), escape="\\"))
+            query = query.where(or_(conversations.c.title.like(like(word), escape="\\"), said))
         if tag:
-            query = query.where(cast(conversations.c.tags, Text).like(_like(msgspec.json.encode(tag).decode()), escape="\\"))
+            query = query.where(cast(conversations.c.tags, Text).like(like(msgspec.json.encode(tag).decode()), escape="\\"))
         found = query.subquery()
         page = select(found).order_by(found.c.pinned.desc(), found.c.updated_at.desc(), found.c.id.desc()).limit(limit + 1)
         if cursor:

@@ -8,13 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import outbox
-from core.events import Event, EventType, RecordedEvent
+from core.errors import BadInput, HearthError
+from core.events import DeadLetter, Event, EventType, RecordedEvent
+from core.records import Page
 
+MAX_ATTEMPTS = 5
+"""After so many an effect is given up: the event is set aside as a dead letter."""
 Effect = Callable[[Connection, Event], None]
 # Built once, because every turn appends a few times.
 APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["event_id"])
@@ -59,19 +64,54 @@ class OutboxEventLog:
 
     async def record(self, limit: int = 100) -> int:
         """As the port says."""
-        waiting = select(outbox).where(outbox.c.recorded_at.is_(None)).order_by(outbox.c.seq).limit(limit)
+        waiting = select(outbox).where(outbox.c.recorded_at.is_(None), outbox.c.dead_at.is_(None)).order_by(outbox.c.seq).limit(limit)
         if not await self._database.read(lambda c: c.execute(waiting.limit(1)).first()):
             return 0
+        return await self._database.write(lambda c: sum([self._recorded(c, row) for row in c.execute(waiting).all()]))
 
-        def work(connection: Connection) -> int:
-            rows = connection.execute(waiting).all()
-            for row in rows:
+    def _recorded(self, connection: Connection, row: Row[Any]) -> bool:
+        """Writes one effect; one that can't be written holds up no other, and is given up after some attempts."""
+        here = outbox.c.seq == row.seq
+        try:
+            with connection.begin_nested():
                 if effect := self._effects.get(EventType(row.type)):
                     effect(connection, _event(row))
-                connection.execute(update(outbox).where(outbox.c.seq == row.seq).values(recorded_at=datetime.now(UTC)))
-            return len(rows)
+                connection.execute(update(outbox).where(here).values(recorded_at=datetime.now(UTC)))
+        except (HearthError, SQLAlchemyError, ValueError, TypeError, KeyError) as error:  # another program made the event: anything may be in it
+            dead_at = datetime.now(UTC) if row.attempts + 1 >= MAX_ATTEMPTS else None
+            connection.execute(update(outbox).where(here).values(attempts=row.attempts + 1, error=f"{type(error).__name__}: {error}"[:500], dead_at=dead_at))
+            return False
+        return True
 
-        return await self._database.write(work)
+    async def latest(
+        self, *, aggregate_id: str = "", user_id: str = "", kind: EventType | None = None, limit: int = 50, cursor: str = ""
+    ) -> Page[RecordedEvent]:
+        """As the port says."""
+        query = select(outbox).order_by(outbox.c.seq.desc()).limit(limit + 1)
+        for column, wanted in ((outbox.c.aggregate_id, aggregate_id), (outbox.c.user_id, user_id), (outbox.c.type, kind.value if kind else "")):
+            if wanted:
+                query = query.where(column == wanted)
+        rows = await self._database.read(lambda c: c.execute(_before(query, cursor)).all())
+        return Page([RecordedEvent(row.seq, _event(row)) for row in rows[:limit]], str(rows[limit - 1].seq) if len(rows) > limit else "")
+
+    async def dead(self, *, limit: int = 50, cursor: str = "") -> Page[DeadLetter]:
+        """As the port says."""
+        query = select(outbox).where(outbox.c.dead_at.is_not(None)).order_by(outbox.c.seq.desc()).limit(limit + 1)
+        rows = await self._database.read(lambda c: c.execute(_before(query, cursor)).all())
+        letters = [DeadLetter(row.seq, _event(row), row.attempts, row.error, row.dead_at) for row in rows[:limit]]
+        return Page(letters, str(rows[limit - 1].seq) if len(rows) > limit else "")
+
+    async def revive(self, seqs: Sequence[int]) -> int:
+        """As the port says."""
+        again = update(outbox).where(outbox.c.seq.in_(list(seqs)), outbox.c.dead_at.is_not(None)).values(attempts=0, error="", dead_at=None)
+        return await self._database.write(lambda c: c.execute(again).rowcount)
+
+
+def _before(query: Select[Any], cursor: str) -> Select[Any]:
+    """The page of events that a cursor stands for. Raises: BadInput for one that no page gave."""
+    if cursor and not cursor.isdecimal():
+        raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.")
+    return query.where(outbox.c.seq < int(cursor)) if cursor else query
 
 
 def _event(row: Any) -> Event:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     false,
     select,
     text,
@@ -240,7 +241,13 @@ outbox = Table(
     Column("at", Moment, nullable=False),
     Column("data", Json, nullable=False),
     Column("recorded_at", Moment),  # when its effect was written; ours have theirs in the same transaction
-    Index("ix_outbox_unrecorded", "seq", sqlite_where=Column("recorded_at").is_(None)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text, nullable=False, server_default=text("''")),
+    Column("dead_at", Moment),  # when its effect was given up
+    Index("ix_outbox_unrecorded", "seq", sqlite_where=and_(Column("recorded_at").is_(None), Column("dead_at").is_(None))),
+    Index("ix_outbox_dead", "seq", sqlite_where=Column("dead_at").is_not(None)),
+    Index("ix_outbox_user_id", "user_id"),
+    Index("ix_outbox_type", "type"),
     sqlite_autoincrement=True,
 )
 

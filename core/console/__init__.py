@@ -9,6 +9,7 @@ from core.console.keeping import Keeping
 from core.console.logbook import Logbook
 from core.console.overview import Overview
 from core.console.people import People
+from core.console.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +20,4 @@ class Console:
     keeping: Keeping
     logbook: Logbook
     people: People
+    reading: Reading

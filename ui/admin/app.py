@@ -16,6 +16,10 @@ PAGES = {
             default=True,
         )
     ],
+    "Conversations": [
+        st.Page("app_pages/conversations.py", title="Conversations", icon=":material/forum:", help="What was asked and answered; looking into it is noted."),
+        st.Page("app_pages/events.py", title="Events", icon=":material/timeline:", help="The durable stream of what happened, and what could not be recorded."),
+    ],
     "People": [
         st.Page("app_pages/users.py", title="Users", icon=":material/group:", help="Who has an account, and what they use."),
         st.Page("app_pages/user.py", title="User", icon=":material/person:", help="One user: rights, quota, keys, sessions, and everything of theirs."),

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote, urlencode
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -35,6 +36,7 @@ def routes(app: App) -> list[Route]:
         Route(f"{FOLDER}/audit.jsonl", partial(audit_log, app, lines=json_lines, media_type="application/jsonl")),
         Route(f"{FOLDER}/backups/{{name}}", partial(backup, app)),
         Route(f"{FOLDER}/users/{{user_id}}.zip", partial(belongings, app)),
+        Route(f"{FOLDER}/conversations/{{conversation_id}}.{{form}}", partial(conversation, app)),
     ]
 
 
@@ -61,6 +63,23 @@ async def belongings(app: App, request: Request) -> Response:
     except HearthError as error:
         return errors.response(error)
     return StreamingResponse(pieces, media_type="application/zip", headers=_saved_as(name))
+
+
+def conversation_address(conversation_id: str, form: str) -> str:
+    """Where a conversation is downloaded. form: md or json."""
+    return f"{FOLDER}/conversations/{quote(conversation_id, safe='')}.{form}"
+
+
+async def conversation(app: App, request: Request) -> Response:
+    """One conversation, as Markdown for people or as JSON with every branch."""
+    try:
+        text, whole = await app.console.reading.export(await _admin(app, request), request.path_params["conversation_id"])
+    except HearthError as error:
+        return errors.response(error)
+    name = request.url.path.rpartition("/")[2]
+    if request.path_params["form"] == "json":
+        return Response(msgspec.json.encode(whole), media_type="application/json", headers=_saved_as(name))
+    return Response(text, media_type="text/markdown; charset=utf-8", headers=_saved_as(name))
 
 
 async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:

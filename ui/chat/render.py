@@ -8,6 +8,7 @@ from html import escape
 from urllib.parse import urlencode
 
 from core.chat.model import ChatMessage, Conversation, Feedback, MessageStatus, Thread, Verdict
+from core.chat.stages import stages
 from core.rag.model import Collection, IngestJob, IngestStage, Source
 from core.records import DeleteReceipt
 from ui.chat.markdown import render
@@ -288,44 +289,22 @@ def _theirs(m: ChatMessage, siblings: Sequence[str], verdict: Feedback | None) -
     return f'<span class="acts">{_branch(m.id, siblings)}{"".join(buttons)}</span>'
 
 
-STEPS = (
-    *(("embed", N_("question understood")), ("dense", N_("by meaning")), ("lexical", N_("by words"))),
-    *(("fuse", N_("fused")), ("load", N_("read")), ("rerank", N_("reranked"))),
-)
-
-
-def waterfall(m: ChatMessage) -> list[tuple[str, float, float]]:
-    """Where an answer's time went: (what, begin in ms, length in ms) from its acceptance on, in order. Meaning and words are searched side by side."""
-    timing, retrieval = m.metadata.timing, m.metadata.retrieval or {}
-    spent = retrieval.get("ms")
-    bars: list[tuple[str, float, float]] = []
-    at = 0.0
-    if isinstance(spent, Mapping):
-        begun = {"lexical": 0.0, "dense": float(spent.get("embed", 0.0))}
-        for name, label in STEPS:
-            if name in spent:
-                start = begun.get(name, at)
-                bars.append((label, start, float(spent[name])))
-                at = max(at, start + float(spent[name]))
-    if timing.queue_ms:
-        bars.append((N_("waiting for a place"), at, timing.queue_ms))
-        at += timing.queue_ms
-    if timing.first_token_ms is not None:
-        bars.append((N_("first words"), at, max(0.0, timing.first_token_ms - at)))
-        if timing.total_ms is not None:
-            bars.append((N_("writing"), timing.first_token_ms, max(0.0, timing.total_ms - timing.first_token_ms)))
-    return bars
+TIMED = {
+    "embed": N_("question understood"), "dense": N_("by meaning"), "lexical": N_("by words"), "fuse": N_("fused"), "load": N_("read"),
+    "rerank": N_("reranked"), "queue": N_("waiting for a place"), "first_token": N_("first words"), "writing": N_("writing"),
+}  # fmt: skip
 
 
 def _waterfall(m: ChatMessage, *, acting: bool) -> str:
-    bars = waterfall(m)
+    bars = stages(m)
     whole = max((start + length for _, start, length in bars), default=0.0)
     if not whole:
         return ""
     rows = "".join(
-        f'<tr><th>{_(label)}</th><td><svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true"><rect x="{start / whole * 1000:.0f}" y="0" '
+        f'<tr><th>{_(TIMED[stage])}</th><td><svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect x="{start / whole * 1000:.0f}" y="0" '
         f'width="{max(3.0, length / whole * 1000):.0f}" height="10" rx="2"></rect></svg></td><td>{_seconds(length)}</td></tr>'
-        for label, start, length in bars
+        for stage, start, length in bars
     )
     otherwise = _otherwise(m) if acting and m.metadata.retrieval else ""
     return f'<details class="waterfall"><summary>{_("Where the time went")} · {_seconds(whole)}</summary><table>{rows}</table>{otherwise}</details>'

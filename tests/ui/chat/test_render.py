@@ -5,6 +5,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from core.chat.model import ChatMessage, Conversation, Feedback, MessageMetadata, MessageStatus, Thread, Timing, Verdict
+from core.chat.stages import stages
 from core.inference import Usage
 from core.rag.model import Collection, IngestJob, IngestStage, Source
 from core.records import DeleteReceipt
@@ -286,12 +287,12 @@ def test_what_a_search_found_is_marked_however_it_is_written():
 def test_a_waterfall_begins_where_the_stage_before_ended_and_words_run_beside_meaning():
     timing = Timing(queue_ms=20.0, retrieval_ms=30.0, first_token_ms=90.0, total_ms=290.0)
     retrieval = {"ms": {"embed": 8.0, "dense": 6.0, "lexical": 10.0, "fuse": 1.0, "load": 3.0, "rerank": 12.0, "total": 30.0}}
-    bars = {name: (begin, length) for name, begin, length in render.waterfall(an_answer(timing=timing, retrieval=retrieval))}
+    bars = {name: (begin, length) for name, begin, length in stages(an_answer(timing=timing, retrieval=retrieval))}
     assert bars == {
-        "question understood": (0.0, 8.0), "by meaning": (8.0, 6.0), "by words": (0.0, 10.0), "fused": (14.0, 1.0), "read": (15.0, 3.0),
-        "reranked": (18.0, 12.0), "waiting for a place": (30.0, 20.0), "first words": (50.0, 40.0), "writing": (90.0, 200.0),
+        "embed": (0.0, 8.0), "dense": (8.0, 6.0), "lexical": (0.0, 10.0), "fuse": (14.0, 1.0), "load": (15.0, 3.0),
+        "rerank": (18.0, 12.0), "queue": (30.0, 20.0), "first_token": (50.0, 40.0), "writing": (90.0, 200.0),
     }  # fmt: skip
-    assert render.waterfall(an_answer()) == []
+    assert stages(an_answer()) == []
     assert parsed(render.answer(an_answer())).find("details") is None
     assert "290 ms" in parsed(render.answer(an_answer(timing=timing, retrieval=retrieval))).summary.get_text()
 
