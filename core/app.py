@@ -16,6 +16,7 @@ from core.chat.answering import Answering
 from core.chat.room import ChatRoom
 from core.chat.shelf import Shelf
 from core.console import Console
+from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
 from core.console.overview import Overview
@@ -226,6 +227,7 @@ async def open_app(
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.belongings_sql import SqlBelongings
         from core.adapters.chunk_index_sql import SqliteChunkIndex
+        from core.adapters.collection_ledger_sql import SqlCollectionLedger
         from core.adapters.conversations_sql import SqlConversations, record_message
         from core.adapters.documents_sql import SqlDocuments
         from core.adapters.events_outbox import OutboxEventLog
@@ -300,6 +302,7 @@ async def open_app(
                 logbook=Logbook(audit, settings, clock),
                 people=People(users, accounts, sessions, usage, belongings, documents, objects, chat, voice, audit, clock, quota=quota),
                 reading=Reading(SqlTalks(database), accounts, belongings, chat, events, audit, clock),
+                collections=Collections(SqlCollectionLedger(database), accounts, library, audit, clock),
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),

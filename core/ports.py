@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.audit import Act, AuditEntry
     from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
+    from core.console.collections import Holdings
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
@@ -417,6 +418,16 @@ class Talks(Protocol):
 
     async def owner_of_answer(self, message_id: str) -> str:
         """Whose it is. Raises: NotFound."""
+
+
+class CollectionLedger(Protocol):
+    """Reads everybody's collections, for the console's room alone."""
+
+    async def holdings(self, *, limit: int = 50, cursor: str = "") -> Page[Holdings]:
+        """All collections, made last first, each with what its rows say now."""
+
+    async def holding(self, collection_id: str) -> Holdings:
+        """One of them. Raises: NotFound."""
 
 
 class Shares(Protocol):

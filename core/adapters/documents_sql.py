@@ -38,7 +38,8 @@ def scope_word(collection_id: str) -> str:
     return "c" + collection_id.replace("-", "")
 
 
-def _collection(row: Row[Any]) -> Collection:
+def collection_of(row: Row[Any]) -> Collection:
+    """The collection in a row of its table."""
     return Collection(row.id, row.owner_id, row.name, row.embedding_model, row.dimensions, row.chunker, row.created_at, row.version, row.rerank_depth)
 
 
@@ -181,7 +182,7 @@ class SqlDocuments:
 
     async def collection_for(self, user_id: str, name: str) -> Collection:
         """As the port says."""
-        return _collection(await self._database.read(lambda c: _demand_collection(c, user_id, name)))
+        return collection_of(await self._database.read(lambda c: _demand_collection(c, user_id, name)))
 
     async def collections_for(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[Collection, Mapping[str, int]]]:
         """As the port says."""
@@ -200,7 +201,7 @@ class SqlDocuments:
         query = query.group_by(collections.c.id).order_by(collections.c.name).limit(limit + 1)
         rows = await self._database.read(lambda c: c.execute(query).all())
         names = [column.name for column in sums]
-        items = [(_collection(row), {name: row._mapping[name] for name in names}) for row in rows[:limit]]
+        items = [(collection_of(row), {name: row._mapping[name] for name in names}) for row in rows[:limit]]
         return Page(items, items[-1][0].name if len(rows) > limit else "")
 
     async def delete_collection_for(self, user_id: str, name: str) -> DeleteReceipt:
@@ -223,7 +224,7 @@ class SqlDocuments:
         def work(connection: Connection) -> Collection:
             row = _demand_collection(connection, user_id, name)
             connection.execute(update(collections).where(collections.c.id == row.id).values(rerank_depth=depth))
-            return replace(_collection(row), rerank_depth=depth)
+            return replace(collection_of(row), rerank_depth=depth)
 
         return await self._database.write(work)
 
@@ -383,7 +384,7 @@ class SqlDocuments:
             collection = connection.execute(select(collections).where(collections.c.id == found.collection_id)).one()
             job = _job(connection.execute(JOB.where(ingest_jobs.c.id == row.id)).one())
             made_from = {name: getattr(job, name) for name in ("version", "sha256", "size_bytes", "uri", "source_url")}
-            return job, replace(_document(found), **made_from), _collection(collection)
+            return job, replace(_document(found), **made_from), collection_of(collection)
 
         return await self._database.write(work)
 

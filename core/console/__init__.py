@@ -5,6 +5,7 @@ Every public method takes an `Admin` first, which only `Users.admin` makes: ther
 
 from dataclasses import dataclass
 
+from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
 from core.console.overview import Overview
@@ -21,3 +22,4 @@ class Console:
     logbook: Logbook
     people: People
     reading: Reading
+    collections: Collections

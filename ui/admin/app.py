@@ -16,6 +16,16 @@ PAGES = {
             default=True,
         )
     ],
+    "Knowledge": [
+        st.Page(
+            "app_pages/all_collections.py",
+            title="Collections",
+            url_path="collections",
+            icon=":material/library_books:",
+            help="Everybody's collections, counted afresh.",
+        ),
+        st.Page("app_pages/collection.py", title="Collection", icon=":material/menu_book:", help="One collection: how it is made, its documents, its end."),
+    ],
     "Conversations": [
         st.Page("app_pages/conversations.py", title="Conversations", icon=":material/forum:", help="What was asked and answered; looking into it is noted."),
         st.Page("app_pages/events.py", title="Events", icon=":material/timeline:", help="The durable stream of what happened, and what could not be recorded."),
