@@ -4,12 +4,15 @@ import asyncio
 import fcntl
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from core import troubles
 from core.adapters import OBJECTS, RECORDS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
@@ -18,19 +21,20 @@ from core.chat.shelf import Shelf
 from core.console import Console
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
+from core.console.models import ModelRoom
 from core.console.overview import Overview
 from core.console.people import People
 from core.console.reading import Reading
 from core.errors import HearthError, NoSpace, SettingsError
 from core.events import EventType
 from core.inference import Model, Service
-from core.ports import AuditLog, ChatModel, Embedder, EventLog, Reranker, Synthesizer, Transcriber, VoiceActivity
+from core.ports import AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
 from core.records import Health
 from core.retention import Retention
-from core.settings import Settings
+from core.settings import Settings, shown
 from core.users.model import Quota
 from core.users.room import Users
 from core.voice.calls import Calls
@@ -70,6 +74,9 @@ class Models:
     reranker: Reranker | None
     transcriber: Transcriber | None
     synthesizer: Synthesizer | None
+    catalogue: Catalogue
+    residency: Residency | None
+    """None where every model is elsewhere."""
 
     def parts(self) -> list[tuple[str, AnyModel]]:
         """The models that are there, by service."""
@@ -89,6 +96,7 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
     from inference.audio_client import RemoteSynthesizer, RemoteTranscriber
     from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
     from inference.lanes import Lanes
+    from inference.shelf import LocalResidency, ModelShelf
 
     async with AsyncExitStack() as stack:
 
@@ -111,6 +119,8 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
             None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT)),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
+            ModelShelf(settings.models_folder),
+            LocalResidency(server(next(iter(here)))) if (here := [Service(name) for name in sorted(settings.local_services())]) else None,
         )
 
 
@@ -238,6 +248,7 @@ async def open_app(
         from core.adapters.shares_sql import SqlShares
         from core.adapters.sweeps_sql import SqlSweeps
         from core.adapters.talks_sql import SqlTalks
+        from core.adapters.traffic_sql import SqlTraffic
         from core.adapters.usage_sql import SqlUsage
         from core.adapters.voice_sql import SqlSpokenTurns
 
@@ -273,13 +284,15 @@ async def open_app(
         keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=settings.backups_folder))
 
         if serving:
+            stack.enter_context(troubles.kept(settings.home))
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
             await stack.enter_async_context(_at_work(users, chat, voice, library, events, retention, backups))
 
         async def check() -> list[Health]:
-            return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
+            parts = [("records", database.check, database.adapter), *((part, port.check, _where(settings, part)) for part, port in models.parts())]
+            return list(await asyncio.gather(*(_check(*part) for part in parts)))
 
         yield App(
             settings=settings,
@@ -295,7 +308,14 @@ async def open_app(
             models=models,
             audit=audit,
             console=Console(
-                overview=Overview(check),
+                overview=Overview(
+                    check, SqlTraffic(database), models.residency, partial(troubles.latest, settings.home), lambda: chat.open_answers, _folders(settings), clock
+                ),
+                models=await stack.enter_async_context(
+                    ModelRoom(
+                        models.catalogue, models.residency, models.llm, models.embedder, models.reranker, models.transcriber, models.synthesizer, audit, clock
+                    )
+                ),
                 keeping=keeping,
                 logbook=Logbook(audit, settings, clock),
                 people=People(users, accounts, sessions, usage, belongings, documents, objects, chat, voice, audit, clock, quota=quota),
@@ -344,16 +364,28 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _check(part: str, ask: Callable[[], Awaitable[object]]) -> Health:
-    """Asks one part for something real."""
+async def _check(part: str, ask: Callable[[], Awaitable[object]], by: str) -> Health:
+    """Asks one part for something real. by: what does it."""
+    begun = time.perf_counter()
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             answer = await ask()
     except HearthError as error:
-        return Health(part, False, str(error))
+        return Health(part, False, str(error), by)
     except TimeoutError:
-        return Health(part, False, f"No answer within {CHECK_TIMEOUT_S:.0f} s.")
-    return Health(part, True, answer.id if isinstance(answer, Model) else "")
+        return Health(part, False, f"No answer within {CHECK_TIMEOUT_S:.0f} s.", by)
+    return Health(part, True, answer.id if isinstance(answer, Model) else "", by, round((time.perf_counter() - begun) * 1000, 1))
+
+
+def _where(settings: Settings, service: str) -> str:
+    """What serves a model, as an admin may see it."""
+    return shown(getattr(settings, f"{service}_url")) or "the local inference process"
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """What takes room, by kind."""
+    home = settings.home
+    return {"database": home / "hearth.db", "originals and sound": home / "objects", "models": settings.models_folder, "backups": settings.backups_folder}
 
 
 @asynccontextmanager
