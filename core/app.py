@@ -4,12 +4,16 @@ import asyncio
 import fcntl
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core import troubles
 from core.adapters import OBJECTS, RECORDS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
@@ -19,23 +23,26 @@ from core.console import Console
 from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
+from core.console.models import ModelRoom
 from core.console.overview import Overview
 from core.console.people import People
 from core.console.reading import Reading
 from core.errors import HearthError, NoSpace, SettingsError
-from core.events import EventType
 from core.inference import Model, Service
-from core.ports import AuditLog, ChatModel, Embedder, EventLog, Reranker, Synthesizer, Transcriber, VoiceActivity
+from core.ports import AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
 from core.records import Health
 from core.retention import Retention
-from core.settings import Settings
+from core.settings import Settings, shown
 from core.users.model import Quota
 from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
+
+if TYPE_CHECKING:
+    from core.adapters.database_sql import SqliteDatabase
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +78,9 @@ class Models:
     reranker: Reranker | None
     transcriber: Transcriber | None
     synthesizer: Synthesizer | None
+    catalogue: Catalogue
+    residency: Residency | None
+    """None where every model is elsewhere."""
 
     def parts(self) -> list[tuple[str, AnyModel]]:
         """The models that are there, by service."""
@@ -90,6 +100,7 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
     from inference.audio_client import RemoteSynthesizer, RemoteTranscriber
     from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
     from inference.lanes import Lanes
+    from inference.shelf import LocalResidency, ModelShelf
 
     async with AsyncExitStack() as stack:
 
@@ -112,6 +123,8 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
             None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT)),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
+            ModelShelf(settings.models_folder),
+            LocalResidency(server(next(iter(here)))) if (here := [Service(name) for name in sorted(settings.local_services())]) else None,
         )
 
 
@@ -222,35 +235,19 @@ async def open_app(
         objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
         models = await stack.enter_async_context(open_models(settings, local))
 
-        from core.adapters.accounts_sql import SqlAccounts
-        from core.adapters.audit_sql import SqlAuditLog
         from core.adapters.backups_zip import ZipBackups
-        from core.adapters.belongings_sql import SqlBelongings
-        from core.adapters.chunk_index_sql import SqliteChunkIndex
-        from core.adapters.collection_ledger_sql import SqlCollectionLedger
-        from core.adapters.conversations_sql import SqlConversations, record_message
-        from core.adapters.documents_sql import SqlDocuments
-        from core.adapters.events_outbox import OutboxEventLog
         from core.adapters.page_renderer_child import ChildPageRenderer
         from core.adapters.pages_http import HttpPages
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
-        from core.adapters.prompts_sql import SqlPrompts
-        from core.adapters.sessions_sql import SqlSessions
-        from core.adapters.shares_sql import SqlShares
-        from core.adapters.sweeps_sql import SqlSweeps
-        from core.adapters.talks_sql import SqlTalks
-        from core.adapters.usage_sql import SqlUsage
-        from core.adapters.voice_sql import SqlSpokenTurns
+        from core.adapters.records_sql import Records
 
-        conversations, documents, sessions = SqlConversations(database), SqlDocuments(database), SqlSessions(database)
-        index = SqliteChunkIndex(database)
-        events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message})
+        kept = Records.of(database)
+        conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold)
+        retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
-        spoken = SqlSpokenTurns(database)
-        retention = Retention(conversations, sessions, spoken, documents, objects, SqlSweeps(database), clock, message_days=settings.message_retention_days)
+        retention = Retention(conversations, kept.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
         chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user, quota=quota)
         library = Library(
@@ -259,50 +256,66 @@ async def open_app(
             parser,
             PagePictures(ChildPageRenderer(timeout_s=min(PICTURE_TIMEOUT_S, settings.parse_timeout_s), memory_mb=settings.parse_memory_mb)),
             models.embedder,
-            index,
+            kept.index,
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
         )
-        audit, accounts, usage, belongings = SqlAuditLog(database), SqlAccounts(database), SqlUsage(database), SqlBelongings(database)
-        users = Users(accounts, sessions, Argon2Passwords(), audit, clock)
-        listener, speaker = models.transcriber, models.synthesizer
-        voice = VoiceRoom(spoken, objects, chat, library, users, listener, speaker, clock, usage, max_bytes=settings.audio_max_mb * 1_000_000, quota=quota)
+        users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
+        voice = VoiceRoom(
+            kept.spoken,
+            objects,
+            chat,
+            library,
+            users,
+            models.transcriber,
+            models.synthesizer,
+            clock,
+            kept.usage,
+            max_bytes=settings.audio_max_mb * 1_000_000,
+            quota=quota,
+        )
 
         backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
         keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=settings.backups_folder))
 
         if serving:
+            stack.enter_context(troubles.kept(settings.home))
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
             await stack.enter_async_context(_at_work(users, chat, voice, library, events, retention, backups))
 
-        async def check() -> list[Health]:
-            return list(await asyncio.gather(_check("records", database.check), *(_check(part, port.check) for part, port in models.parts())))
-
+        check = partial(_checked, settings, database, models)
         yield App(
             settings=settings,
             users=users,
             chat=chat,
-            shelf=Shelf(conversations, SqlShares(database), SqlPrompts(database), clock),
+            shelf=Shelf(conversations, kept.shares, kept.prompts, clock),
             library=library,
             retrieval=retrieval,
             events=events,
             retention=retention,
             voice=voice,
-            calls=Calls(chat, voice, users, spoken, objects, _detector(settings), clock),
+            calls=Calls(chat, voice, users, kept.spoken, objects, _detector(settings), clock),
             models=models,
             audit=audit,
             console=Console(
-                overview=Overview(check),
+                overview=Overview(
+                    check, kept.traffic, models.residency, partial(troubles.latest, settings.home), lambda: chat.open_answers, _folders(settings), clock
+                ),
+                models=await stack.enter_async_context(
+                    ModelRoom(
+                        models.catalogue, models.residency, models.llm, models.embedder, models.reranker, models.transcriber, models.synthesizer, audit, clock
+                    )
+                ),
                 keeping=keeping,
                 logbook=Logbook(audit, settings, clock),
-                people=People(users, accounts, sessions, usage, belongings, documents, objects, chat, voice, audit, clock, quota=quota),
-                reading=Reading(SqlTalks(database), accounts, belongings, chat, events, audit, clock),
-                collections=Collections(SqlCollectionLedger(database), accounts, library, audit, clock),
+                people=People(users, kept.accounts, kept.sessions, kept.usage, kept.belongings, documents, objects, chat, voice, audit, clock, quota=quota),
+                reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, audit, clock),
+                collections=Collections(kept.ledger, kept.accounts, library, audit, clock),
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
@@ -347,16 +360,34 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _check(part: str, ask: Callable[[], Awaitable[object]]) -> Health:
-    """Asks one part for something real."""
+async def _checked(settings: Settings, database: "SqliteDatabase", models: Models) -> list[Health]:
+    """Every part of the house, asked now."""
+    parts = [("records", database.check, database.adapter), *((part, port.check, _where(settings, part)) for part, port in models.parts())]
+    return list(await asyncio.gather(*(_check(*part) for part in parts)))
+
+
+async def _check(part: str, ask: Callable[[], Awaitable[object]], by: str) -> Health:
+    """Asks one part for something real. by: what does it."""
+    begun = time.perf_counter()
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             answer = await ask()
     except HearthError as error:
-        return Health(part, False, str(error))
+        return Health(part, False, str(error), by)
     except TimeoutError:
-        return Health(part, False, f"No answer within {CHECK_TIMEOUT_S:.0f} s.")
-    return Health(part, True, answer.id if isinstance(answer, Model) else "")
+        return Health(part, False, f"No answer within {CHECK_TIMEOUT_S:.0f} s.", by)
+    return Health(part, True, answer.id if isinstance(answer, Model) else "", by, round((time.perf_counter() - begun) * 1000, 1))
+
+
+def _where(settings: Settings, service: str) -> str:
+    """What serves a model, as an admin may see it."""
+    return shown(getattr(settings, f"{service}_url")) or "the local inference process"
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """What takes room, by kind."""
+    home = settings.home
+    return {"database": home / "hearth.db", "originals and sound": home / "objects", "models": settings.models_folder, "backups": settings.backups_folder}
 
 
 @asynccontextmanager

@@ -177,3 +177,54 @@ class Embedded:
 
     vectors: Vectors
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How many requests a model serves now, and how many wait in each lane."""
+
+    serving: int = 0
+    waiting_premium: int = 0
+    waiting_standard: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Residence:
+    """A model of the local inference process: whether it is in memory, and how it is used.
+
+    load_ms: how long it took to load; None where it hasn't been.   idle_s: since somebody used it.   unload_after_s: of idle time; -1 never.
+    """
+
+    model: str
+    loaded: bool
+    load_ms: float | None = None
+    idle_s: float = 0.0
+    unload_after_s: float = -1.0
+    queue: Queue = Queue()
+
+
+@dataclass(frozen=True, slots=True)
+class Residences:
+    """The local inference process: its models by service, the memory it holds, and the threads its models may use."""
+
+    models: Mapping[Service, Residence]
+    resident_bytes: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """A model that Hearth knows. state: ready, missing (to be fetched) or built in.   dimensions: of an embedding model."""
+
+    name: str
+    service: Service
+    licence: str
+    state: str
+    download_bytes: int = 0
+    dimensions: int | None = None
+    context_tokens: int | None = None
+    languages: tuple[str, ...] = ()
+    note: str = ""
+    source: str = ""
+    fetched_bytes: int = 0
+    """Of its files here."""

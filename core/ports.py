@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.console.collections import Holdings
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
-    from core.inference import Caller, Counted, Done, Embedded, Message, Model, Queued, Samples, TextDelta, Vector
+    from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.retention import Pin, Sweep
@@ -122,6 +122,32 @@ class Synthesizer(Protocol):
 
     async def synthesize(self, text: str, *, caller: Caller, voice: str = "", speed: float = 1.0, audio_format: AudioFormat | None = None) -> SynthesizedAudio:
         """The text as one file; None means WAV. Raises: as `speak`."""
+
+
+class Residency(Protocol):
+    """Which models the local inference process has in memory. There is none where every model is elsewhere."""
+
+    async def status(self) -> Residences:
+        """Raises: ServiceError."""
+
+    async def load(self, service: Service) -> Residences:
+        """Brings a model into memory. Raises: ServiceError, ModelError."""
+
+    async def unload(self, service: Service) -> Residences:
+        """Frees it. Raises: ServiceBusy while somebody uses it; ServiceError, ModelError."""
+
+
+class Catalogue(Protocol):
+    """The models that Hearth knows by name, and bringing them here."""
+
+    async def entries(self) -> Sequence[CatalogueEntry]:
+        """All of them, by service and name."""
+
+    async def fetch(self, name: str, on_progress: Callable[[int, int | None, str], None]) -> None:
+        """Downloads, checks and unpacks one. on_progress: (bytes done, bytes in all or None, what is being done), from another thread.
+
+        Raises: ModelError, ServiceUnavailable, NoSpace.
+        """
 
 
 class VoiceActivity(Protocol):
@@ -292,6 +318,16 @@ class Usage(Protocol):
 
     async def add(self, user_id: str, at: datetime, *, requests: int = 0, audio_ms: float = 0.0) -> None:
         """Counts what is stored nowhere."""
+
+
+class Traffic(Protocol):
+    """What has been asked and answered, over all users, without a word of it."""
+
+    async def latest_answers(self, since: datetime, limit: int) -> Sequence[ChatMessage]:
+        """The latest answers with their figures; their text is left out."""
+
+    async def days(self, until: datetime, count: int) -> Sequence[tuple[datetime, Used]]:
+        """What all users used on each of the last `count` days up to that of `until`, each with its beginning."""
 
 
 class Belongings(Protocol):

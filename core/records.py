@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,11 +23,22 @@ class DeleteReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One part of the house: whether it works, and a sentence if it doesn't."""
+    """One part of the house: whether it works, and a sentence if it doesn't. adapter: what does it.   ms: how long it took to answer."""
 
     part: str
     ready: bool
     detail: str
+    adapter: str = ""
+    ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that went wrong inside: what was told, the reference it was told under, and where in the code."""
+
+    at: datetime
+    what: str
+    where: str
 
 
 @dataclass(frozen=True, slots=True)

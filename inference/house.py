@@ -2,6 +2,10 @@
 
 import asyncio
 import gc
+import os
+import resource
+import sys
+from pathlib import Path
 
 from core.errors import ModelMissing
 from core.inference import Service
@@ -44,6 +48,21 @@ class ModelHouse:
             raise ModelMissing(f"This server doesn't have {named!r} as its {service} model.", model=named, hint=f"It has: {known}.")
         return resident
 
+    def status(self) -> dict[str, object]:
+        """What is loaded, how full the lanes are, and the memory of this process."""
+        models = {
+            s.value: {
+                "model": r.entry.name,
+                "loaded": r.loaded,
+                "load_ms": r.load_ms,
+                "idle_s": round(r.idle_s, 1),
+                "unload_after_s": r.unload_after_s,
+                "queue": self.lanes[s].load(),
+            }
+            for s, r in self.residents.items()
+        }
+        return {"models": models, "resident_bytes": resident_bytes(), "threads": threads(self.settings.inference_threads)}
+
     async def preload(self) -> None:
         """Loads what every question needs, the smallest first, so that the first finds it ready. Voices are loaded when somebody speaks."""
         for service in (Service.EMBEDDINGS, Service.RERANKER, Service.LLM):
@@ -64,3 +83,11 @@ class ModelHouse:
         """Frees everything."""
         for resident in (*self.residents.values(), self.voice_activity):
             await resident.close()
+
+
+def resident_bytes() -> int:
+    """How much memory this process holds; where the system doesn't say, the most it has held."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

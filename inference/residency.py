@@ -83,11 +83,28 @@ class Resident:
 
     async def unload_if_idle(self) -> bool:
         """Frees the memory if nobody uses it and its time is over; says whether it did."""
-        if self._engine is None or self._users or self._idle_s < 0 or self._clock() - self._last_used < self._idle_s:
+        if self._engine is None or self._idle_s < 0 or self.idle_s < self._idle_s:
             return False
-        await self.close()
-        log.info("unloaded %s", self.entry.name)
+        return await self.unload()
+
+    async def unload(self) -> bool:
+        """Frees the memory unless somebody uses it; says whether nothing of it is there now."""
+        if self._users:
+            return False
+        if self._engine is not None:
+            await self.close()
+            log.info("unloaded %s", self.entry.name)
         return True
+
+    @property
+    def idle_s(self) -> float:
+        """How long nobody has used it; 0 while somebody does."""
+        return 0.0 if self._users else self._clock() - self._last_used
+
+    @property
+    def unload_after_s(self) -> float:
+        """After how long without use it is unloaded; -1 never."""
+        return self._idle_s
 
     async def close(self) -> None:
         """Frees the memory."""

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from core.errors import BadInput, HearthError
+from core.errors import BadInput, HearthError, ServiceBusy
 from core.ids import new_id
 from core.inference import Done, Message, Queued, Service, TextDelta
 from core.settings import Settings, read_settings
@@ -228,10 +228,28 @@ async def models(house: ModelHouse, request: Request) -> Response:
 
 
 async def status(house: ModelHouse, request: Request) -> Response:
-    """`/v1/status`: what is loaded, and how full the lanes are."""
-    loads = {s.value: house.lanes[s].load() for s in house.entries}
-    loaded = {s.value: {"model": r.entry.name, "loaded": r.loaded, "load_ms": r.load_ms} for s, r in house.residents.items()}
-    return Response(_encode({"models": loaded, "lanes": loads}), media_type="application/json")
+    """`/v1/status`: what is loaded, how full the lanes are, and how much memory this process takes."""
+    return Response(_encode(house.status()), media_type="application/json")
+
+
+class ServiceBody(msgspec.Struct):
+    """Which model is meant."""
+
+    service: Service
+
+
+async def load(house: ModelHouse, request: Request) -> Response:
+    """`/v1/load`: brings a service's model into memory, where it stays as if it had been used. Says the new status."""
+    async with house.resident((await read_body(request, ServiceBody)).service, "").used():
+        return await status(house, request)
+
+
+async def unload(house: ModelHouse, request: Request) -> Response:
+    """`/v1/unload`: frees a service's model, unless somebody uses it. Says the new status."""
+    resident = house.resident((await read_body(request, ServiceBody)).service, "")
+    if not await resident.unload():
+        raise ServiceBusy(f"Somebody uses {resident.entry.name} just now.", service=resident.entry.service, hint="Try again in a moment.")
+    return await status(house, request)
 
 
 def application(settings: Settings, token: str) -> ASGIApp:
@@ -252,7 +270,14 @@ def application(settings: Settings, token: str) -> ASGIApp:
             await asyncio.gather(*tasks, return_exceptions=True)
             await house.close()
 
-    posts: dict[str, Handler] = {"/v1/chat/completions": chat, "/v1/tokenize": tokenize, "/v1/embeddings": embed, "/v1/rerank": rerank}
+    posts: dict[str, Handler] = {
+        "/v1/chat/completions": chat,
+        "/v1/tokenize": tokenize,
+        "/v1/embeddings": embed,
+        "/v1/rerank": rerank,
+        "/v1/load": load,
+        "/v1/unload": unload,
+    }
     posts |= audio_routes.POSTS
     gets: dict[str, Handler] = {"/v1/models": models, "/v1/status": status, **audio_routes.GETS}
     routes = [route(p, h, house, token, "POST") for p, h in posts.items()] + [route(p, h, house, token, "GET") for p, h in gets.items()]

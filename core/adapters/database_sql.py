@@ -79,6 +79,7 @@ class SqliteDatabase:
     def __init__(self, url: str, *, home: Path) -> None:
         """`url` is empty: the file is `<home>/hearth.db`."""
         self.path = home / "hearth.db"
+        self.adapter = f"SQLite {sqlite3.sqlite_version}"
         self.writes = 0
         """Statements that wrote, since the start."""
         self.commits = 0

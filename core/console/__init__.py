@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.logbook import Logbook
+from core.console.models import ModelRoom
 from core.console.overview import Overview
 from core.console.people import People
 from core.console.reading import Reading
@@ -20,6 +21,7 @@ class Console:
     overview: Overview
     keeping: Keeping
     logbook: Logbook
+    models: ModelRoom
     people: People
     reading: Reading
     collections: Collections

@@ -65,7 +65,7 @@ async def test_a_file_that_is_whole_knows_its_length(http):
 
 
 async def places(http, lane):
-    return (await http.get("/v1/status")).json()["lanes"][lane]["serving"]
+    return (await http.get("/v1/status")).json()["models"][lane]["queue"]["serving"]
 
 
 async def freed(http, lane):

@@ -41,7 +41,7 @@ def file(text="hello there"):
 
 async def free(http, service):
     for _ in range(40):
-        if not (await http.get("/v1/status")).json()["lanes"][service]["serving"]:
+        if not (await http.get("/v1/status")).json()["models"][service]["queue"]["serving"]:
             return True
         await asyncio.sleep(0.05)
     return False
@@ -111,7 +111,7 @@ async def test_a_listener_that_leaves_frees_the_voice(http):
     async with http.stream("POST", SAY, json=body) as answer:
         heard = answer.aiter_bytes()
         await anext(heard)
-        assert (await http.get("/v1/status")).json()["lanes"]["tts"]["serving"] == 1
+        assert (await http.get("/v1/status")).json()["models"]["tts"]["queue"]["serving"] == 1
     async with asyncio.timeout(2):
         assert await free(http, "tts")
 

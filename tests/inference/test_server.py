@@ -39,6 +39,8 @@ async def test_every_route_but_health_asks_for_the_token(served):
             ("POST", "/v1/chat/completions"),
             ("POST", "/v1/rerank"),
             ("POST", "/v1/tokenize"),
+            ("POST", "/v1/load"),
+            ("POST", "/v1/unload"),
         ):
             assert (await client.request(method, path, headers={"Authorization": "Bearer wrong"})).status_code == 401
 
@@ -93,7 +95,7 @@ async def test_a_client_that_leaves_before_its_whole_answer_frees_its_place(http
     with pytest.raises(httpx.TimeoutException):
         await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "[tokens=9999 rate=50]"}]}, timeout=0.3)
     for _ in range(40):
-        if not (await http.get("/v1/status")).json()["lanes"]["llm"]["serving"]:
+        if not (await http.get("/v1/status")).json()["models"]["llm"]["queue"]["serving"]:
             return
         await asyncio.sleep(0.05)
     pytest.fail("the model goes on for nobody")
@@ -109,9 +111,9 @@ async def test_a_client_that_leaves_frees_its_place(http, served):
     async with http.stream("POST", "/v1/chat/completions", json={"stream": True, "messages": [{"role": "user", "content": "[tokens=9999 rate=50]"}]}) as answer:
         heard = answer.aiter_bytes()  # held: one that nobody holds is closed, and the answer with it
         await anext(heard)
-        assert (await http.get("/v1/status")).json()["lanes"]["llm"]["serving"] == 1
+        assert (await http.get("/v1/status")).json()["models"]["llm"]["queue"]["serving"] == 1
     for _ in range(40):
-        if not (await http.get("/v1/status")).json()["lanes"]["llm"]["serving"]:
+        if not (await http.get("/v1/status")).json()["models"]["llm"]["queue"]["serving"]:
             return
         await asyncio.sleep(0.05)
     pytest.fail("the model goes on for nobody")
@@ -148,3 +150,22 @@ async def test_the_child_gets_no_secret_of_the_parent(tmp_path, monkeypatch):
     assert "secret" not in environment.values()
     assert environment["HEARTH_INFERENCE_CHAT_PLACES"] == "3"
     assert environment["HEARTH_RERANKER_URL"] == "http://elsewhere/v1#elsewhere"
+
+
+async def test_a_model_is_loaded_and_unloaded_by_hand_but_not_while_it_answers(http):
+    async def of(response):
+        return response.json()["models"]["llm"]
+
+    assert (await of(await http.post("/v1/load", json={"service": "llm"})))["loaded"]
+    words = {"messages": [{"role": "user", "content": "[tokens=9999 rate=50]"}], "stream": True}
+    async with http.stream("POST", "/v1/chat/completions", json=words) as answer:
+        heard = answer.aiter_bytes()  # held, as above
+        await anext(heard)
+        assert (await of(await http.get("/v1/status")))["idle_s"] == 0
+        assert (await http.post("/v1/unload", json={"service": "llm"})).status_code == 429
+    for _ in range(100):
+        if (freed := await http.post("/v1/unload", json={"service": "llm"})).status_code == 200:
+            break
+        await asyncio.sleep(0.05)
+    assert not (await of(freed))["loaded"]
+    assert (await http.post("/v1/unload", json={"service": "poetry"})).status_code == 400

@@ -26,6 +26,7 @@ PAGES = {
         ),
         st.Page("app_pages/collection.py", title="Collection", icon=":material/menu_book:", help="One collection: how it is made, its documents, its end."),
     ],
+    "Models": [st.Page("app_pages/models.py", title="Models", icon=":material/model_training:", help="What there is, what is in memory, and trying it.")],
     "Conversations": [
         st.Page("app_pages/conversations.py", title="Conversations", icon=":material/forum:", help="What was asked and answered; looking into it is noted."),
         st.Page("app_pages/events.py", title="Events", icon=":material/timeline:", help="The durable stream of what happened, and what could not be recorded."),

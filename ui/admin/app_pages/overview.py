@@ -1,17 +1,110 @@
-"""Whether all is well."""
+"""Whether all is well: the parts, the traffic, the queue, the storage, the last errors, the backups."""
 
 import streamlit as st
 
+from core.console.overview import Now
 from ui.admin.bridge import ask, console
-from ui.admin.frame import live
+from ui.admin.frame import ago, live, nothing, size
+
+REFRESH_S = 10
+STAGES = {
+    "embed": "question embedded", "dense": "searched by meaning", "lexical": "searched by words", "fuse": "fused", "load": "passages read",
+    "rerank": "reranked", "queue": "waited for a place", "first_token": "first word", "writing": "written", "whole": "whole answer",
+}  # fmt: skip
 
 
-@live(5)
-def health() -> None:
-    """Every part of the house, asked again every few seconds."""
-    st.dataframe(
-        [{"Part": p.part, "State": "works" if p.ready else "does not work", "Detail": p.detail} for p in ask(console().overview.health)], hide_index=True
-    )
+def health(now: Now) -> None:
+    """Every part; what doesn't work stands above."""
+    red = [p for p in now.health if not p.ready]
+    for part in red:
+        st.error(f"{part.part}: {part.detail}", icon=":material/error:")
+    if not red:
+        st.success(f"All {len(now.health)} parts work.", icon=":material/check_circle:")
+    rows = [
+        {"Part": p.part, "State": "works" if p.ready else "does not work", "By": p.adapter, "Model": p.detail if p.ready else "", "Answers in ms": p.ms}
+        for p in now.health
+    ]
+    st.dataframe(rows, hide_index=True, key="health")
 
 
-health()
+def figures(now: Now) -> None:
+    """The house in four figures."""
+    today = now.days[-1][1]
+    queue = [r.queue for r in now.local.models.values()] if now.local else []
+    waiting = sum(q.waiting_premium + q.waiting_standard for q in queue)
+    row = st.container(horizontal=True)
+    row.metric("Answers being written", now.open_answers, border=True)
+    row.metric("Waiting for a model", waiting, border=True)
+    row.metric("Requests today", f"{today.requests:,}", border=True, chart_data=[used.requests for _, used in now.days], chart_type="bar")
+    row.metric("Tokens today", f"{today.tokens:,}", border=True, chart_data=[used.tokens for _, used in now.days], chart_type="bar")
+
+
+def latency(now: Now) -> None:
+    """Where the time of the last day's answers went."""
+    if not now.latency:
+        nothing("Nobody has asked anything in the last 24 hours.", icon=":material/timer:")
+        return
+    rows = [{"Stage": STAGES.get(p.stage, p.stage), "p50 ms": p.p50_ms, "p95 ms": p.p95_ms, "Answers": p.count} for p in now.latency]
+    numbers = {name: st.column_config.NumberColumn(format="%.1f") for name in ("p50 ms", "p95 ms")}
+    st.dataframe(rows, hide_index=True, column_config=numbers, key="latency")
+
+
+def queues(now: Now) -> None:
+    """The lanes of the local models."""
+    if now.local is None:
+        st.caption("No model runs here, or the inference process doesn't answer.")
+        return
+    rows = [
+        {
+            "Model": r.model,
+            "Service": service.value,
+            "In memory": r.loaded,
+            "Serving": r.queue.serving,
+            "Premium waiting": r.queue.waiting_premium,
+            "Standard waiting": r.queue.waiting_standard,
+        }
+        for service, r in now.local.models.items()
+    ]
+    st.dataframe(rows, hide_index=True, key="queues")
+    st.caption(f"The inference process holds {size(now.local.resident_bytes)}; its models may use {now.local.threads} threads.")
+
+
+def storage(now: Now) -> None:
+    """What takes how much room."""
+    st.dataframe([{"Kind": kind, "Size": size(count)} for kind, count in now.storage.items()], hide_index=True, key="storage")
+    st.caption(f"{size(now.free_bytes)} are free on that disk.")
+
+
+def troubles(now: Now) -> None:
+    """The last errors, which the log has with their traces."""
+    if not now.troubles:
+        nothing("No error was logged.", icon=":material/task_alt:")
+        return
+    rows = [{"When": ago(t.at), "What": t.what, "Where": t.where} for t in now.troubles]
+    st.dataframe(rows, hide_index=True, column_config={"What": st.column_config.TextColumn(width="large")}, key="troubles")
+
+
+@live(REFRESH_S)
+def overview() -> None:
+    """All of it, from one answer of the house."""
+    now = ask(console().overview.now)
+    health(now)
+    figures(now)
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Latency, last 24 hours")
+        latency(now)
+        st.subheader("Storage")
+        storage(now)
+    with right:
+        st.subheader("Local models and their lanes")
+        queues(now)
+        st.subheader("Last errors")
+        troubles(now)
+    state = ask(console().keeping.backup_state)
+    found = ask(console().keeping.backups)
+    said = f"The last backup was made {ago(found[0].made_at)}." if found else "There is no backup."
+    st.caption(said + (f" The next comes {ago(state.next_at)}." if state.next_at else " None is made on schedule (HEARTH_BACKUP_EVERY_H)."))
+
+
+overview()

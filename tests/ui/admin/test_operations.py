@@ -1,0 +1,111 @@
+"""The pages that say whether all is well: overview and models."""
+
+import json
+import logging
+import time
+
+import pytest
+from echo_house import ask, finished
+
+from core.audit import Act
+from core.console.overview import percentiles
+
+
+def rows(page, column):
+    return next(table.value.to_dict("records") for table in page.dataframe if column in table.value.columns)
+
+
+def said(page):
+    parts = [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error, *page.code, *page.subheader]
+    return "\n".join(str(part.value) for part in parts)
+
+
+async def _asked(app, *texts):
+    who = await app.users.by_key((await app.users.make_key(await app.users.named("bob")))[1])
+    return [await finished(await app.chat.send(who, ask(text))) for text in texts]
+
+
+def test_an_empty_house_says_that_all_works_and_that_nothing_was_asked(console):
+    page = console.page()
+    assert "All 6 parts work." in said(page)
+    assert {r["Part"] for r in rows(page, "Answers in ms")} == {"records", "llm", "embeddings", "reranker", "stt", "tts"}
+    assert rows(page, "Answers in ms")[0]["By"].startswith("SQLite 3")
+    assert all(r["Answers in ms"] >= 0 for r in rows(page, "Answers in ms"))
+    assert "Nobody has asked anything in the last 24 hours." in said(page)
+    assert "There is no backup." in said(page)
+
+
+def test_what_was_asked_shows_in_the_figures_and_where_its_time_went(console):
+    console.call(_asked, console.app, "one", "two", "three")
+    page = console.page()
+    figures = {m.label: m.value for m in page.metric}
+    assert figures["Requests today"] == "3"
+    assert int(figures["Tokens today"]) > 3
+    latency = {r["Stage"]: r for r in rows(page, "p95 ms")}
+    assert latency["whole answer"]["Answers"] == 3
+    assert 0 < latency["first word"]["p50 ms"] <= latency["first word"]["p95 ms"]
+    assert {r["Kind"] for r in rows(page, "Size")} == {"database", "originals and sound", "models", "backups"}
+    assert {r["Service"] for r in rows(page, "Premium waiting")} == {"llm", "embeddings", "reranker", "stt", "tts"}
+
+
+def test_an_error_is_shown_with_its_reference_and_survives_a_restart(console):
+    logging.getLogger("ui.errors").error("unexpected error %s", "cafe1234")
+    page = console.page()
+    assert rows(page, "Where")[0]["What"] == "unexpected error cafe1234"
+    kept = (console.app.settings.home / "errors.jsonl").read_text().splitlines()
+    assert json.loads(kept[-1])["what"] == "unexpected error cafe1234"
+
+
+def test_what_was_typed_is_not_kept_with_an_error(console):
+    try:
+        raise ValueError("my secret")
+    except ValueError:
+        logging.getLogger("x").exception("stumbled")
+    assert "my secret" not in (console.app.settings.home / "errors.jsonl").read_text()
+
+
+def test_percentiles_are_of_each_stage(console):
+    answers = console.call(_asked, console.app, *"abcdefgh")
+    found = {p.stage: p for p in percentiles(answers)}
+    times = sorted(a.metadata.latency_ms for a in answers)
+    assert times[3] <= found["whole"].p50_ms <= times[4]
+    assert times[6] <= found["whole"].p95_ms <= times[7]
+    assert percentiles([]) == []
+
+
+def test_models_are_loaded_and_unloaded_by_hand_and_that_is_noted(console):
+    page = console.page("models")
+    assert {r["Name"] for r in rows(page, "Licence")} >= {"smollm2-135m", "minilm-l6", "pocketsphinx"}
+    page.button(key="load").click().run()
+    assert {r["Service"]: r["In memory"] for r in rows(page, "Loaded in")}["llm"] == "yes"
+    page.button(key="unload").click().run()
+    assert {r["Service"]: r["In memory"] for r in rows(page, "Loaded in")}["llm"].startswith("no")
+    noted = [(e.subject, e.detail["loaded"]) for e in console.call(console.app.audit.entries, act=Act.CHANGED).items]
+    assert noted == [("model of llm", False), ("model of llm", True)]
+
+
+@pytest.mark.parametrize(
+    ("what", "said_so"), [("chat", "You said: What is the capital of France?"), ("embed", "1.000  What is the capital of France?"), ("rerank", "Paris is")]
+)
+def test_a_model_is_tried_with_its_time(console, what, said_so):
+    page = console.page("models")
+    page.segmented_control(key="try").set_value(what).run()
+    next(b for b in page.button if b.label == "Try").click().run()
+    assert said_so in said(page)
+    assert "ms in all" in said(page)
+
+
+def test_speaking_and_hearing_are_tried(console):
+    room = console.app.console.models
+    assert console.call(room.speak, console.admin, "hello there").sound.startswith(b"RIFF")
+    assert console.call(room.hear, console.admin, "hello there").said == "hello there"
+
+
+def test_a_fetch_that_fails_says_why(console):
+    room = console.app.console.models
+    console.call(room.fetch, console.admin, "nonsense")
+    for _ in range(100):
+        if console.call(room.fetching, console.admin).over:
+            break
+        time.sleep(0.05)
+    assert "There is no model named 'nonsense'." in said(console.page("models"))
