@@ -24,7 +24,13 @@ PAGES = {
             icon=":material/library_books:",
             help="Everybody's collections, counted afresh.",
         ),
-        st.Page("app_pages/collection.py", title="Collection", icon=":material/menu_book:", help="One collection: how it is made, its documents, its end."),
+        st.Page(
+            "app_pages/collection.py",
+            title="Collection",
+            visibility="hidden",
+            icon=":material/menu_book:",
+            help="One collection: how it is made, its documents, its end.",
+        ),
     ],
     "Models": [st.Page("app_pages/models.py", title="Models", icon=":material/model_training:", help="What there is, what is in memory, and trying it.")],
     "Conversations": [
@@ -33,7 +39,13 @@ PAGES = {
     ],
     "People": [
         st.Page("app_pages/users.py", title="Users", icon=":material/group:", help="Who has an account, and what they use."),
-        st.Page("app_pages/user.py", title="User", icon=":material/person:", help="One user: rights, quota, keys, sessions, and everything of theirs."),
+        st.Page(
+            "app_pages/user.py",
+            title="User",
+            visibility="hidden",
+            icon=":material/person:",
+            help="One user: rights, quota, keys, sessions, and everything of theirs.",
+        ),
     ],
     "System": [
         st.Page("app_pages/retention.py", title="Retention", icon=":material/auto_delete:", help="What is kept how long, and what the sweeps removed."),

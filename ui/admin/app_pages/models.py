@@ -48,7 +48,7 @@ def residence() -> None:
         for service, r in found.models.items()
     ]
     st.dataframe(rows, hide_index=True, key="residence")
-    st.caption(f"On the CPU with {found.threads} threads, {size(found.resident_bytes)} in all." if found.threads else f"{size(found.resident_bytes)} in all.")
+    st.caption(f"The process that holds them takes {size(found.resident_bytes)}; {found.threads} of the processor's threads are theirs at most.")
 
 
 def loading() -> None:

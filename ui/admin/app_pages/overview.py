@@ -35,8 +35,20 @@ def figures(now: Now) -> None:
     row = st.container(horizontal=True)
     row.metric("Answers being written", now.open_answers, border=True)
     row.metric("Waiting for a model", waiting, border=True)
-    row.metric("Requests today", f"{today.requests:,}", border=True, chart_data=[used.requests for _, used in now.days], chart_type="bar")
-    row.metric("Tokens today", f"{today.tokens:,}", border=True, chart_data=[used.tokens for _, used in now.days], chart_type="bar")
+    row.metric("Requests today", f"{today.requests:,}", border=True)
+    row.metric("Tokens today", f"{today.tokens:,}", border=True)
+
+
+def traffic(now: Now) -> None:
+    """The last 30 days, by day in UTC."""
+    if not any(used.requests for _, used in now.days):
+        return
+    rows = [{"day": day.date(), "requests": used.requests, "tokens": used.tokens} for day, used in now.days]
+    left, right = st.columns(2)
+    left.caption("Requests by day")
+    left.bar_chart(rows, x="day", y="requests", x_label="", y_label="", height=160)
+    right.caption("Tokens by day")
+    right.bar_chart(rows, x="day", y="tokens", x_label="", y_label="", height=160)
 
 
 def latency(now: Now) -> None:
@@ -90,6 +102,7 @@ def overview() -> None:
     now = ask(console().overview.now)
     health(now)
     figures(now)
+    traffic(now)
     left, right = st.columns(2)
     with left:
         st.subheader("Latency, last 24 hours")

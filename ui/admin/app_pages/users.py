@@ -40,8 +40,8 @@ page = ask(people.list, search, cursor("users"))
 if page.items:
     rows = [
         {
-            "Name": user.username,
             "Open": f"user?user={user.id}",
+            "Name": user.username,
             "Role": user.role.value,
             "Premium": user.premium,
             "State": "disabled" if user.disabled else "active",
