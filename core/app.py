@@ -22,6 +22,7 @@ from core.chat.shelf import Shelf
 from core.console import Console
 from core.console.collections import Collections
 from core.console.keeping import Keeping
+from core.console.lab import Lab
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
 from core.console.overview import Overview
@@ -312,6 +313,7 @@ async def open_app(
                     )
                 ),
                 keeping=keeping,
+                lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, audit, clock, max_tokens=settings.llm_max_tokens),
                 logbook=Logbook(audit, settings, clock),
                 people=People(users, kept.accounts, kept.sessions, kept.usage, kept.belongings, documents, objects, chat, voice, audit, clock, quota=quota),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, audit, clock),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
+    from core.rag.golden import GoldenRow
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.retention import Pin, Sweep
@@ -650,6 +651,22 @@ class ObjectStore(Protocol):
 
     async def exists(self, uri: str) -> bool:
         """Whether it is there."""
+
+
+class GoldenSets(Protocol):
+    """Keeps questions with the passages that answer them."""
+
+    async def add(self, row: GoldenRow) -> None:
+        """Keeps a row."""
+
+    async def sets(self) -> Mapping[str, int]:
+        """How many rows each set has, by name."""
+
+    async def rows(self, golden_set: str, *, limit: int = 50, cursor: str = "") -> Page[GoldenRow]:
+        """Oldest first."""
+
+    async def drop(self, ids: Sequence[str]) -> DeleteReceipt:
+        """Removes rows; unknown ids are no error."""
 
 
 class EventLog(Protocol):

@@ -11,6 +11,7 @@ from core.adapters.conversations_sql import SqlConversations, record_message
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.events_outbox import OutboxEventLog
+from core.adapters.golden_sql import SqlGoldenSets
 from core.adapters.prompts_sql import SqlPrompts
 from core.adapters.sessions_sql import SqlSessions
 from core.adapters.shares_sql import SqlShares
@@ -34,6 +35,7 @@ class Records:
     conversations: SqlConversations
     documents: SqlDocuments
     events: OutboxEventLog
+    golden: SqlGoldenSets
     prompts: SqlPrompts
     sessions: SqlSessions
     shares: SqlShares
@@ -55,6 +57,7 @@ class Records:
             conversations=SqlConversations(database),
             documents=SqlDocuments(database),
             events=OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message}),
+            golden=SqlGoldenSets(database),
             prompts=SqlPrompts(database),
             sessions=SqlSessions(database),
             shares=SqlShares(database),

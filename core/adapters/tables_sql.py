@@ -340,6 +340,22 @@ ingest_jobs = Table(
     Index("ix_ingest_jobs_stage_id", "stage", "id"),
 )
 
+golden_rows = Table(
+    "golden_rows",
+    metadata,
+    _id(primary_key=True),
+    Column("golden_set", String(60), nullable=False),
+    Column("question", Text, nullable=False),
+    _id("owner_id", nullable=False, index=True),
+    Column("collections", Json, nullable=False),
+    Column("chunk_ids", Json, nullable=False),
+    Column("refuse", Boolean, nullable=False),
+    Column("origin", String(10), nullable=False),
+    _id("message_id", nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Index("ix_golden_rows_golden_set_id", "golden_set", "id"),
+)
+
 ingest_pauses = Table(
     "ingest_pauses",
     metadata,

@@ -9,6 +9,8 @@ pytestmark = pytest.mark.timeout(300)
 PAGES = {
     "overview": ("/admin/", "Overview"),
     "collections": ("/admin/collections", "Collections"),
+    "lab": ("/admin/lab?lab_of=ada&lab_q=How+long+are+backups+kept%3F", "Retrieval lab"),
+    "golden": ("/admin/golden", "Golden sets"),
     "models": ("/admin/models", "Models"),
     "conversations": ("/admin/conversations", "Conversations"),
     "events": ("/admin/events", "Events"),

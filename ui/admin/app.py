@@ -31,6 +31,8 @@ PAGES = {
             icon=":material/menu_book:",
             help="One collection: how it is made, its documents, its end.",
         ),
+        st.Page("app_pages/lab.py", title="Retrieval lab", icon=":material/science:", help="What a question finds and why; two settings side by side."),
+        st.Page("app_pages/golden.py", title="Golden sets", icon=":material/verified:", help="Questions with the passages that answer them."),
     ],
     "Models": [st.Page("app_pages/models.py", title="Models", icon=":material/model_training:", help="What there is, what is in memory, and trying it.")],
     "Conversations": [

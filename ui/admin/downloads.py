@@ -35,6 +35,7 @@ def routes(app: App) -> list[Route]:
         Route(f"{FOLDER}/audit.csv", partial(audit_log, app, lines=csv_lines, media_type="text/csv; charset=utf-8")),
         Route(f"{FOLDER}/audit.jsonl", partial(audit_log, app, lines=json_lines, media_type="application/jsonl")),
         Route(f"{FOLDER}/backups/{{name}}", partial(backup, app)),
+        Route(f"{FOLDER}/golden/{{name}}.jsonl", partial(golden_set, app)),
         Route(f"{FOLDER}/users/{{user_id}}.zip", partial(belongings, app)),
         Route(f"{FOLDER}/conversations/{{conversation_id}}.{{form}}", partial(conversation, app)),
     ]
@@ -80,6 +81,26 @@ async def conversation(app: App, request: Request) -> Response:
     if request.path_params["form"] == "json":
         return Response(msgspec.json.encode(whole), media_type="application/json", headers=_saved_as(name))
     return Response(text, media_type="text/markdown; charset=utf-8", headers=_saved_as(name))
+
+
+def golden_address(name: str) -> str:
+    """Where a golden set is downloaded."""
+    return f"{FOLDER}/golden/{quote(name, safe='')}.jsonl"
+
+
+async def golden_set(app: App, request: Request) -> Response:
+    """One golden set, a row a line."""
+    try:
+        pages = await app.console.lab.export(await _admin(app, request), request.path_params["name"])
+    except HearthError as error:
+        return errors.response(error)
+
+    async def body() -> AsyncIterator[bytes]:
+        async for page in pages:
+            for row in page:
+                yield msgspec.json.encode(row) + b"\n"
+
+    return StreamingResponse(body(), media_type="application/jsonl", headers=_saved_as(request.url.path.rpartition("/")[2]))
 
 
 async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:

@@ -6,7 +6,7 @@ from sqlalchemy import Engine, inspect, text
 
 from core.errors import ServiceUnavailable
 
-HEAD = "0012"
+HEAD = "0013"
 
 
 def current(engine: Engine) -> str | None:
