@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.audit import Act, AuditEntry
     from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
-    from core.console.collections import Holdings
+    from core.console.collections import Holdings, Passage, Row
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
@@ -465,6 +465,21 @@ class CollectionLedger(Protocol):
 
     async def holding(self, collection_id: str) -> Holdings:
         """One of them. Raises: NotFound."""
+
+    async def owner_of_document(self, document_id: str) -> str:
+        """Whose it is. Raises: NotFound."""
+
+    async def sample(self, collection_id: str, limit: int) -> tuple[Sequence[Passage], Vector]:
+        """Searched chunks, evenly taken where there are more than the limit, with their vectors: (n, d) float32."""
+
+    async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[Row]:
+        """Searched chunks after that one, by id."""
+
+    async def orphans(self, collection_id: str) -> Mapping[str, int]:
+        """How many rows belong to nothing any more, by kind."""
+
+    async def drop_orphans(self, collection_id: str) -> DeleteReceipt:
+        """Removes them."""
 
 
 class Shares(Protocol):

@@ -1,17 +1,22 @@
 """Everybody's collections in SQL, for the console's room alone. Counted per shown collection over its indexes, never over the whole table."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select
+import numpy as np
+from sqlalchemy import Connection, Row, Select, case, delete, exists, func, select
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.documents_sql import collection_of
-from core.adapters.tables_sql import chunks, collections, documents, users
-from core.console.collections import Holdings
+from core.adapters.documents_sql import OPEN, collection_of
+from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs, users
+from core.console.collections import Holdings, Passage
+from core.console.collections import Row as ExportedRow
 from core.errors import NotFound
+from core.inference import Vector
 from core.rag.model import DocumentStatus
-from core.records import Page
+from core.records import DeleteReceipt, Page
 
+SHOWN_CHARS = 300
 HELD = documents.c.status.not_in([DocumentStatus.DELETED.value, DocumentStatus.CANCELLED.value])
 OF_CHUNKS = chunks.c.collection_id == collections.c.id
 OF_DOCUMENTS = (documents.c.collection_id == collections.c.id) & HELD
@@ -38,6 +43,60 @@ class SqlCollectionLedger:
         if row is None:
             raise NotFound("There is no such collection.", hint="It may have been deleted meanwhile.")
         return _held(row)
+
+    async def owner_of_document(self, document_id: str) -> str:
+        """As the port says."""
+        owner = await self._database.read(lambda c: c.execute(select(documents.c.owner_id).where(documents.c.id == document_id, HELD)).scalar())
+        if owner is None:
+            raise NotFound("There is no such document.", hint="It may have been deleted meanwhile.")
+        return str(owner)
+
+    async def sample(self, collection_id: str, limit: int) -> tuple[Sequence[Passage], Vector]:
+        """As the port says."""
+        here = (chunks.c.collection_id == collection_id, chunks.c.live > 0)
+
+        def work(connection: Connection) -> Sequence[Any]:
+            every = connection.execute(select(func.count()).where(*here)).scalar_one()
+            step = max(1, -(-every // limit))
+            named = (chunks.c.id, chunks.c.document_id, chunks.c.title, func.substr(chunks.c.content, 1, SHOWN_CHARS), chunks.c.embedding)
+            return connection.execute(select(*named).where(*here, chunks.c.n % step == 0).order_by(chunks.c.n).limit(limit)).all()
+
+        rows = await self._database.read(work)
+        vectors = np.frombuffer(b"".join(row[4] for row in rows), np.float32).reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32)
+        return [Passage(row[0], row[1], row[2], row[3]) for row in rows], vectors
+
+    async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[ExportedRow]:
+        """As the port says."""
+        c = chunks.c
+        named = (c.id, c.document_id, c.title, c.heading, c.page, c.position, c.content, c.embedding)
+        query = select(*named).where(c.collection_id == collection_id, c.live > 0, c.id > after).order_by(c.id).limit(limit)
+        found = await self._database.read(lambda connection: connection.execute(query).all())
+        return [ExportedRow(*row[:7], np.frombuffer(row[7], np.float32)) for row in found]
+
+    async def orphans(self, collection_id: str) -> Mapping[str, int]:
+        """As the port says."""
+        return await self._database.read(lambda c: _counted(c, collection_id))
+
+    async def drop_orphans(self, collection_id: str) -> DeleteReceipt:
+        """As the port says."""
+
+        def work(connection: Connection) -> DeleteReceipt:
+            removed = {kind: connection.execute(delete(chunks).where(where)).rowcount for kind, where in _orphans(collection_id).items()}
+            return DeleteReceipt(removed, _counted(connection, collection_id))
+
+        return await self._database.write(work)
+
+
+def _orphans(collection_id: str) -> dict[str, Any]:
+    """Chunks of a version that its document has left behind, of a document that is gone or failed, and of none."""
+    ready = select(documents.c.id).where(documents.c.status == DocumentStatus.READY.value)
+    current = exists().where(documents.c.id == chunks.c.document_id, documents.c.version == chunks.c.version)
+    going = exists().where(ingest_jobs.c.document_id == chunks.c.document_id, ingest_jobs.c.stage.in_(OPEN))
+    return {"chunks of a version that was left behind": (chunks.c.collection_id == collection_id) & chunks.c.document_id.in_(ready) & ~current & ~going}
+
+
+def _counted(connection: Connection, collection_id: str) -> dict[str, int]:
+    return {kind: connection.execute(select(func.count()).where(where)).scalar_one() for kind, where in _orphans(collection_id).items()}
 
 
 def _holdings() -> Select[Any]:

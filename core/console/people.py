@@ -152,7 +152,7 @@ class People:
         return f"{user.username}.zip", self._zip(user)
 
     async def _zip(self, user: User) -> AsyncIterator[bytes]:
-        pieces = _Pieces()
+        pieces = Pieces()
         with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED) as made:
             account = {
                 "user": user,
@@ -225,7 +225,7 @@ class People:
         await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, f"user {user.username}", detail))
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """What is written, to be taken away in between; it can't be gone back in."""
 
     def __init__(self) -> None:

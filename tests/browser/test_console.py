@@ -83,6 +83,35 @@ def test_every_page_opens_by_its_address_and_says_what_it_is(house, visit, look,
     assert problems(visitor) == []
 
 
+def test_passages_are_circled_on_the_map_and_read(house, visit):
+    visitor = admin(house, visit)
+    page = visitor.page
+    page.goto(f"{house.url}/admin/collections")
+    there(page)
+    for number in range(4):
+        house.job_done(
+            house.upload(f"more-{number}.md", f"# Part {number}\n\nOf {'wool tea rain bread'.split()[number]} alone.\n".encode(), "handbook")[1]["id"]
+        )
+    collection = next(c for c in house.get("/v1/collections")[1]["items"] if c["name"] == "handbook")["id"]
+    page.goto(f"{house.url}/admin/collection?collection={collection}&view=map")
+    page.wait_for_selector(".js-plotly-plot .nsewdrag")
+    page.wait_for_timeout(1500)
+    area = page.locator(".js-plotly-plot .nsewdrag").bounding_box()
+    page.locator(".modebar-btn[data-title='Lasso Select']").click(force=True)
+    corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02)]
+    for n, (x, y) in enumerate(corners):
+        page.mouse.move(area["x"] + area["width"] * x, area["y"] + area["height"] * y, steps=8)
+        if not n:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("document.querySelectorAll('[data-testid=stDataFrame]').length >= 1")
+    visitor.shoot("console-map")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="All rows as JSON lines").click()
+    assert download.value.path().read_text().count("\n") >= 6
+    assert visitor.foreign == []
+
+
 def test_figures_refresh_by_themselves(house, visit):
     visitor = admin(house, visit)
     before = visitor.page.locator("[data-testid=stMetricValue]").nth(2).inner_text()

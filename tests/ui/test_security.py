@@ -47,7 +47,9 @@ BEHIND_THE_GATE = {
     ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect"),
     ("GET", "/admin/files/audit.csv"), ("GET", "/admin/files/audit.jsonl"), ("GET", "/admin/files/backups/{name}"),
     ("MOUNT", "/static-offline-docs"), ("MOUNT", ""),
-    ("GET", "/admin/files/users/{user_id}.zip"), ("GET", "/admin/files/golden/{name}.jsonl"), ("GET", "/admin/files/conversations/{conversation_id}.{form}"),
+    ("GET", "/admin/files/users/{user_id}.zip"), ("GET", "/admin/files/golden/{name}.jsonl"),
+    ("GET", "/admin/files/collections/{collection_id}.{form}"), ("GET", "/admin/files/documents/{document_id}"),
+    ("GET", "/admin/files/conversations/{conversation_id}.{form}"),
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
 WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p)

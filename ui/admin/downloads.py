@@ -9,8 +9,10 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import quote, urlencode
 
+import anyio
 import msgspec
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -18,8 +20,10 @@ from starlette.routing import Route
 
 from core.app import App
 from core.audit import Act, AuditEntry
+from core.console.collections import Row
 from core.console.logbook import Asked
-from core.errors import BadInput, HearthError
+from core.console.people import Pieces
+from core.errors import BadInput, HearthError, NotFound
 from core.users.model import Admin
 from ui import errors
 from ui.gate import CONSOLE, session_token
@@ -35,6 +39,8 @@ def routes(app: App) -> list[Route]:
         Route(f"{FOLDER}/audit.csv", partial(audit_log, app, lines=csv_lines, media_type="text/csv; charset=utf-8")),
         Route(f"{FOLDER}/audit.jsonl", partial(audit_log, app, lines=json_lines, media_type="application/jsonl")),
         Route(f"{FOLDER}/backups/{{name}}", partial(backup, app)),
+        Route(f"{FOLDER}/collections/{{collection_id}}.{{form}}", partial(collection, app)),
+        Route(f"{FOLDER}/documents/{{document_id}}", partial(original, app)),
         Route(f"{FOLDER}/golden/{{name}}.jsonl", partial(golden_set, app)),
         Route(f"{FOLDER}/users/{{user_id}}.zip", partial(belongings, app)),
         Route(f"{FOLDER}/conversations/{{conversation_id}}.{{form}}", partial(conversation, app)),
@@ -101,6 +107,66 @@ async def golden_set(app: App, request: Request) -> Response:
                 yield msgspec.json.encode(row) + b"\n"
 
     return StreamingResponse(body(), media_type="application/jsonl", headers=_saved_as(request.url.path.rpartition("/")[2]))
+
+
+def collection_address(collection_id: str, form: str) -> str:
+    """Where a collection's rows are downloaded. form: jsonl or parquet."""
+    return f"{FOLDER}/collections/{quote(collection_id, safe='')}.{form}"
+
+
+def original_address(document_id: str) -> str:
+    """Where a document's original is downloaded."""
+    return f"{FOLDER}/documents/{quote(document_id, safe='')}"
+
+
+async def original(app: App, request: Request) -> Response:
+    """A document's original; always as a file to be saved, whatever is in it."""
+    try:
+        document, path = await app.console.collections.original(await _admin(app, request), request.path_params["document_id"])
+    except HearthError as error:
+        return errors.response(error)
+    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(document.name or document.title))
+
+
+async def collection(app: App, request: Request) -> Response:
+    """Every searched row of a collection with its vector."""
+    form = request.path_params["form"]
+    if form not in ("jsonl", "parquet"):
+        return errors.response(NotFound("There is nothing here."))
+    try:
+        held, pages = await app.console.collections.export(await _admin(app, request), request.path_params["collection_id"])
+    except HearthError as error:
+        return errors.response(error)
+    name, media_type = f"{held.collection.name}.{form}", "application/jsonl" if form == "jsonl" else "application/vnd.apache.parquet"
+    return StreamingResponse((_as_lines if form == "jsonl" else _as_parquet)(pages), media_type=media_type, headers=_saved_as(name))
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    named = ("chunk_id", "document_id", "document", "heading", "page", "position", "content")
+    return {name: getattr(row, name) for name in named} | {"embedding": row.embedding.tolist()}
+
+
+async def _as_lines(pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[bytes]:
+    async for page in pages:
+        yield b"".join(msgspec.json.encode(_as_dict(row)) + b"\n" for row in page)
+
+
+async def _as_parquet(pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[bytes]:
+    """A row group for each page of rows, so that no more than one is in memory."""
+    import pyarrow as pa  # some tens of milliseconds to import, and nobody else needs it here
+    import pyarrow.parquet as pq
+
+    kinds = {"page": pa.int32(), "position": pa.int32(), "embedding": pa.list_(pa.float32())}
+    names = ("chunk_id", "document_id", "document", "heading", "page", "position", "content", "embedding")
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
+    pieces = Pieces()
+    writer = pq.ParquetWriter(pieces, schema)
+    async for page in pages:
+        table = pa.Table.from_pylist([_as_dict(row) for row in page], schema=schema)
+        await anyio.to_thread.run_sync(writer.write_table, table)
+        yield pieces.take()
+    writer.close()
+    yield pieces.take()
 
 
 async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:

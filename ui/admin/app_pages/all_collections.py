@@ -5,6 +5,22 @@ import streamlit as st
 from ui.admin.bridge import ask, console
 from ui.admin.frame import ago, cursor, nothing, pager, size
 
+
+@st.dialog("New collection")
+def create() -> None:
+    """A form for a collection of somebody's."""
+    with st.form("new-collection", border=False):
+        owner = st.text_input("Of", key="new_owner", placeholder="the whole name")
+        name = st.text_input("Name", key="new_name", max_chars=100)
+        chars = st.number_input("Characters of a chunk (empty: the usual)", 200, 4000, None, key="new_chars", help="For good: it can't be changed later.")
+        st.caption("It is pinned to the embedding model of now.")
+        if st.form_submit_button("Create", type="primary"):
+            made = ask(console().collections.create, owner.strip(), name.strip(), chars)
+            st.switch_page("app_pages/collection.py", query_params={"collection": made.id})
+
+
+if st.button("New collection", icon=":material/add:", key="create"):
+    create()
 page = ask(console().collections.every, cursor("collections"))
 if not page.items:
     nothing("There is no collection yet.", then="A first upload in the chat makes one.", icon=":material/library_books:")

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.rag import landscape
+from core.rag.landscape import near_pairs, plane
+
+
+def unit(random, n, d):
+    made = random.standard_normal((n, d)).astype(np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def test_the_plane_is_that_of_the_largest_variance():
+    random = np.random.default_rng(1)
+    vectors = (random.standard_normal((200, 8)) * [9, 4, 1, 1, 1, 1, 1, 1]).astype(np.float32)
+    points = plane(vectors)
+    assert np.allclose(np.abs(points), np.abs(vectors - vectors.mean(axis=0))[:, :2], atol=2.5)
+    assert points.var(axis=0)[0] > points.var(axis=0)[1]
+    assert np.array_equal(points, plane(vectors.copy())), "it always looks the same"
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_lie_in_the_middle(n):
+    assert plane(np.ones((n, 4), np.float32)).tolist() == [[0, 0]] * n
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 60), st.integers(1, 12), st.floats(0.5, 1.0), st.integers(0, 2**31))
+def test_the_pairs_are_those_of_a_plain_double_loop(n, most, threshold, seed):
+    vectors = unit(np.random.default_rng(seed), n, 3)
+    plain = [(i, j) for i in range(n) for j in range(i + 1, n) if float(vectors[i] @ vectors[j]) >= threshold + 1e-5]
+    block, landscape.BLOCK = landscape.BLOCK, 7
+    try:
+        found = near_pairs(vectors, threshold, 10**6)
+        few = near_pairs(vectors, threshold, most)
+    finally:
+        landscape.BLOCK = block
+    assert set(plain) <= {(p.first, p.second) for p in found}
+    assert all(p.similarity >= threshold - 1e-5 and p.first < p.second for p in found)
+    assert [p.similarity for p in few] == pytest.approx([p.similarity for p in found[: len(few)]])
+    assert len(few) <= most
