@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words bench bench-short bench-retrieval bench-voice clean
+.PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console clean
 BIN := .venv/bin
 
 help: ## Show this list
@@ -40,6 +40,11 @@ bench-voice: ## Measure calls in a real browser, from the last word said to the 
 	@scripts/setup test
 	@$(BIN)/hearth models fetch --home .test-home
 	@$(BIN)/python tests/bench/voice.py $(if $(WRITE),--write)
+
+bench-console: ## Measure the console over a large house in a real browser; JSON lines. WRITE=1 puts them into docs/benchmarks.md
+	@scripts/setup test
+	@$(BIN)/hearth models fetch --home .test-home
+	@$(BIN)/python tests/bench/console.py $(if $(WRITE),--write)
 
 HALF ?= tuning
 bench-retrieval: ## Measure how good search and quoting are; JSON lines. HALF=test WRITE=1 also writes docs/retrieval.md

@@ -39,7 +39,9 @@ PAGES = {
     "overview": "/admin/",
     "collections": "/admin/collections",
     "collection": "/admin/collection?collection={collection}",
+    "map of 20,000 passages": "/admin/collection?collection={collection}&view=map",
     "lab": "/admin/lab",
+    "golden": "/admin/golden",
     "conversations": "/admin/conversations",
     "events": "/admin/events",
     "models": "/admin/models",
@@ -184,6 +186,8 @@ def measure(scale):
                     begun_s = time.monotonic()
                     page.goto(house.url + path.format(collection=collection))
                     there(page)
+                    if "view=map" in path:
+                        page.wait_for_selector(".js-plotly-plot .nsewdrag")
                     took.append(time.monotonic() - begun_s)
                 yield {"figure": "console page", "page": name, **size, "first_s": round(took[0], 2), "warm_p50_s": round(percentile(took[1:], 50), 2)}
             page.context.close()

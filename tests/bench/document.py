@@ -103,11 +103,22 @@ on one clock. Stages are p50 in ms and begin where the one before ends; what was
 
 {interruption}
 """
+CONSOLE = """
+## The console
+
+A real Chromium opens each page of a house with {chunks:,} chunks, {conversations:,} conversations and {events:,} events ({date}, commit {commit}, {processor},
+{cores} cores), from the navigation until the page's script has run to its end: the first time, and the median of three more.
+
+| Page | First s | Warm s |
+|---|---|---|
+{rows}
+"""
 TAIL = """
 ## Repeat it
 
     make bench          # everything above, about ten minutes; writes this file
     make bench-voice WRITE=1    # calls, about ten minutes; writes their part of this file
+    make bench-console WRITE=1  # the console over a large house, about four minutes; writes its part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
 Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:
@@ -124,6 +135,9 @@ def document(machine, lines):
     parts += [INGEST.format(**line) for line in lines if line["figure"] == "ingest"]
     parts += [MEMORY.format(**line) for line in lines if line["figure"] == "memory"]
     parts += [_voice(lines)] if any(line["figure"] == "voice" for line in lines) else []
+    pages = [line for line in lines if line["figure"] == "console page"]
+    rows = "\n".join(f"| {line['page']} | {line['first_s']} | {line['warm_p50_s']} |" for line in pages)
+    parts += [CONSOLE.format(**pages[0], rows=rows)] if pages else []
     parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
     return "".join([*parts, TAIL])
 
