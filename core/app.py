@@ -5,7 +5,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ from core.console.keeping import Keeping
 from core.console.lab import Lab
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
-from core.console.overview import Overview
+from core.console.overview import LATEST_ANSWERS, WITHIN, Overview, Percentiles, percentiles
 from core.console.people import People
 from core.console.reading import Reading
 from core.errors import HearthError, NoSpace, SettingsError
 from core.inference import Model, Service
-from core.ports import AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Transcriber, VoiceActivity
+from core.ports import AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Traffic, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
@@ -157,6 +157,8 @@ class App:
     console: Console
     check: Callable[[], Awaitable[list[Health]]]
     counters: Callable[[], Counters]
+    latency: Callable[[], Awaitable[Sequence[Percentiles]]]
+    """Of each stage of the last day's answers, under the names that the console shows."""
 
 
 def now() -> datetime:
@@ -321,6 +323,7 @@ async def open_app(
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
+            latency=partial(_latency, kept.traffic, clock),
         )
 
 
@@ -360,6 +363,10 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
             return stream
 
     return listen
+
+
+async def _latency(traffic: Traffic, clock: Callable[[], datetime]) -> Sequence[Percentiles]:
+    return percentiles(await traffic.latest_answers(clock() - WITHIN, LATEST_ANSWERS))
 
 
 async def _checked(settings: Settings, database: "SqliteDatabase", models: Models) -> list[Health]:

@@ -26,6 +26,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.app import App
+from core.console.overview import Percentiles
 from core.errors import HearthError
 from core.records import Health
 from ui import documents, errors, pages
@@ -118,10 +119,16 @@ class Metrics:
         self._writes = Counter("hearth_sql_writes", "Statements that wrote to the records", registry=self._registry)
         self._commits = Counter("hearth_sql_commits", "Transactions that wrote to the records", registry=self._registry)
         self._open = Gauge("hearth_open_answers", "Answers being written now", registry=self._registry)
+        self._stages = Gauge(
+            "hearth_stage_milliseconds", "How long a stage of an answer took, over the last day", ["stage", "quantile"], registry=self._registry
+        )
         self._seen = (0, 0)
 
-    def text(self) -> bytes:
-        """The figures in Prometheus's text format."""
+    def text(self, latency: Sequence[Percentiles]) -> bytes:
+        """The figures in Prometheus's text format. Stages have the names of the console's pages."""
+        for stage in latency:
+            self._stages.labels(stage.stage, "0.5").set(stage.p50_ms)
+            self._stages.labels(stage.stage, "0.95").set(stage.p95_ms)
         counters = self._app.counters()
         self._writes.inc(counters.sql_writes - self._seen[0])
         self._commits.inc(counters.sql_commits - self._seen[1])
@@ -157,7 +164,7 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIA
     @api.get("/metrics", include_in_schema=False)
     async def show_metrics(request: Request) -> Response:
         (await caller(request)).demand(scope_of(request.url.path))
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(metrics.text(await app.latency()), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     api.router.routes.extend([*pages.routes(app), *documents.routes(app), *call.routes(app), *downloads.routes(app)])
     for folder in OWN_CHECK:
