@@ -317,7 +317,9 @@ async def open_app(
                 keeping=keeping,
                 lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, audit, clock, max_tokens=settings.llm_max_tokens),
                 logbook=Logbook(audit, settings, clock),
-                people=People(users, kept.accounts, kept.sessions, kept.usage, kept.belongings, documents, objects, chat, voice, audit, clock, quota=quota),
+                people=People(
+                    users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, audit, clock, quota=quota
+                ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, audit, clock),
                 collections=Collections(kept.ledger, kept.accounts, library, audit, clock),
             ),

@@ -280,8 +280,11 @@ class Accounts(Protocol):
     async def named(self, username: str) -> tuple[User, str | None]:
         """The user of that name (case does not count) and the password hash. Raises: NotFound."""
 
-    async def save(self, user: User, password_hash: str | None = None) -> None:
-        """Replaces what is known of a user; the password only if one is given. Raises: NotFound."""
+    async def change(self, user_id: str, changes: Mapping[str, object], password_hash: str | None = None) -> tuple[User, User]:
+        """Changes these fields of a user and no other, read and written in one transaction; the password only if one is given: (before, after).
+
+        Raises: NotFound; AlreadyThere for a taken name; IllegalStep if no admin who isn't disabled would be left.
+        """
 
     async def everyone(self, limit: int, cursor: str = "") -> Page[User]:
         """All users by name."""
@@ -303,9 +306,6 @@ class Accounts(Protocol):
 
     async def found(self, search: str, limit: int, cursor: str = "") -> Page[User]:
         """Users whose name has that in it (case does not count), by name."""
-
-    async def usable_admins(self) -> int:
-        """How many admins there are who are not disabled."""
 
 
 class Usage(Protocol):
@@ -338,10 +338,17 @@ class Belongings(Protocol):
         """How much of each kind there is."""
 
     async def erase(self, user_id: str) -> tuple[DeleteReceipt, Sequence[str]]:
-        """Removes the user and everything of theirs in one transaction; the uris are of their objects, which are stale then. Raises: NotFound."""
+        """Removes the user and everything of theirs; the uris are of their objects, which are stale then. Raises: NotFound.
+
+        What there can be very much of goes first, a slice at a time, so that others can write meanwhile; the rest, the account last, in one transaction.
+        Where it breaks off the account is still there, and erasing it again goes on.
+        """
 
     async def objects(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[str, str]]:
         """(name with folders, uri) of every original and recording."""
+
+    async def spoken(self, user_id: str, *, limit: int = 200, cursor: str = "") -> Page[SpokenTurn]:
+        """Turns by voice, oldest first, without their sound."""
 
     async def messages(self, user_id: str, conversation_id: str, *, limit: int = 200, cursor: str = "") -> Page[ChatMessage]:
         """Those of every branch, oldest first; none of somebody else's conversation."""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from rich.table import Table
 from core.app import App, LocalInference, only_one, open_app, prepare_home
 from core.app import back_up as app_backup
 from core.app import restore as app_restore
+from core.audit import Act, AuditEntry
 from core.backups import Progress as Done
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
@@ -338,22 +339,31 @@ async def user(settings: Settings, args: argparse.Namespace) -> None:
             raise BadInput("Say which user.", hint=f"hearth user {args.action} NAME")
         if args.action == "add":
             made = await app.users.add(args.name, None if args.no_password else ask_password(), admin=args.admin, premium=args.premium)
+            await _note(app, Act.MADE, made.username, role=made.role.value)
             out.print(f"[green]✓[/] {made.username} can sign in." if not args.no_password else f"[green]✓[/] {made.username} can use API keys.")
             return None
         if args.action == "password":
             await app.users.set_password(args.name, ask_password())
+            await _note(app, Act.CHANGED, args.name, what="password")
             out.print(f"[green]✓[/] {args.name} has a new password.")
             return None
-        changes = {
+        changes: dict[str, dict[str, object]] = {
             "disable": {"disabled": True},
             "enable": {"disabled": False},
             "premium": {"premium": True},
             "standard": {"premium": False},
             "admin": {"role": Role.ADMIN},
         }
-        await app.users.save(replace(await app.users.named(args.name), **changes[args.action]))  # type: ignore[arg-type]
+        wanted = changes[args.action]
+        _, changed = await app.users.change((await app.users.named(args.name)).id, **wanted)
+        await _note(app, Act.ROLE if "role" in wanted else Act.CHANGED, changed.username, **wanted)
         out.print(f"[green]✓[/] {args.name}: {args.action}.")
         return None
+
+
+async def _note(app: App, act: Act, username: str, **detail: object) -> None:
+    """What was done on the command line, where nobody signs in, is the house's own doing."""
+    await app.audit.write(AuditEntry(datetime.now(UTC), "", "", act, f"user {username}", {"at": "the command line", **detail}))
 
 
 async def _list_users(app: App) -> None:
@@ -384,6 +394,7 @@ async def token(settings: Settings, args: argparse.Namespace) -> None:
         key, secret = await app.users.make_key(
             await app.users.named(args.user), args.name, scopes=[Scope(name) for name in args.scope or Scope], days=args.days
         )
+        await _note(app, Act.MADE, args.user, key=key.prefix, scopes=", ".join(key.scopes))
     sys.stdout.write(secret + "\n")
     sys.stderr.write(f"This key is shown once. Hearth keeps only its hash; you will know it by {key.prefix}…\n")
 

@@ -1,6 +1,7 @@
 """Users and API keys in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import api_keys, users
-from core.errors import AlreadyThere, NotAllowed, NotFound
+from core.errors import AlreadyThere, IllegalStep, NotAllowed, NotFound
 from core.records import Page
 from core.users.model import ApiKey, Preferences, Quota, Role, Scope, User
 
@@ -29,6 +30,7 @@ BY_KEY = (
     .join(api_keys, api_keys.c.user_id == users.c.id)
     .where(api_keys.c.key_hash == bindparam("hash"))
 )
+USABLE_ADMINS = select(func.count()).select_from(users).where(users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
 
 
 def _user(row: Row[Any]) -> User:
@@ -56,6 +58,17 @@ def _values(user: User) -> dict[str, Any]:
         "quota": user.quota,
         "created_at": user.created_at,
     }
+
+
+def _found(connection: Connection, user_id: str) -> User:
+    row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such user.")
+    return _user(row)
+
+
+def _usable_admin(user: User) -> bool:
+    return user.role is Role.ADMIN and not user.disabled
 
 
 def _scopes(names: Sequence[str]) -> tuple[Scope, ...]:
@@ -89,10 +102,7 @@ class SqlAccounts:
 
     async def get(self, user_id: str) -> User:
         """As the port says."""
-        row = await self._database.read(lambda c: c.execute(select(users).where(users.c.id == user_id)).one_or_none())
-        if row is None:
-            raise NotFound("There is no such user.")
-        return _user(row)
+        return await self._database.read(lambda c: _found(c, user_id))
 
     async def named(self, username: str) -> tuple[User, str | None]:
         """As the port says."""
@@ -101,15 +111,23 @@ class SqlAccounts:
             raise NotFound(f"There is no user named {username!r}.", hint="`hearth user list` shows all.")
         return _user(row), row.password_hash
 
-    async def save(self, user: User, password_hash: str | None = None) -> None:
+    async def change(self, user_id: str, changes: Mapping[str, object], password_hash: str | None = None) -> tuple[User, User]:
         """As the port says."""
-        values = _values(user) | ({"password_hash": password_hash} if password_hash else {})
+
+        def work(connection: Connection) -> tuple[User, User]:
+            before = _found(connection, user_id)
+            after = replace(before, **changes)  # type: ignore[arg-type]
+            values = _values(after) | ({"password_hash": password_hash} if password_hash else {})
+            connection.execute(update(users).where(users.c.id == user_id).values(values))
+            if _usable_admin(before) and not _usable_admin(after) and not connection.execute(USABLE_ADMINS).scalar_one():
+                raise IllegalStep("There must be an admin who can sign in.", hint="Make somebody else an admin first.")
+            return before, after
+
         try:
-            changed = await self._database.write(lambda c: c.execute(update(users).where(users.c.id == user.id).values(values)).rowcount)
+            return await self._database.write(work)
         except IntegrityError as error:
-            raise AlreadyThere(f"There is already a user named {user.username!r}.", hint="Take another name.") from error
-        if not changed:
-            raise NotFound("There is no such user.")
+            username = changes.get("username")
+            raise AlreadyThere(f"There is already a user named {username!r}.", hint="Take another name.") from error
 
     async def everyone(self, limit: int, cursor: str = "") -> Page[User]:
         """As the port says."""
@@ -151,8 +169,3 @@ class SqlAccounts:
         query = select(users).where(users.c.name_key > cursor, within).order_by(users.c.name_key).limit(limit + 1)
         rows = await self._database.read(lambda c: c.execute(query).all())
         return Page([_user(r) for r in rows[:limit]], rows[limit - 1].name_key if len(rows) > limit else "")
-
-    async def usable_admins(self) -> int:
-        """As the port says."""
-        query = select(func.count()).select_from(users).where(users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
-        return await self._database.read(lambda c: c.execute(query).scalar_one())

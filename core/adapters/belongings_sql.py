@@ -1,6 +1,8 @@
 """Everything a user has in the records: counted, listed for an export, and erased in one transaction."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, cast, delete, func, literal, select, union_all
@@ -29,9 +31,14 @@ from core.adapters.tables_sql import (
     voice_requests,
     voice_responses,
 )
+from core.adapters.voice_sql import spoken_turn
 from core.chat.model import ChatMessage
 from core.errors import NotFound
 from core.records import DeleteReceipt, Page
+from core.voice.model import SpokenTurn
+
+SLICED, SLICE_ROWS = ("events", "chunks"), 2_000
+"""What there can be very much of, and how many of them one transaction removes."""
 
 
 def _theirs(user_id: str) -> dict[str, ColumnElement[bool]]:
@@ -99,9 +106,17 @@ class SqlBelongings:
             uris = [str(row[1]) for row in connection.execute(_objects(user_id))]
             if uris:
                 connection.execute(insert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in uris])
-            removed = {kind: connection.execute(delete(where.left.table).where(where)).rowcount for kind, where in _theirs(user_id).items()}
-            return DeleteReceipt(removed, _counted(connection, user_id)), uris
+            left = {}
+            for kind, where in _theirs(user_id).items():
+                removed[kind] += connection.execute(delete(where.left.table).where(where)).rowcount
+                left[kind] = _count(connection, where)  # now: once what it belongs to is gone, nothing would be found any more
+            return DeleteReceipt(dict(removed), left), uris
 
+        removed = Counter[str]()
+        for kind in SLICED:
+            part = partial(_slice, where=_theirs(user_id)[kind])
+            while gone := await self._database.write(part):
+                removed[kind] += gone
         return await self._database.write(work)
 
     async def objects(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[str, str]]:
@@ -109,6 +124,12 @@ class SqlBelongings:
         query = _objects(user_id).limit(limit + 1)
         rows = await self._database.read(lambda c: c.execute(query.having(query.selected_columns[1] > cursor) if cursor else query).all())
         return Page([(row[0], row[1]) for row in rows[:limit]], rows[limit - 1][1] if len(rows) > limit else "")
+
+    async def spoken(self, user_id: str, *, limit: int = 200, cursor: str = "") -> Page[SpokenTurn]:
+        """As the port says."""
+        query = select(voice_requests).where(voice_requests.c.user_id == user_id, voice_requests.c.id > cursor).order_by(voice_requests.c.id).limit(limit + 1)
+        turns = await self._database.read(lambda c: [spoken_turn(c, row) for row in c.execute(query).all()])
+        return Page(turns[:limit], turns[limit - 1].request.id if len(turns) > limit else "")
 
     async def messages(self, user_id: str, conversation_id: str, *, limit: int = 200, cursor: str = "") -> Page[ChatMessage]:
         """As the port says."""
@@ -119,4 +140,14 @@ class SqlBelongings:
 
 
 def _counted(connection: Connection, user_id: str) -> dict[str, int]:
-    return {kind: connection.execute(select(func.count()).where(where)).scalar_one() for kind, where in _theirs(user_id).items()}
+    return {kind: _count(connection, where) for kind, where in _theirs(user_id).items()}
+
+
+def _count(connection: Connection, where: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).where(where)).scalar_one())
+
+
+def _slice(connection: Connection, where: ColumnElement[bool]) -> int:
+    """Removes some of it; says how many."""
+    (key,) = where.left.table.primary_key
+    return connection.execute(delete(where.left.table).where(key.in_(select(key).where(where).limit(SLICE_ROWS)))).rowcount

@@ -48,6 +48,7 @@ from core.chat.model import (
 from core.errors import AlreadyThere, BadInput, NotFound
 from core.events import Event
 from core.ids import is_id
+from core.inference import estimated_tokens
 from core.records import DeleteReceipt, Page
 from core.retention import Pin
 
@@ -187,6 +188,13 @@ def _accept(connection: Connection, turn: NewTurn) -> Accepted:
     return Accepted(None, tuple(message_of(row) for row in reversed(path)) if turn.history else (), settings, parent_id)
 
 
+def _used_tokens(answer: ChatMessage) -> int:
+    """As the model counted them. It counts at the end: what was broken off before is guessed, or a quota would never be spent by who always stops."""
+    if (used := answer.metadata.usage) is not None:
+        return used.prompt_tokens + used.completion_tokens
+    return 0 if answer.status is MessageStatus.COMPLETE else estimated_tokens(answer.content)
+
+
 def _path(connection: Connection, conversation_id: str, leaf_id: str | None, limit: int) -> Sequence[Row[Any]]:
     """The messages from the leaf up to the beginning, nearest first, at most `limit`. leaf_id: None for the newest message, "" for none at all.
 
@@ -283,8 +291,8 @@ class SqlConversations:
             changed = connection.execute(FINISH, row).rowcount > 0
             if changed:
                 append(connection, events)
-                if (used := answer.metadata.usage) is not None:
-                    count(connection, answer.user_id, answer.created_at, tokens=used.prompt_tokens + used.completion_tokens)
+                if tokens := _used_tokens(answer):
+                    count(connection, answer.user_id, answer.created_at, tokens=tokens)
             return changed
 
         return await self._database.write(work)

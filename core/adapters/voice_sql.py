@@ -19,7 +19,8 @@ from core.voice.model import AudioFormat, SpokenTurn, Transcription, VoiceReques
 SOUNDING = (voice_requests, voice_responses)
 
 
-def _turn(connection: Connection, row: Row[Any]) -> SpokenTurn:
+def spoken_turn(connection: Connection, row: Row[Any]) -> SpokenTurn:
+    """The turn of a row of the requests."""
     transcription = msgspec.convert(row.transcription, Transcription)
     request = VoiceRequest(
         row.id,
@@ -80,7 +81,7 @@ class SqlSpokenTurns:
                 raise NotFound("There is no such request.", hint="Make a new id for each.")
             if row.sha256 != request.sha256 or row.conversation_id != request.conversation_id:
                 raise AlreadyThere("That id was used for another recording.", hint="Make a new id for each recording.")
-            return _turn(connection, row)
+            return spoken_turn(connection, row)
 
         return await self._database.write(work)
 
@@ -109,7 +110,7 @@ class SqlSpokenTurns:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise NotFound("There is no such request.", hint="It may have been deleted.")
-            return _turn(connection, row)
+            return spoken_turn(connection, row)
 
         return await self._database.read(work)
 

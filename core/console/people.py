@@ -6,24 +6,26 @@ What people have written stays theirs: it leaves this room only as an export, wh
 import io
 import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import anyio.to_thread
 import msgspec
 
 from core.audit import Act, AuditEntry
 from core.chat.export import as_json, as_markdown
 from core.chat.room import ChatRoom
-from core.errors import IllegalStep, NotFound
-from core.ports import Accounts, AuditLog, Belongings, Documents, ObjectStore, Sessions, Usage
+from core.errors import NotFound
+from core.ports import Accounts, AuditLog, Belongings, Documents, ObjectStore, Prompts, Sessions, Usage
 from core.records import DeleteReceipt, Page
 from core.users.model import Admin, ApiKey, Preferences, Quota, Role, Scope, Session, Used, User
 from core.users.room import Users
+from core.voice.model import SpokenTurn
 from core.voice.room import VoiceRoom
 
-DAYS_SHOWN = 30
+DAYS_SHOWN, MAX_PROMPTS = 30, 100_000
 PIECE_BYTES = 1 << 20
 
 
@@ -48,6 +50,7 @@ class People:
         sessions: Sessions,
         usage: Usage,
         belongings: Belongings,
+        prompts: Prompts,
         documents: Documents,
         objects: ObjectStore,
         chat: ChatRoom,
@@ -60,7 +63,7 @@ class People:
         """quota: the usual one."""
         self._users, self._accounts, self._sessions, self._usage, self._belongings = users, accounts, sessions, usage, belongings
         self._documents, self._objects, self._chat, self._voice, self._audit, self._clock = documents, objects, chat, voice, audit, clock
-        self._quota = quota
+        self._prompts, self._quota = prompts, quota
 
     async def list(self, admin: Admin, search: str = "", cursor: str = "", *, limit: int = 50) -> Page[tuple[User, Used]]:
         """Users whose name has that in it, by name, each with what they have used today."""
@@ -91,17 +94,10 @@ class People:
         quota: Quota | None = None,
     ) -> User:
         """What is None stays. Who is disabled is out at once, with every session. Raises: NotFound; IllegalStep where no admin would be left."""
-        known = await self._accounts.get(user_id)
-        wanted: dict[str, Any] = {"role": role, "premium": premium, "disabled": disabled, "preferences": preferences, "quota": quota}
-        user = replace(known, **{name: value for name, value in wanted.items() if value is not None})
-        if user == known:
-            return user
-        await self._demand_an_admin_without(known, still=user.role is Role.ADMIN and not user.disabled)
-        await self._users.save(user)
-        if user.disabled and not known.disabled:
-            await self._sessions.close_all(user.id)
-        changed = {name: str(getattr(user, name)) for name in wanted if getattr(user, name) != getattr(known, name)}
-        await self._note(admin, Act.ROLE if "role" in changed else Act.CHANGED, user, **changed)
+        wanted: dict[str, object] = {"role": role, "premium": premium, "disabled": disabled, "preferences": preferences, "quota": quota}
+        known, user = await self._users.change(user_id, **{name: value for name, value in wanted.items() if value is not None})
+        if changed := {name: str(getattr(user, name)) for name in wanted if getattr(user, name) != getattr(known, name)}:
+            await self._note(admin, Act.ROLE if "role" in changed else Act.CHANGED, user, **changed)
         return user
 
     async def set_password(self, admin: Admin, user_id: str, password: str) -> None:
@@ -121,26 +117,28 @@ class People:
         await self._note(admin, Act.MADE, user, key=key.prefix, scopes=", ".join(key.scopes))
         return secret
 
-    async def revoke_key(self, admin: Admin, user_id: str, key_id: str) -> None:
-        """Raises: NotFound."""
+    async def revoke_key(self, admin: Admin, user_id: str, key_id: str) -> DeleteReceipt:
+        """Whatever holds it is out at once. Raises: NotFound."""
         user = await self._accounts.get(user_id)
         await self._accounts.drop_key(user_id, key_id)
         await self._note(admin, Act.DELETED, user, key=key_id)
+        return DeleteReceipt({"keys": 1}, {"keys": sum(key.id == key_id for key in await self._accounts.keys_of(user_id))})
 
     async def sessions(self, admin: Admin, user_id: str, cursor: str = "", *, limit: int = 50) -> Page[Session]:
         """The live ones, latest first."""
         return await self._sessions.of(user_id, self._clock(), limit=limit, cursor=cursor)
 
-    async def end_session(self, admin: Admin, user_id: str, session_id: str) -> None:
+    async def end_session(self, admin: Admin, user_id: str, session_id: str) -> DeleteReceipt:
         """Raises: NotFound."""
         await self._sessions.close_one(user_id, session_id)
         await self._note(admin, Act.DELETED, await self._accounts.get(user_id), session=session_id)
+        return DeleteReceipt({"sessions": 1}, {"sessions": sum(s.id == session_id for s in (await self._sessions.of(user_id, self._clock())).items)})
 
-    async def end_sessions(self, admin: Admin, user_id: str) -> int:
-        """Says how many there were. Raises: NotFound."""
+    async def end_sessions(self, admin: Admin, user_id: str) -> DeleteReceipt:
+        """All of them; keys stay. Raises: NotFound."""
         user, count = await self._accounts.get(user_id), await self._sessions.close_all(user_id)
         await self._note(admin, Act.DELETED, user, sessions=count)
-        return count
+        return DeleteReceipt({"sessions": count}, {"sessions": len((await self._sessions.of(user_id, self._clock())).items)})
 
     async def export(self, admin: Admin, user_id: str) -> tuple[str, AsyncIterator[bytes]]:
         """(a name for it, the pieces of a zip file) with everything a user has: account, conversations with every branch, originals, recordings.
@@ -158,6 +156,7 @@ class People:
                 "user": user,
                 "keys": await self._accounts.keys_of(user.id),
                 "usage": await self._usage.days(user.id, self._clock(), DAYS_SHOWN),
+                "prompts": await self._prompts.prompts_for(user.id, MAX_PROMPTS),
                 "has": await self._belongings.counts(user.id),
             }
             made.writestr("account.json", msgspec.json.format(msgspec.json.encode(account)))
@@ -171,10 +170,12 @@ class People:
                     made.writestr(f"conversations/{conversation.id}.md", as_markdown(conversation, path))
                     yield pieces.take()
                 cursor = page.next_cursor
-            async for name, path_of in self._files(user.id):
-                with made.open(name, "w", force_zip64=True) as out, path_of.open("rb") as file:
-                    while piece := file.read(PIECE_BYTES):
-                        out.write(piece)
+            async for turn in self._spoken(user.id):
+                made.writestr(f"voice/{turn.request.id}.json", msgspec.json.format(msgspec.json.encode(turn)))
+                yield pieces.take()
+            async for name, original in self._files(user.id):
+                with original.open("rb") as file, made.open(name, "w", force_zip64=True) as out:
+                    while await anyio.to_thread.run_sync(_moved, file, out):  # packing a piece takes tens of milliseconds, which everybody would wait for
                         yield pieces.take()
         yield pieces.take()
 
@@ -183,6 +184,14 @@ class People:
         while cursor:
             page = await self._belongings.messages(user_id, conversation_id, cursor="" if cursor == "start" else cursor)
             yield page.items
+            cursor = page.next_cursor
+
+    async def _spoken(self, user_id: str) -> AsyncIterator[SpokenTurn]:
+        cursor = "start"
+        while cursor:
+            page = await self._belongings.spoken(user_id, cursor="" if cursor == "start" else cursor)
+            for turn in page.items:
+                yield turn
             cursor = page.next_cursor
 
     async def _files(self, user_id: str) -> AsyncIterator[tuple[str, Path]]:
@@ -202,9 +211,7 @@ class People:
 
         The audit log keeps what was done. Raises: NotFound; IllegalStep where no admin would be left.
         """
-        user = await self._accounts.get(user_id)
-        await self._demand_an_admin_without(user, still=False)
-        await self._users.save(replace(user, disabled=True))
+        user, _ = await self._users.change(user_id, disabled=True)
         await self._voice.stop_all(user_id)
         await self._chat.stop_all(user_id)
         receipt, uris = await self._belongings.erase(user_id)
@@ -215,11 +222,6 @@ class People:
         whole = DeleteReceipt({**receipt.removed, "objects": len(uris)}, {**receipt.left, "objects": left})
         await self._note(admin, Act.DELETED, user, **{kind: count for kind, count in whole.removed.items() if count})
         return whole
-
-    async def _demand_an_admin_without(self, known: User, *, still: bool) -> None:
-        """Raises: IllegalStep if that user is the last admin, and would be none any more."""
-        if known.role is Role.ADMIN and not known.disabled and not still and await self._accounts.usable_admins() < 2:
-            raise IllegalStep("There must be an admin who can sign in.", hint="Make somebody else an admin first.")
 
     async def _note(self, admin: Admin, act: Act, user: User, **detail: object) -> None:
         await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, f"user {user.username}", detail))
@@ -244,6 +246,11 @@ class Pieces(io.RawIOBase):
         """What was written since."""
         taken, self._held = bytes(self._held), bytearray()
         return taken
+
+
+def _moved(file: IO[bytes], out: IO[bytes]) -> int:
+    """Writes the next piece; says how many bytes it had."""
+    return out.write(file.read(PIECE_BYTES))
 
 
 def _inside(name: str) -> str:

@@ -172,7 +172,8 @@ class Users:
         now = self._clock()
         if user is None or known is None or user.disabled or (known.expires_at is not None and known.expires_at <= now):
             raise NotSignedIn("The API key is not valid.", hint="`hearth token --user NAME` makes a new one.")
-        if now - (self._keys_noted.get(known.id) or known.last_used_at or known.created_at) >= TOUCH_EVERY:
+        noted = self._keys_noted.get(known.id) or known.last_used_at
+        if noted is None or now - noted >= TOUCH_EVERY:
             self._keys_noted[known.id] = now
             await self._accounts.key_used(known.id, now)
         session = self._key_sessions.get(known.id)
@@ -206,17 +207,22 @@ class Users:
         """Also ends every session of the user: whoever knew the old password is out. Raises: NotFound, BadInput."""
         _check_password(password)
         user, _ = await self._accounts.named(username)
-        await self._accounts.save(user, await self._passwords.hash(password))
+        await self._accounts.change(user.id, {}, await self._passwords.hash(password))
         await self._sessions.close_all(user.id)
 
-    async def save(self, user: User) -> User:
-        """Keeps changed properties of a user. Raises: NotFound, AlreadyThere."""
-        await self._accounts.save(user)
-        return user
+    async def change(self, user_id: str, **changes: object) -> tuple[User, User]:
+        """Changes fields of a user, whatever else of theirs was changed since somebody looked: (before, after). Who is disabled has no session left.
+
+        Raises: NotFound; AlreadyThere; IllegalStep if no admin who isn't disabled would be left.
+        """
+        before, after = await self._accounts.change(user_id, changes)
+        if after.disabled and not before.disabled:
+            await self._sessions.close_all(user_id)
+        return before, after
 
     async def save_preferences(self, user: User, preferences: Preferences) -> User:
         """The user with what they chose."""
-        return await self.save(replace(user, preferences=preferences))
+        return (await self.change(user.id, preferences=preferences))[1]
 
     async def named(self, username: str) -> User:
         """Raises: NotFound."""

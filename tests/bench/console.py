@@ -83,6 +83,7 @@ async def seed(home, scale):
         await put(documents, (_document(document, n, collection, known[0], now) for n, document in enumerate(made)))
         vectors = _vectors(random, count)
         await put(chunks, (_chunk(n, made[n // CHUNKS_PER_DOCUMENT], collection, vectors[n], random) for n in range(len(made) * CHUNKS_PER_DOCUMENT)))
+        await database.write(lambda c: c.execute(update(chunks).values(live=1)))  # afterwards, as a version goes live: the full text follows by trigger
         talks = [(new_id(), known[n % USERS]) for n in range(int(CONVERSATIONS * scale))]
         await put(
             conversations, ({"id": c, "user_id": u, "title": _text(random, 5), "created_at": now - timedelta(minutes=n)} for n, (c, u) in enumerate(talks))
@@ -117,7 +118,7 @@ def _chunk(n, document, collection, vector, random):
     position = n % CHUNKS_PER_DOCUMENT
     return {
         "id": new_id(), "document_id": document, "collection_id": collection, "version": 1, "position": position, "page": None, "start": position * 600,
-        "end": position * 600 + 600, "live": 1, "scope": f"c{collection.replace('-', '')}", "title": "Chapter", "heading": "", "content": _text(random, 12),
+        "end": position * 600 + 600, "live": 0, "scope": f"c{collection.replace('-', '')}", "title": "Chapter", "heading": "", "content": _text(random, 12),
         "embedding": vector.tobytes(),
     }  # fmt: skip
 

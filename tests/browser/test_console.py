@@ -1,6 +1,9 @@
 """The console in a real browser: every page in light, dark and on a phone, links, downloads, what refreshes itself, and who is out."""
 
 import re
+import sqlite3
+import zipfile
+from contextlib import closing
 
 import pytest
 from running_house import PASSWORD, RunningHouse, command
@@ -20,6 +23,11 @@ PAGES = {
     "settings": ("/admin/settings", "Settings"),
     "audit": ("/admin/audit", "Audit log"),
 }
+LOOKS = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True},
+}
 QUESTIONS = ("How long are backups kept?", "Wie lange werden Sicherungen aufbewahrt?", "バックアップはどのくらい保存されますか", "Who has the key of the shed?")
 GUIDE = "# Lab handbook\n\n## Backups\nBackups run every night at 02:30 and are kept for 35 days.\n\n## Keys\nThe key of the shed hangs behind the door.\n"
 
@@ -37,6 +45,11 @@ def house(tmp_path_factory):
             assert running.ask(text, collection="handbook")[0] == 200
         running.wait_for_pages()
         yield running
+
+
+def id_of(house, name):
+    with closing(sqlite3.connect(house.home / "hearth.db")) as database:
+        return database.execute("SELECT id FROM users WHERE name_key = ?", (name,)).fetchone()[0]
 
 
 def there(page):
@@ -60,15 +73,7 @@ def problems(visitor):
     return [p for p in ours if not re.match(r"Failed to load resource: .* (404|503)", p)]
 
 
-@pytest.mark.parametrize(
-    ("look", "given"),
-    [
-        ("light", {}),
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}),
-    ],
-    ids=["light", "dark", "phone"],
-)
+@pytest.mark.parametrize(("look", "given"), LOOKS.items(), ids=LOOKS)
 def test_every_page_opens_by_its_address_and_says_what_it_is(house, visit, look, given):
     visitor = admin(house, visit, **given)
     for name, (path, title) in PAGES.items():
@@ -138,12 +143,53 @@ def test_a_conversation_is_found_opened_and_taken_away(house, visit):
     assert "Who has the key of the shed?" in download.value.path().read_text()
 
 
+@pytest.mark.parametrize(("look", "given"), LOOKS.items(), ids=LOOKS)
+def test_a_users_page_shows_what_they_may_use_and_have(house, visit, look, given):
+    visitor = admin(house, visit, **given)
+    visitor.page.goto(f"{house.url}/admin/user?user={id_of(house, 'ada')}")
+    there(visitor.page)
+    for tab in ("Account", "Quota", "API keys", "Sessions", "Everything of theirs"):
+        visitor.page.get_by_role("tab", name=tab).click()
+        visitor.page.wait_for_timeout(300)
+        assert visitor.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), f"{tab} is too wide"
+        visitor.shoot(f"console-user-{tab.split()[0].lower()}-{look}")
+    assert problems(visitor) == []
+
+
+def test_a_key_is_shown_once_and_a_user_is_taken_away_and_deleted(house, visit):
+    command("user", "add", "cleo", home=house.home, typed=PASSWORD + "\n")
+    visitor = admin(house, visit)
+    page = visitor.page
+    page.goto(f"{house.url}/admin/user?user={id_of(house, 'cleo')}")
+    there(page)
+    page.get_by_role("tab", name="API keys").click()
+    page.get_by_role("textbox", name="What the key is for").fill("nightly")
+    page.get_by_role("button", name="Make a key").click()
+    page.wait_for_selector("text=This key is shown once.")
+    visitor.shoot("console-user-key-made")
+    page.get_by_role("button", name="Revoke").click()
+    page.wait_for_selector("text=This deletes the key nightly")
+    page.get_by_role("button", name="Delete for good").click()
+    page.wait_for_selector("text=1 keys. 0 left in every store.")
+    page.get_by_role("tab", name="Everything of theirs").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download everything as a zip").click()
+    assert "account.json" in zipfile.ZipFile(download.value.path()).namelist()
+    page.get_by_role("button", name="Delete cleo").click()
+    page.wait_for_selector("text=This deletes the user cleo and everything of theirs.")
+    visitor.shoot("console-user-delete-asked")
+    page.get_by_role("button", name="Delete for good").click()
+    page.wait_for_selector("text=Deleted the user cleo and everything of theirs")
+    visitor.shoot("console-user-deleted")
+
+
 def test_who_is_disabled_sees_nothing_more_in_a_console_that_is_open(house, visit):
     visitor = admin(house, visit)
     try:
+        assert command("user", "add", "other-admin", "--admin", "--no-password", home=house.home).returncode == 0
         assert command("user", "disable", "ada", home=house.home).returncode == 0
         visitor.page.get_by_role("link", name="Users").click()
-        visitor.page.wait_for_selector("text=This account can't be used any more.")
+        visitor.page.wait_for_selector("text=You are not signed in.")
         assert visitor.page.locator("[data-testid=stDataFrame]").count() == 0
         visitor.page.goto(f"{house.url}/admin/users")
         visitor.page.wait_for_selector("[name=username]")

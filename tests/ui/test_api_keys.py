@@ -1,7 +1,5 @@
 """What a key opens at the API, and what a spent quota looks like there."""
 
-from dataclasses import replace
-
 import pytest
 
 from core.users.model import Quota, Scope
@@ -28,7 +26,7 @@ async def test_a_key_opens_what_it_was_made_for_and_nothing_else(app, ada, serve
 
 
 async def test_a_spent_quota_is_a_429_that_says_when_to_come_again(app, ada, api):
-    await app.users.save(replace(ada.user, quota=Quota(requests=0)))
+    await app.users.change(ada.user.id, quota=Quota(requests=0))
     answer = await api.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hello"}]})
     assert (answer.status_code, answer.json()["error"]["message"]) == (429, "Your quota of 0 for today is used up (requests).")
     assert 0 < int(answer.headers["Retry-After"]) <= 86_400

@@ -111,7 +111,11 @@ def test_a_key_is_printed_alone_and_once_and_works_until_its_user_is_disabled(he
     assert inside(home, lambda app: app.users.by_key(key)).user.username == "ada"
     assert hearth("token", "--user", "ada")[1] != out
     assert key.encode() not in (home / "hearth.db").read_bytes()
+    assert "There must be an admin who can sign in." in hearth("user", "disable", "ada")[2]
+    hearth("user", "add", "bob", "--admin", typed=PASSWORD + "\n")
     hearth("user", "disable", "ada")
+    noted = inside(home, lambda app: app.audit.entries()).items
+    assert [(e.act, e.subject) for e in noted[:3]] == [("changed", "user ada"), ("made", "user bob"), ("made", "user ada")]
     with pytest.raises(NotSignedIn):
         inside(home, lambda app: app.users.by_key(key))
 

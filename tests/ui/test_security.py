@@ -1,7 +1,6 @@
 import asyncio
 import io
 import json
-from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
@@ -334,7 +333,8 @@ async def test_a_disabled_user_is_out_at_the_next_request(app, ada, api, browser
     await app.users.set_password("ada", PASSWORD)
     await signed_in(browser)
     assert (await api.get("/v1/models")).status_code == (await browser.get("/")).status_code == 200
-    await app.users.save(replace(await app.users.named("ada"), disabled=True))
+    await app.users.add("other", None, admin=True)
+    await app.users.change(ada.user.id, disabled=True)
     assert [(await c.get(p)).status_code for c, p in ((api, "/v1/models"), (browser, "/v1/models"), (browser, "/"), (api, "/metrics"))] == [401] * 4
     assert (await browser.post("/login", data={"username": "ada", "password": PASSWORD})).status_code == 401
 

@@ -1,7 +1,6 @@
 import asyncio
 import time
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -101,7 +100,8 @@ async def test_stop_keeps_the_text_and_takes_less_than_200_ms(app, ada):
 
 async def test_a_disabled_users_open_answers_end_within_5_s_and_others_go_on(app, ada, bob):
     turn, other = await app.chat.send(ada, ask("[tokens=2000 rate=50]")), await app.chat.send(bob, ask("[tokens=2000 rate=50]"))
-    await app.users.save(replace(ada.user, disabled=True))
+    await app.users.add("other", None, admin=True)
+    await app.users.change(ada.user.id, disabled=True)
     async with asyncio.timeout(5):
         answer = await finished(turn)
     assert answer.status is MessageStatus.STOPPED

@@ -1,5 +1,6 @@
 """What a user may use in a day, and what a key opens: enforced where things are stored and where callers are known."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,8 @@ from echo_house import ask, echo_settings, finished
 
 from core.app import open_app
 from core.errors import BadInput, NotAllowed, NotSignedIn, QuotaSpent
-from core.users.model import NO_QUOTA, Quota, Scope, Used, next_day
+from core.inference import estimated_tokens
+from core.users.model import NO_QUOTA, Admin, Quota, Scope, Used, next_day
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,7 +57,7 @@ async def test_the_same_message_again_is_no_second_request(clocked):
 
 async def test_a_quota_of_ones_own_goes_before_the_usual_one(clocked):
     app, ada, clock = clocked
-    await app.users.save(replace(ada.user, quota=Quota(requests=3, tokens=1)))
+    await app.users.change(ada.user.id, quota=Quota(requests=3, tokens=1))
     ada = replace(ada, user=await app.users.named("ada"))
     answer = await finished(await app.chat.send(ada, ask("hello there")))
     used = answer.metadata.usage
@@ -64,6 +66,17 @@ async def test_a_quota_of_ones_own_goes_before_the_usual_one(clocked):
     clock.now += timedelta(days=1)
     await finished(await app.chat.send(ada, ask("again")))
     assert used.prompt_tokens + used.completion_tokens > 1
+
+
+async def test_an_answer_that_is_stopped_counts_too(clocked):
+    app, ada, _ = clocked
+    turn = await app.chat.send(ada, ask("[tokens=2000 rate=200]"))
+    while len(turn.text) < 30:
+        await asyncio.sleep(0.01)
+    await app.chat.stop(ada.user, turn.answer_id)
+    answer = await finished(turn)
+    (_, today) = (await app.console.people.person(Admin(ada.user), ada.user.id)).days[-1]
+    assert today.tokens == estimated_tokens(answer.content) >= 10
 
 
 def test_a_day_ends_at_midnight_in_utc_and_what_is_not_limited_never_refuses():
@@ -79,6 +92,7 @@ async def test_a_key_ends_with_its_day_and_its_last_use_is_kept(clocked):
     key, secret = await app.users.make_key(ada.user, "backup", scopes=[Scope.DOCUMENTS], days=7)
     clock.now += timedelta(days=6)
     known = await app.users.by_key(secret)
+    assert [k.last_used_at for k in await app.console.people.keys(Admin(ada.user), ada.user.id)] == [clock.now]
     known.demand(Scope.DOCUMENTS)
     with pytest.raises(NotAllowed, match="doesn't open chat"):
         known.demand(Scope.CHAT)

@@ -9,7 +9,7 @@ from core.app import open_app
 from core.errors import BadInput, NotAllowed, NotSignedIn, ServiceBusy
 from core.events import EventType
 from core.inference import Priority
-from core.users.model import SESSION_LIFETIME, Preferences
+from core.users.model import SESSION_LIFETIME, Preferences, Quota
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "correct horse battery"
@@ -115,12 +115,19 @@ async def test_a_disabled_user_is_out_at_once_by_session_and_by_key(clocked):
     _, token = await app.users.sign_in("ada", PASSWORD, "")
     _, key = await app.users.make_key(user, "script")
     assert (await app.users.by_key(key)).user.id == user.id
-    from dataclasses import replace
-
-    await app.users.save(replace(user, disabled=True))
+    await app.users.change(user.id, disabled=True)
     for attempt in (app.users.by_session(token), app.users.by_key(key), app.users.sign_in("ada", PASSWORD, "")):
         with pytest.raises(NotSignedIn):
             await attempt
+
+
+async def test_what_a_user_chooses_undoes_nothing_that_an_admin_did_meanwhile(clocked):
+    app, _ = clocked
+    as_it_was = await app.users.add("ada", PASSWORD)
+    await app.users.change(as_it_was.id, disabled=True, quota=Quota(requests=1))
+    now = await app.users.save_preferences(as_it_was, Preferences(enable_rag=True))
+    assert (now.disabled, now.quota, now.preferences.enable_rag) == (True, Quota(requests=1), True)
+    assert await app.users.named("ada") == now
 
 
 async def test_an_api_key_is_kept_only_as_a_hash(clocked):

@@ -391,7 +391,8 @@ async def test_nobody_hears_or_ends_what_is_somebody_elses(app, ada, bob):
 
 async def test_a_disabled_users_turn_ends(app, ada):
     turn = await app.voice.send(ada, say("[tokens=900 rate=20]", streamed=True))
-    await app.users.save(replace(ada.user, disabled=True))
+    await app.users.add("other", None, admin=True)
+    await app.users.change(ada.user.id, disabled=True)
     async with asyncio.timeout(6):
         async for _ in turn.follow():
             pass

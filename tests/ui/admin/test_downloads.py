@@ -6,7 +6,6 @@ import io
 import json
 import zipfile
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -94,7 +93,8 @@ async def test_for_everybody_else_there_is_nothing_to_take_away(app, browser_of,
     ada, opened = await browser_of("ada", admin=True)
     async with opened as client:
         assert (await client.get(paths[0])).status_code == 200
-        await app.users.save(replace(ada, role=Role.USER))
+        await app.users.add("other", PASSWORD, admin=True)
+        await app.users.change(ada.id, role=Role.USER)
         for path in paths:
             assert (await client.get(path)).status_code == 404, path
     for path in paths:

@@ -1,7 +1,6 @@
 """The console isn't there for anybody but admins, whatever they ask for and however they ask."""
 
 from contextlib import nullcontext
-from dataclasses import replace
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -57,7 +56,8 @@ async def test_a_demoted_admin_is_out_at_the_next_request(app, browser_of):
     user, opened = await browser_of("ada", admin=True)
     async with opened as client:
         assert (await client.get("/admin/")).status_code == 200
-        await app.users.save(replace(user, role=Role.USER))
+        await app.users.add("other", PASSWORD, admin=True)
+        await app.users.change(user.id, role=Role.USER)
         assert (await client.get("/admin/")).status_code == 404
 
 

@@ -1,11 +1,12 @@
 """The pages of users."""
 
+import asyncio
 import io
 import zipfile
 
 import httpx
 import pytest
-from echo_house import ask, finished, taken_in
+from echo_house import ask, finished, say, taken_in
 
 from core.audit import Act
 from core.errors import IllegalStep, NotFound, NotSignedIn
@@ -35,6 +36,8 @@ async def lived_in(app, user):
     """Bob's things: a conversation, a document."""
     who = await app.users.by_key((await app.users.make_key(user, "backup"))[1])
     await finished(await app.chat.send(who, ask("a secret of mine")))
+    await app.shelf.save_prompt(user, "weekly", "What happened in the shed?")
+    await app.voice.answer(who, say("where is the key"))
     await taken_in(app, who, "guide.md", b"# Keys\n\nThe key of the shed hangs behind the door.\n")
     return who
 
@@ -72,7 +75,7 @@ def test_a_quota_is_set_and_what_remains_is_shown(console, bob):
     page.number_input(key="requests").set_value(5)
     next(b for b in page.button if b.label == "Save the quota").click().run()
     page.run()
-    assert [(m.label, m.value, m.delta) for m in page.metric][1] == ("Requests today", "1", "4 of 5 left")
+    assert [(m.label, m.value, m.delta) for m in page.metric][1] == ("Requests today", "2", "3 of 5 left")
 
 
 def test_a_key_is_made_shown_once_and_revoked(console, bob):
@@ -85,6 +88,9 @@ def test_a_key_is_made_shown_once_and_revoked(console, bob):
     assert not page.code
     assert rows(page, "Begins with")[0]["Name"] == "nightly"
     page.button(key="revoke-key").click().run()
+    assert console.call(console.app.users.by_key, secret)  # it asks first
+    page.button(key="revoke-key-yes").click().run()
+    assert "0 left in every store" in said(page)
     with pytest.raises(NotSignedIn):
         console.call(console.app.users.by_key, secret)
     assert "There is no key." in said(page)
@@ -94,6 +100,8 @@ def test_a_session_is_seen_and_ended(console, bob):
     page = console.page("user", user=bob.id)
     assert rows(page, "Last seen")[0]["From"] == "test"
     page.button(key="end-session").click().run()
+    page.button(key="end-session-yes").click().run()
+    assert "Deleted the session of bob" in said(page)
     with pytest.raises(NotSignedIn):
         console.call(console.app.users.by_session, console.tokens["bob"])
     assert "Nobody is signed in with this account." in said(page)
@@ -103,16 +111,18 @@ def test_everything_of_a_user_is_deleted_with_a_receipt_from_every_store(console
     console.call(lived_in, console.app, bob)
     page = console.page("user", user=bob.id)
     page.button(key="delete-user").click().run()
-    assert "· 2 messages" in said(page)
+    assert "· 4 messages" in said(page)
     page.button(key="delete-user-yes").click().run()
     assert "Deleted the user bob and everything of theirs" in said(page)
     assert "0 left in every store" in said(page)
+    assert "No user is chosen." in said(page)
+    assert not page.error
     with pytest.raises(NotFound):
         console.call(console.app.users.named, "bob")
     files = [p for p in (console.app.settings.home / "objects").rglob("*") if p.is_file()]
     assert files == []
     noted = console.call(console.app.audit.entries, act=Act.DELETED).items[0]
-    assert (noted.actor, noted.subject, noted.detail["objects"]) == ("ada", "user bob", 1)
+    assert (noted.actor, noted.subject, noted.detail["objects"]) == ("ada", "user bob", 3)
 
 
 def test_the_last_admin_can_not_be_lost(console):
@@ -124,6 +134,20 @@ def test_the_last_admin_can_not_be_lost(console):
         console.call(people.delete, console.admin, console.ada.id)
     page = console.page("user", user=console.ada.id)
     assert "That is you" in said(page)
+
+
+def test_two_admins_who_take_each_other_down_at_once_leave_one(console, bob):
+    people, app = console.app.console.people, console.app
+    console.call(people.change, console.admin, bob.id, role=Role.ADMIN)
+
+    async def both(ada, bob):
+        downs = (people.change(ada, bob.user.id, role=Role.USER), people.change(bob, ada.user.id, disabled=True))
+        return await asyncio.gather(*downs, return_exceptions=True)
+
+    done = console.call(both, console.admin, console.call(app.users.admin, console.tokens["bob"]))
+    assert [type(d) for d in done].count(IllegalStep) == 1
+    everyone = console.call(app.users.everyone).items
+    assert sum(u.role is Role.ADMIN and not u.disabled for u in everyone) == 1
 
 
 def test_a_page_of_nobody_says_so(console):
@@ -145,6 +169,9 @@ def test_everything_of_a_user_is_downloaded_as_a_zip_by_admins_alone(console, bo
         assert made.testzip() is None
         assert any(name.endswith("guide.md") and b"behind the door" in made.read(name) for name in names)
         assert any(name.startswith("conversations/") and b"a secret of mine" in made.read(name) for name in names)
+        assert any(name.startswith("voice/") and b"where is the key" in made.read(name) for name in names)
+        assert sum(name.startswith("voice/") and not name.endswith(".json") for name in names) == 2
+        assert b"What happened in the shed?" in made.read("account.json")
         assert b"hash" not in made.read("account.json")
     assert console.call(console.app.audit.entries, act=Act.EXPORTED).items[0].subject == "user bob"
     assert console.call(download, console.tokens["bob"]).status_code == 404

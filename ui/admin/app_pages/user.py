@@ -3,6 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.records import DeleteReceipt
 from core.users.model import Preferences, Quota, Role, Scope
 from ui.admin.bridge import ask, console, me
 from ui.admin.downloads import user_address
@@ -20,7 +21,14 @@ user = person.user
 
 def share(column: DeltaGenerator, what: str, used: float, most: int | None) -> None:
     """What is used of a quota, and what remains."""
-    column.metric(what, f"{used:,.0f}", f"{max(0, most - used):,.0f} of {most:,} left" if most is not None else "no limit", delta_color="off", border=True)
+    column.metric(
+        what,
+        f"{used:,.0f}",
+        f"{max(0, most - used):,.0f} of {most:,} left" if most is not None else "no limit",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
 
 
 def key_secret() -> None:
@@ -28,6 +36,13 @@ def key_secret() -> None:
     if secret := st.session_state.pop("secret", ""):
         st.success("This key is shown once. Hearth keeps only its hash.", icon=":material/key:")
         st.code(secret, language=None)
+
+
+def gone_for_good() -> DeleteReceipt:
+    """Deletes the user; the page is nobody's from then on."""
+    given = ask(people.delete, user.id)
+    st.query_params.clear()
+    return given
 
 
 st.subheader(user.username, divider="gray")
@@ -39,7 +54,9 @@ share(right, "Seconds of sound today", person.today.audio_ms / 1000, person.quot
 if any(used.requests for _, used in person.days):
     st.bar_chart([{"day": day.date(), "tokens": used.tokens} for day, used in person.days], x="day", y="tokens", height=160)
 
-account, limits, keys_tab, sessions_tab, everything = st.tabs(["Account", "Quota", "API keys", "Sessions", "Everything of theirs"])
+account, limits, keys_tab, sessions_tab, everything = st.tabs(
+    ["Account", "Quota", "API keys", "Sessions", "Everything of theirs"], key="tab", bind="query-params"
+)
 with account:
     with st.form("account"):
         role = st.selectbox("Role", list(Role), list(Role).index(user.role), format_func=lambda r: r.value, key="role")
@@ -71,6 +88,7 @@ with keys_tab:
     key_secret()
     keys = ask(people.keys, user.id)
     if keys:
+        st.caption("Programs sign in with these. What a key opens never changes: make another one.")
         st.dataframe(
             [
                 {
@@ -88,9 +106,13 @@ with keys_tab:
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             gone = st.selectbox("Key", keys, format_func=lambda k: f"{k.name} ({k.prefix}…)", key="revoke")
-            if st.button("Revoke", icon=":material/key_off:", key="revoke-key"):
-                ask(people.revoke_key, user.id, gone.id)
-                st.rerun()
+        deleting(
+            "revoke-key",
+            "Revoke",
+            what=f"the key {gone.name} ({gone.prefix}…) of {user.username}",
+            goes=["Programs that hold it are refused from their next request on."],
+            act=lambda: ask(people.revoke_key, user.id, gone.id),
+        )
     else:
         nothing("There is no key.", icon=":material/key:")
     with st.form("key"):
@@ -103,6 +125,7 @@ with keys_tab:
 with sessions_tab:
     page = ask(people.sessions, user.id, cursor("sessions"))
     if page.items:
+        st.caption("Where they are signed in, and what programs do with their keys.")
         st.dataframe(
             [
                 {
@@ -121,25 +144,34 @@ with sessions_tab:
         pager(page, "sessions")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             ended = st.selectbox("Session", page.items, format_func=lambda s: f"{s.type}, {ago(s.started_at)}", key="session")
-            if st.button("End this one", icon=":material/logout:", key="end-session"):
-                ask(people.end_session, user.id, ended.id)
-                st.rerun()
-            if st.button("End all", key="end-sessions"):
-                ask(people.end_sessions, user.id)
-                st.rerun()
+        deleting(
+            "end-session",
+            "End this one",
+            what=f"the session of {user.username} that was last seen {ago(ended.last_activity)}",
+            goes=["Whoever has it signs in again; a program's begins again with its next request, until its key is revoked."],
+            act=lambda: ask(people.end_session, user.id, ended.id),
+        )
+        deleting(
+            "end-sessions",
+            "End all",
+            what=f"every session of {user.username}",
+            goes=["They sign in again everywhere. API keys stay."],
+            act=lambda: ask(people.end_sessions, user.id),
+        )
     else:
         nothing("Nobody is signed in with this account.", icon=":material/logout:")
 with everything:
+    st.caption("What is stored of theirs, and in how many rows.")
     st.dataframe([{"Kind": kind, "How many": count} for kind, count in person.has.items() if count], hide_index=True, key="has")
     st.link_button("Download everything as a zip", user_address(user.id), icon=":material/download:")
-    st.caption("Account, conversations with every branch, originals and recordings. The download is noted in the audit log.")
+    st.caption("Account, prompts, conversations with every branch, originals, recordings and their words. The download is noted in the audit log.")
     if me().user.id != user.id:
         deleting(
             "delete-user",
             f"Delete {user.username}",
             what=f"the user {user.username} and everything of theirs",
             goes={k: n for k, n in person.has.items() if n},
-            act=lambda: ask(people.delete, user.id),
+            act=gone_for_good,
         )
         st.caption("Backups that were made before keep a copy until they are rotated out. The audit log keeps what was done.")
     else:
