@@ -11,7 +11,7 @@ from core.errors import BadInput, HearthError, NoSpeech, ServiceUnavailable
 from core.inference import Caller, Model, Service
 from core.voice.containers import wav
 from core.voice.model import BYTES_PER_SAMPLE, SPEECH_RATE_HZ, AudioChunk, AudioData, AudioFormat, SynthesizedAudio, Transcription, Voice
-from inference.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, Form, Known, ModelServer, decoded, entry_of
+from inference.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, Body, Known, ModelServer, decoded, entry_of
 
 CHUNK_MS = 200
 """How long a piece of spoken sound is at most: what is cancelled costs no more than one."""
@@ -73,7 +73,7 @@ class RemoteTranscriber(_AudioModel):
         fields = {"model": server.model, "response_format": "json"} | ({"language": language.partition("-")[0]} if language else {})
         if goes_on and server.local:  # a field of ours
             fields |= {"goes_on": "true"}
-        form = Form.of(fields, "file", f"speech.{audio.format}", audio.format.media_type, audio.data)
+        form = Body.form(fields, "file", f"speech.{audio.format}", audio.format.media_type, audio.data)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         async with server.post("audio/transcriptions", form, caller, timeout) as response:
             answer = decoded(await response.read(), _Text, server)
@@ -86,6 +86,19 @@ class RemoteTranscriber(_AudioModel):
         if self._server.local:
             with suppress(NoSpeech):
                 await self.transcribe(AudioData(wav(bytes(2 * 1_600), 16_000), AudioFormat.WAV), caller=caller, goes_on=True)  # a tenth of a second of nothing
+
+
+class RemoteCodec:
+    """The AudioCodec port over our own inference process, which opens sound beside the models (docs/adr/0020)."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+
+    async def to_wav(self, data: bytes, *, caller: Caller) -> AudioData:
+        """As the port says."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        async with self._server.post("audio/convert?format=wav", Body(data, "application/octet-stream"), caller, timeout) as response:
+            return AudioData(await response.read(), AudioFormat.WAV)
 
 
 class RemoteSynthesizer(_AudioModel):

@@ -7,13 +7,14 @@ import httpx
 import numpy as np
 import pytest
 from echo_house import Served, echo_settings, recorded
+from packing import packed
 
 from core.errors import BadInput, ModelMissing, NoSpeech, ServiceBusy, ServiceError, ServiceUnavailable, TooLong, Unreadable
 from core.inference import Caller, Priority, Service
 from core.voice.containers import wav
 from core.voice.model import AudioData, AudioFormat
 from inference.audio import HEARD_RATE_HZ, decode, encode, resampled
-from inference.audio_client import RemoteSynthesizer, RemoteTranscriber
+from inference.audio_client import RemoteCodec, RemoteSynthesizer, RemoteTranscriber
 from inference.client import ModelServer
 from inference.echo import tones, understood
 from inference.server import application
@@ -201,6 +202,21 @@ async def test_our_own_server_speaks_through_the_port(mouth):
     assert [v.id for v in await mouth.voices()] == ["tones", "low-tones"]
     with pytest.raises(BadInput, match="no voice"):
         await mouth.synthesize("hello", caller=Caller(), voice="nobody")
+
+
+async def test_our_own_server_opens_what_the_domain_does_not_know(served):
+    server = ModelServer(Service.STT, f"{served.url}/v1", "echo-stt", key="t" * 32, local=True)
+    codec = RemoteCodec(server)
+    for form in ("ogg", "flac", "mp4"):
+        made = await codec.to_wav(packed(form, tones("hello there")), caller=Caller("ada", Priority.PREMIUM))
+        assert understood((await decode(made.data, max_s=60)).samples) == "hello there"
+    with pytest.raises(Unreadable, match="can't be read as ogg"):
+        await codec.to_wav(b"OggS" + bytes(400), caller=Caller())
+    with pytest.raises(TooLong, match="longer than 60 s"):
+        await codec.to_wav(packed("ogg", np.zeros(61 * 16_000, np.int16)), caller=Caller())
+    with pytest.raises(TooLong, match="4 MB"):
+        await codec.to_wav(b"fLaC" + bytes(4_100_000), caller=Caller())
+    await server.close()
 
 
 async def test_a_voice_whose_program_is_missing_says_what_to_install(tmp_path, monkeypatch):
