@@ -80,6 +80,8 @@ class Models:
     transcriber: Transcriber | None
     synthesizer: Synthesizer | None
     codec: AudioCodec | None
+    activity: Callable[[], Awaitable[VoiceActivity]]
+    """Makes a detector of speech for one stream of sound. Raises: ModelError, ModelMissing."""
     catalogue: Catalogue
     residency: Residency | None
 
@@ -122,15 +124,16 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             places = settings.llm_places if service is Service.LLM else settings.open_answers
             return closed_later(ModelServer(service, base, model, key=key, lanes=Lanes(places, queue=settings.inference_queue)))
 
-        here = sorted(settings.local_services())
+        here, activity = sorted(settings.local_services()), _detector(settings)
 
         yield Models(
             RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
             RemoteEmbedder(server(Service.EMBEDDINGS)),
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
-            None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT)),
+            None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT), activity, max_s=settings.audio_max_s),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
             RemoteCodec(beside(Service.STT)) if here else None,
+            activity,
             ModelShelf(settings.models_folder),
             LocalResidency(beside(Service(here[0]))) if here else None,
         )
@@ -308,7 +311,7 @@ async def open_app(
             events=events,
             retention=retention,
             voice=voice,
-            calls=Calls(chat, voice, users, kept.spoken, objects, _detector(settings), clock),
+            calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock),
             models=models,
             audit=audit,
             console=Console(
@@ -357,14 +360,14 @@ async def _at_work(
 
 def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     """Streams of one detector of speech, which is loaded once and stays: it is small, and a call must not wait for it."""
-    from inference.catalog import entry
+    from inference.catalog import detector
     from inference.residency import Resident
 
-    resident = Resident(entry(settings.vad_model, Service.STT), settings.models_folder, threads=1, idle_s=-1)
+    resident = Resident(detector(settings.vad_model), settings.models_folder, threads=1, idle_s=-1)
 
     async def listen() -> VoiceActivity:
-        async with resident.used() as detector:
-            stream: VoiceActivity = detector.listen()
+        async with resident.used() as loaded:
+            stream: VoiceActivity = loaded.listen()
             return stream
 
     return listen

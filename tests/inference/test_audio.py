@@ -18,7 +18,7 @@ from core.voice.containers import container_of, wav
 from inference.audio import HEARD_RATE_HZ, OUTPUTS, Encoder, decode, encode, resampled, trimmed
 from inference.echo import TONES_RATE_HZ, tones, understood
 from inference.engine import EngineSettings
-from inference.voice_activity import Loudness, Silero, speaks
+from inference.voice_activity import Loudness, Silero, demand_speech
 
 pytestmark = pytest.mark.anyio
 TEXT = "How long are backups kept? äöü 你"
@@ -211,6 +211,14 @@ async def test_a_caller_who_leaves_takes_the_decoder_along():
 
 
 # Is anybody speaking?
+
+
+def speaks(detector, samples):
+    try:
+        demand_speech(detector.listen(), samples)
+    except NoSpeech:
+        return False
+    return True
 
 
 def noise(seconds, amplitude, seed=0):
