@@ -30,7 +30,7 @@ from core.console.people import People
 from core.console.reading import Reading
 from core.errors import HearthError, NoSpace, SettingsError
 from core.inference import Model, Service
-from core.ports import AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Traffic, Transcriber, VoiceActivity
+from core.ports import AudioCodec, AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Traffic, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.retrieval import Retrieval
@@ -72,16 +72,18 @@ AnyModel = ChatModel | Embedder | Reranker | Transcriber | Synthesizer
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The model ports. `reranker`, `transcriber` and `synthesizer` are None when they are switched off."""
+    """The model ports. `reranker`, `transcriber` and `synthesizer` are None when they are switched off, `codec` and `residency` where all are elsewhere."""
 
     llm: ChatModel
     embedder: Embedder
     reranker: Reranker | None
     transcriber: Transcriber | None
     synthesizer: Synthesizer | None
+    codec: AudioCodec | None
+    activity: Callable[[], Awaitable[VoiceActivity]]
+    """Makes a detector of speech for one stream of sound. Raises: ModelError, ModelMissing."""
     catalogue: Catalogue
     residency: Residency | None
-    """None where every model is elsewhere."""
 
     def parts(self) -> list[tuple[str, AnyModel]]:
         """The models that are there, by service."""
@@ -98,34 +100,42 @@ class Models:
 @asynccontextmanager
 async def open_models(settings: Settings, local: LocalInference | None) -> AsyncIterator[Models]:
     """The model ports as the settings say: each at its own URL, or at the local process."""
-    from inference.audio_client import RemoteSynthesizer, RemoteTranscriber
+    from inference.audio_client import RemoteCodec, RemoteSynthesizer, RemoteTranscriber
     from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
     from inference.lanes import Lanes
     from inference.shelf import LocalResidency, ModelShelf
 
     async with AsyncExitStack() as stack:
 
-        def server(service: Service) -> ModelServer:
-            url: str = getattr(settings, f"{service}_url")
-            if url:
-                base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
-                key: str = getattr(settings, f"{service}_api_key").get_secret_value()
-                places = settings.llm_places if service is Service.LLM else settings.open_answers
-                made = ModelServer(service, base, model, key=key, lanes=Lanes(places, queue=settings.inference_queue))
-            else:
-                at = local or LocalInference(NOT_STARTED, "")
-                made = ModelServer(service, at.url, getattr(settings, f"{service}_model"), key=at.token, local=True)
+        def closed_later(made: ModelServer) -> ModelServer:
             stack.push_async_callback(made.close)
             return made
+
+        def beside(service: Service) -> ModelServer:
+            at = local or LocalInference(NOT_STARTED, "")
+            return closed_later(ModelServer(service, at.url, getattr(settings, f"{service}_model"), key=at.token, local=True))
+
+        def server(service: Service) -> ModelServer:
+            url: str = getattr(settings, f"{service}_url")
+            if not url:
+                return beside(service)
+            base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
+            key: str = getattr(settings, f"{service}_api_key").get_secret_value()
+            places = settings.llm_places if service is Service.LLM else settings.open_answers
+            return closed_later(ModelServer(service, base, model, key=key, lanes=Lanes(places, queue=settings.inference_queue)))
+
+        here, activity = sorted(settings.local_services()), _detector(settings)
 
         yield Models(
             RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
             RemoteEmbedder(server(Service.EMBEDDINGS)),
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
-            None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT)),
+            None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT), activity, max_s=settings.audio_max_s),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
+            RemoteCodec(beside(Service.STT)) if here else None,
+            activity,
             ModelShelf(settings.models_folder),
-            LocalResidency(server(next(iter(here)))) if (here := [Service(name) for name in sorted(settings.local_services())]) else None,
+            LocalResidency(beside(Service(here[0]))) if here else None,
         )
 
 
@@ -275,6 +285,7 @@ async def open_app(
             users,
             models.transcriber,
             models.synthesizer,
+            models.codec,
             clock,
             kept.usage,
             max_bytes=settings.audio_max_mb * 1_000_000,
@@ -302,7 +313,7 @@ async def open_app(
             events=events,
             retention=retention,
             voice=voice,
-            calls=Calls(chat, voice, users, kept.spoken, objects, _detector(settings), clock),
+            calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock),
             models=models,
             audit=audit,
             console=Console(
@@ -354,14 +365,14 @@ async def _at_work(
 
 def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     """Streams of one detector of speech, which is loaded once and stays: it is small, and a call must not wait for it."""
-    from inference.catalog import entry
+    from inference.catalog import detector
     from inference.residency import Resident
 
-    resident = Resident(entry(settings.vad_model, Service.STT), settings.models_folder, threads=1, idle_s=-1)
+    resident = Resident(detector(settings.vad_model), settings.models_folder, threads=1, idle_s=-1)
 
     async def listen() -> VoiceActivity:
-        async with resident.used() as detector:
-            stream: VoiceActivity = detector.listen()
+        async with resident.used() as loaded:
+            stream: VoiceActivity = loaded.listen()
             return stream
 
     return listen

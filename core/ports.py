@@ -103,6 +103,16 @@ class Transcriber(Protocol):
         """Somebody is about to speak: what their first words would wait for is made ready, where that can be asked for. Raises: ServiceError, ModelError."""
 
 
+class AudioCodec(Protocol):
+    """Opens sound of the forms that the domain doesn't know."""
+
+    async def to_wav(self, data: bytes, *, caller: Caller) -> AudioData:
+        """The same sound as WAV with one channel, as far as a model would listen to it. data: a file of any form that `container_of` knows.
+
+        Raises: Unreadable for a broken file; TooLong past a limit on seconds, bytes or channels; ServiceError.
+        """
+
+
 class Synthesizer(Protocol):
     """Speaks: turns text into sound."""
 

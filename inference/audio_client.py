@@ -1,17 +1,22 @@
 """The client of servers that listen and speak, over the routes that OpenAI gave them: our own inference process, speaches, vLLM, LocalAI and their like."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from core.errors import BadInput, HearthError, NoSpeech, ServiceUnavailable
+from core.errors import BadInput, HearthError, ModelError, NoSpeech, ServiceUnavailable
 from core.inference import Caller, Model, Service
+from core.ports import VoiceActivity
 from core.voice.containers import wav
 from core.voice.model import BYTES_PER_SAMPLE, SPEECH_RATE_HZ, AudioChunk, AudioData, AudioFormat, SynthesizedAudio, Transcription, Voice
-from inference.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, Form, Known, ModelServer, decoded, entry_of
+from inference import audio as sound
+from inference.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, IDLE_TIMEOUT_S, Body, Known, ModelServer, decoded, entry_of
+from inference.voice_activity import demand_speech
 
 CHUNK_MS = 200
 """How long a piece of spoken sound is at most: what is cancelled costs no more than one."""
@@ -64,16 +69,23 @@ class _AudioModel:
 
 
 class RemoteTranscriber(_AudioModel):
-    """The Transcriber port over a server."""
+    """The Transcriber port over a server. A foreign one is asked only where somebody speaks: many make words of silence."""
+
+    def __init__(self, server: ModelServer, activity: Callable[[], Awaitable[VoiceActivity]], *, max_s: float) -> None:
+        """activity: makes a detector of speech for one recording.   max_s: of a recording."""
+        super().__init__(server)
+        self._activity, self._max_s = activity, max_s
 
     async def transcribe(self, audio: AudioData, *, caller: Caller, language: str = "", goes_on: bool = False) -> Transcription:
         """As the port says."""
         server = self._server
+        if not server.local and not goes_on:
+            await self._demand_speech(audio.data)
         # Foreign servers know two letters; ours takes what it is given.
         fields = {"model": server.model, "response_format": "json"} | ({"language": language.partition("-")[0]} if language else {})
         if goes_on and server.local:  # a field of ours
             fields |= {"goes_on": "true"}
-        form = Form.of(fields, "file", f"speech.{audio.format}", audio.format.media_type, audio.data)
+        form = Body.form(fields, "file", f"speech.{audio.format}", audio.format.media_type, audio.data)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         async with server.post("audio/transcriptions", form, caller, timeout) as response:
             answer = decoded(await response.read(), _Text, server)
@@ -81,11 +93,34 @@ class RemoteTranscriber(_AudioModel):
         duration_ms = measured.duration_ms if measured.duration_ms is not None else (answer.duration or 0.0) * 1000
         return Transcription(answer.text.strip(), answer.language or language, duration_ms, measured.declared_ms, measured.model or server.model)
 
+    async def _demand_speech(self, data: bytes) -> None:
+        """What our own server does by itself, as far as the software for it is here. Raises: NoSpeech, Unreadable, TooLong."""
+        if find_spec("av") is None:
+            return
+        try:
+            stream = await self._activity()
+        except ModelError:  # whoever listens judges alone
+            return
+        await asyncio.to_thread(demand_speech, stream, (await sound.decode(data, max_s=self._max_s)).samples)
+
     async def prepare(self, *, caller: Caller) -> None:
         """As the port says; a foreign server is left alone."""
         if self._server.local:
             with suppress(NoSpeech):
                 await self.transcribe(AudioData(wav(bytes(2 * 1_600), 16_000), AudioFormat.WAV), caller=caller, goes_on=True)  # a tenth of a second of nothing
+
+
+class RemoteCodec:
+    """The AudioCodec port over our own inference process, which opens sound beside the models (docs/adr/0020)."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+
+    async def to_wav(self, data: bytes, *, caller: Caller) -> AudioData:
+        """As the port says."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        async with self._server.post("audio/convert?format=wav", Body(data, "application/octet-stream"), caller, timeout) as response:
+            return AudioData(await response.read(), AudioFormat.WAV)
 
 
 class RemoteSynthesizer(_AudioModel):
@@ -128,13 +163,14 @@ class RemoteSynthesizer(_AudioModel):
             raise self._silent()
 
     async def synthesize(self, text: str, *, caller: Caller, voice: str = "", speed: float = 1.0, audio_format: AudioFormat | None = None) -> SynthesizedAudio:
-        """As the port says; a WAV is asked for as raw samples, because a streamed one doesn't know its length."""
+        """As the port says; a WAV is asked for as raw samples, because a streamed one doesn't know its length, the others of our own server as whole files."""
         wanted = audio_format or AudioFormat.WAV
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         if wanted is AudioFormat.WEBM and not self._server.local:
             raise BadInput("The server that speaks can't pack its sound as WebM.", hint="Ask for wav or mp3.")
         named = "pcm" if wanted is AudioFormat.WAV else wanted.value
-        async with self._server.post("audio/speech", await self._body(text, voice, speed, named), caller, timeout) as response:
+        whole = {"stream": False} if self._server.local and wanted is not AudioFormat.WAV else {}
+        async with self._server.post("audio/speech", await self._body(text, voice, speed, named) | whole, caller, timeout) as response:
             data = await response.read()
         if not data:
             raise self._silent()
@@ -143,7 +179,7 @@ class RemoteSynthesizer(_AudioModel):
             return SynthesizedAudio(text, AudioData(wav(data, SPEECH_RATE_HZ), wanted, duration_ms, SPEECH_RATE_HZ), voice, self._server.model)
         return SynthesizedAudio(text, AudioData(data, wanted), voice, self._server.model)
 
-    async def _body(self, text: str, voice: str, speed: float, response_format: str) -> Mapping[str, Any]:
+    async def _body(self, text: str, voice: str, speed: float, response_format: str) -> dict[str, Any]:
         if not voice and not self._server.local:  # the protocol wants one
             voice = self._usual = self._usual or (await self.voices())[0].id
         return {"model": self._server.model, "input": text, "voice": voice, "speed": speed, "response_format": response_format}

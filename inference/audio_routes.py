@@ -21,7 +21,7 @@ from inference.engine import Heard
 from inference.house import ModelHouse
 from inference.lanes import Ticket
 from inference.residency import Resident
-from inference.voice_activity import speaks
+from inference.voice_activity import demand_speech
 from inference.wire import Handler, capped, read_body, read_bytes, ticket, while_wanted
 
 MAX_FORM_BYTES = 64 << 10
@@ -83,8 +83,8 @@ async def _heard(house: ModelHouse, resident: Resident, data: bytes, said: Mappi
         decoded_ms = _since_ms(begun)
         goes_on = said.get("goes_on") == "true"
         async with house.voice_activity.used() as detector:
-            if not goes_on and not await asyncio.to_thread(speaks, detector, decoded.samples):
-                raise NoSpeech("I heard nothing: there is no speech in the recording.", hint="Check the microphone, and speak a little louder.")
+            if not goes_on:
+                await asyncio.to_thread(demand_speech, detector.listen(), decoded.samples)
         checked_ms = _since_ms(begun)
         async with resident.used() as engine:
             heard: Heard = await engine.transcribe(decoded.samples, said.get("language", ""), goes_on=goes_on)

@@ -46,6 +46,8 @@ class Entry:
     """Where a request says none."""
     languages: tuple[str, ...] = ()
     """What it hears or speaks; () where the model itself says."""
+    detector: bool = False
+    """Whether it only tells speech from everything else."""
     note: str = ""
     """What somebody who uses it should know."""
     extra: str = "local"
@@ -76,8 +78,31 @@ def entry(reference: str, service: Service | None = None) -> Entry:
             raise ModelError(f"{reference} names no commit.", model=reference, hint="Write it as hf:owner/name@<40 hex digits>, so that it stays what it is.")
         engine = _engine(reference, service)
         return Entry(reference, service, engine, source=reference, extra=EXTRAS.get(engine, "local"))
-    names = ", ".join(sorted(n for n, e in load().items() if service in (None, e.service)))
+    names = _names(service)
     raise ModelError(f"There is no model named {reference!r}.", model=reference, hint=f"Known: {names}; or hf:owner/name@commit, or file:///folder.")
+
+
+def _names(service: Service | None, *, detector: bool = False) -> str:
+    return ", ".join(sorted(n for n, e in load().items() if service in (None, e.service) and e.detector is detector))
+
+
+def chosen(reference: str, service: Service) -> Entry:
+    """The entry that a setting names as the model of a service. Raises: as `entry`; ModelError for a model that does something else."""
+    found, setting, offered = entry(reference, service), f"HEARTH_{service.upper()}_MODEL", _names(service)
+    if found.detector:
+        raise ModelError(f"{setting} is {reference}, which only tells speech from silence.", model=reference, hint=f"Choose one of {offered}.")
+    if found.service is not service:
+        raise ModelError(f"{setting} is {reference}, which is for {found.service}.", model=reference, hint=f"Choose one of {offered}.")
+    return found
+
+
+def detector(reference: str) -> Entry:
+    """The entry that a setting names as the detector of speech. Raises: ModelError for anything else."""
+    found = load().get(reference)
+    if found is None or not found.detector:
+        offered = _names(Service.STT, detector=True)
+        raise ModelError(f"HEARTH_VAD_MODEL is {reference}, which is no detector of speech.", model=reference, hint=f"Choose one of {offered}.")
+    return found
 
 
 def _engine(reference: str, service: Service) -> str:

@@ -137,15 +137,15 @@ class _Breaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A multipart form as bytes, so that it can be sent again."""
+class Body:
+    """What is sent, as bytes, so that it can be sent again."""
 
     data: bytes
     content_type: str
 
     @classmethod
-    def of(cls, fields: Mapping[str, str], name: str, filename: str, media_type: str, content: bytes) -> "Form":
-        """The fields, then one file. Source: RFC 7578."""
+    def form(cls, fields: Mapping[str, str], name: str, filename: str, media_type: str, content: bytes) -> "Body":
+        """A multipart form: the fields, then one file. Source: RFC 7578."""
         boundary = f"hearth-{new_id()}"  # random, so that no content has it
         parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode() for key, value in fields.items()]
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\nContent-Type: {media_type}\r\n\r\n'
@@ -177,7 +177,7 @@ class ModelServer:
         return self._session
 
     @asynccontextmanager
-    async def post(self, path: str, body: Mapping[str, Any] | Form, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def post(self, path: str, body: Mapping[str, Any] | Body, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer with status 200. Raises: ServiceError, ModelError, TooLong; also for what breaks while the answer is read."""
         with self.entered(caller) as entered:
             if entered is not None:
@@ -195,11 +195,11 @@ class ModelServer:
             yield entered
 
     @asynccontextmanager
-    async def asked(self, path: str, body: Mapping[str, Any] | Form, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def asked(self, path: str, body: Mapping[str, Any] | Body, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """As `post`, for who has a place already."""
         async with AsyncExitStack() as stack:
             with_caller = {"x-hearth-priority": caller.priority.value, "x-hearth-user": caller.user_key} if self.local else {}
-            data, kind = (body.data, body.content_type) if isinstance(body, Form) else (msgspec.json.encode(body), "application/json")
+            data, kind = (body.data, body.content_type) if isinstance(body, Body) else (msgspec.json.encode(body), "application/json")
             response = await self._answer("POST", path, data, {"Content-Type": kind, **with_caller}, timeout)
             stack.callback(response.close)
             try:

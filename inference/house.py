@@ -10,7 +10,7 @@ from pathlib import Path
 from core.errors import ModelMissing
 from core.inference import Service
 from core.settings import SERVICES, Settings
-from inference.catalog import Entry, entry
+from inference.catalog import Entry, chosen, detector
 from inference.device import threads
 from inference.lanes import Lanes
 from inference.residency import Resident
@@ -25,14 +25,14 @@ class ModelHouse:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         services = [Service(name) for name in SERVICES if name in settings.local_services()]
-        self.entries: dict[Service, Entry] = {s: entry(getattr(settings, f"{s}_model"), s) for s in services}
+        self.entries: dict[Service, Entry] = {s: chosen(getattr(settings, f"{s}_model"), s) for s in services}
         count = threads(settings.inference_threads)
 
         def resident(wanted: Entry) -> Resident:
             return Resident(wanted, settings.models_folder, threads=count, idle_s=settings.inference_idle_s)
 
         self.residents = {s: resident(e) for s, e in self.entries.items()}
-        self.voice_activity = resident(entry(settings.vad_model, Service.STT))
+        self.voice_activity = resident(detector(settings.vad_model))
         chat = Lanes(settings.inference_chat_places, queue=settings.inference_queue)
         # Embedding and reranking share the same cores: one lane for both.
         work = Lanes(WORK_PLACES, queue=settings.inference_queue)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from core.errors import NoSpeech
 from core.inference import Samples
 from core.ports import VoiceActivity
 from inference.audio import HEARD_RATE_HZ, frames_of
@@ -32,14 +33,14 @@ class SpeechDetector(Protocol):
         """Frees the model."""
 
 
-def speaks(detector: SpeechDetector, samples: Samples) -> bool:
-    """Whether there is speech in a recording at HEARD_RATE_HZ; looks no further than it must."""
-    stream, frames = detector.listen(), 0
+def demand_speech(stream: VoiceActivity, samples: Samples) -> None:
+    """Looks through a recording at HEARD_RATE_HZ, no further than it must. Raises: NoSpeech if nobody speaks in it."""
+    frames = 0
     for frame in frames_of(samples, stream.frame_samples):
         frames += stream.probability(frame) > SPEECH_PROBABILITY
         if frames >= SPEECH_FRAMES:
-            return True
-    return False
+            return
+    raise NoSpeech("I heard nothing: there is no speech in the recording.", hint="Check the microphone, and speak a little louder.")
 
 
 class Silero:

@@ -163,12 +163,12 @@ def running_inference(settings: Settings) -> LocalInference | None:
 
 def missing_models(settings: Settings) -> list[str]:
     """The local models whose weights the settings need and that are not on the disk."""
-    from inference.catalog import entry, state
+    from inference.catalog import chosen, detector, state
 
-    wanted = {getattr(settings, f"{service}_model"): Service(service) for service in settings.local_services()}
+    wanted = [chosen(getattr(settings, f"{service}_model"), Service(service)) for service in sorted(settings.local_services())]
     if settings.stt_url != "off":
-        wanted[settings.vad_model] = Service.STT
-    weights = {entry(name, service).weights or name: service for name, service in wanted.items()}
+        wanted.append(detector(settings.vad_model))
+    weights = {e.weights or e.name: e.service for e in wanted}
     return sorted(name for name, service in weights.items() if state(name, settings.models_folder, service) == "missing")
 
 

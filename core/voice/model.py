@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -34,10 +35,35 @@ class AudioFormat(StrEnum):
     @classmethod
     def named(cls, name: str) -> "AudioFormat":
         """Raises: BadInput for any other."""
-        try:
-            return cls(name)
-        except ValueError as error:
-            raise BadInput(f"Sound in the form {name[:20]!r} is not taken.", hint=f"Send {', '.join(cls)}.") from error
+        return cls(_taken(name, tuple(cls)))
+
+
+MADE_WAV = ("ogg", "flac", "mp4")
+"""What recorders and phones send besides: the domain doesn't know it, so it is made WAV before it becomes a request."""
+
+
+def _taken(name: str, forms: Collection[str]) -> str:
+    if name not in forms:
+        raise BadInput(f"Sound in the form {name[:20]!r} is not taken.", hint=f"Send {', '.join(forms)}.")
+    return name
+
+
+def form_of(data: bytes, named: str = "", forms: Collection[str] = tuple(AudioFormat)) -> str:
+    """How some sound is packed, by its first bytes. named: what it is said to be, "" for nothing.   forms: those that are taken.
+
+    Raises: BadInput for a name that isn't taken; Unreadable if there are no bytes, or they begin like something else.
+    """
+    if named:
+        _taken(named, forms)
+    if not data:
+        raise Unreadable("The recording is empty.", hint="Check the microphone, and record again.")
+    found, offered = container_of(data), ", ".join(forms)
+    if not named and found not in forms:
+        raise Unreadable("That is no recording that is taken here.", hint=f"Send {offered}.")
+    if named and found != named:
+        is_said = f"looks like {found}" if found else "is no sound that is known"
+        raise Unreadable(f"The recording is said to be {named}, but {is_said}.", hint=f"Send {offered}, and say which.")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +77,7 @@ class AudioData:
 
     def __post_init__(self) -> None:
         """Raises: Unreadable if there are no bytes, or they begin like something else than they are said to be."""
-        found = container_of(self.data)
-        if found != self.format.value:
-            if not self.data:
-                raise Unreadable("The recording is empty.", hint="Check the microphone, and record again.")
-            is_said = f"looks like {found}" if found else "is no sound that is known"
-            raise Unreadable(f"The recording is said to be {self.format}, but {is_said}.", hint=f"Send {', '.join(AudioFormat)}, and say which.")
+        form_of(self.data, self.format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +230,9 @@ def check_language(language: str) -> None:
         raise BadInput(f"{language[:40]!r} is no language.", hint="Name it like en, de or pt-BR; leave it out and it is guessed.")
 
 
-def sound_of(audio_b64: str, audio_format: str) -> AudioData:
-    """The sound of an API's body. Raises: BadInput for another format or broken base64, Unreadable for other bytes than it says."""
+def bytes_of(audio_b64: str) -> bytes:
+    """The sound of an API's body. Raises: BadInput for broken base64."""
     try:
-        data = base64.b64decode(audio_b64, validate=True)
+        return base64.b64decode(audio_b64, validate=True)
     except binascii.Error as error:
         raise BadInput("audio_b64 is not base64.", hint="Encode the file's bytes with the standard alphabet, without line breaks.") from error
-    return AudioData(data, AudioFormat.named(audio_format))

@@ -22,13 +22,14 @@ from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceErr
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Caller, TextDelta
-from core.ports import ObjectStore, SpokenTurns, Synthesizer, Transcriber, Usage
+from core.ports import AudioCodec, ObjectStore, SpokenTurns, Synthesizer, Transcriber, Usage
 from core.rag.library import Library
 from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn, Users
 from core.voice.clauses import Clauses, speakable
 from core.voice.containers import wav
 from core.voice.model import (
+    MADE_WAV,
     MAX_SPOKEN_CHARS,
     SPEECH_RATE_HZ,
     AudioChunk,
@@ -42,6 +43,7 @@ from core.voice.model import (
     VoiceRequest,
     VoiceResponse,
     VoiceTiming,
+    form_of,
 )
 from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn, VoiceUpdate
 
@@ -91,16 +93,20 @@ class VoiceRoom:
         users: Users,
         transcriber: Transcriber | None,
         synthesizer: Synthesizer | None,
+        codec: AudioCodec | None,
         clock: Callable[[], datetime],
         usage: Usage,
         *,
         max_bytes: int,
         quota: Quota,
     ) -> None:
-        """transcriber, synthesizer: None where listening or speaking is off.   max_bytes: of one recording.   quota: of users who have none of their own."""
+        """transcriber, synthesizer: None where listening or speaking is off.   codec: None where no process of ours opens sound.
+
+        max_bytes: of one recording.   quota: of users who have none of their own.
+        """
         self._usage, self._quota = usage, quota
         self._turns, self._objects, self._chat, self._library, self._users = turns, objects, chat, library, users
-        self._transcriber, self._synthesizer, self._clock, self._max_bytes = transcriber, synthesizer, clock, max_bytes
+        self._transcriber, self._synthesizer, self._codec, self._clock, self._max_bytes = transcriber, synthesizer, codec, clock, max_bytes
         self._open: dict[str, VoiceTurn] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -114,6 +120,18 @@ class VoiceRoom:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
+    async def recording(self, user: User, data: bytes, named: str = "") -> AudioData:
+        """What a client sent, in a form that the domain knows: what another recorder made is made WAV. named: what the client says it is, "" for nothing.
+
+        Raises: Unreadable, BadInput for bytes that are no such sound, or another than they are said to be; TooLong; QuotaSpent; ServiceError.
+        """
+        self._demand_size(data)
+        form = form_of(data, named, (*AudioFormat, *(MADE_WAV if self._codec is not None else ())))
+        if self._codec is None or form not in MADE_WAV:
+            return AudioData(data, AudioFormat(form))
+        await self.demand_quota(user)
+        return await self._codec.to_wav(data, caller=user.caller)
+
     async def send(self, who: SignedIn, spoken: SendVoice) -> VoiceTurn:
         """Begins a turn, and gives it at once; it says itself how it goes on. Sending the same again gives the same turn.
 
@@ -121,7 +139,7 @@ class VoiceRoom:
         """
         if (turn := self._open.get(spoken.request_id)) is not None and turn.user_id == who.user.id:
             return turn
-        self._demand_size(spoken.audio)
+        self._demand_size(spoken.audio.data)
         self._demand_room(who.user)
         await self.demand_quota(who.user)
         turn = self._open[spoken.request_id] = VoiceTurn(spoken.request_id, who.user.id)
@@ -176,7 +194,7 @@ class VoiceRoom:
 
         Raises: as the Transcriber port; ServiceUnavailable where nobody listens.
         """
-        self._demand_size(audio)
+        self._demand_size(audio.data)
         return await self._listener().transcribe(audio, caller=user.caller, language=language or user.preferences.speech_language, goes_on=goes_on)
 
     async def hear(self, user: User, audio: AudioData, language: str = "") -> Transcription:
@@ -241,8 +259,8 @@ class VoiceRoom:
             raise ServiceUnavailable("Speaking is switched off here.", service="tts", hint="The answer is in the text; HEARTH_TTS_URL is `off`.")
         return self._synthesizer
 
-    def _demand_size(self, audio: AudioData) -> None:
-        if len(audio.data) > self._max_bytes:
+    def _demand_size(self, data: bytes) -> None:
+        if len(data) > self._max_bytes:
             raise TooLong(f"A recording may have at most {self._max_bytes // 1_000_000} MB.", hint="Send a shorter one, or raise HEARTH_AUDIO_MAX_MB.")
 
     def _demand_room(self, user: User) -> None:

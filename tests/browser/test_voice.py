@@ -2,8 +2,11 @@
 down where sound leaves it."""
 
 import pytest
+from packing import packed
 from speech import in_tones
 from talking import called
+
+from inference.echo import tones
 
 pytestmark = [pytest.mark.timeout(180)]
 
@@ -94,6 +97,25 @@ def test_push_to_talk_shows_the_words_and_reads_the_answer_out(house, caller):
     ada.page.click("#talk-turn .replay")
     ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
     assert ada.problems == []
+    assert ada.foreign == []
+
+
+def test_a_recording_that_was_made_elsewhere_is_uploaded_whatever_it_is_packed_as(house, caller, tmp_path):
+    ada = caller(1.0)
+    ada.page.click("button[data-mode=talk]")
+    ada.page.click("#talk-audio button[aria-label='Upload file']")
+    for form, name in (("ogg", "memo.ogg"), ("flac", "memo.flac"), ("mp4", "memo.m4a")):
+        text = f"a memo in {form}"
+        (tmp_path / name).write_bytes(packed(form, tones(text)))
+        ada.page.set_input_files("#talk-audio input[type=file]", tmp_path / name)
+        ada.page.wait_for_selector(f"#talk-turn .said >> text={text}", timeout=60_000)
+        ada.page.wait_for_selector("#talk-turn .replay")
+        ada.quiet_again()
+    ada.shoot("voice-talk-uploaded")
+    (tmp_path / "broken.ogg").write_bytes(b"OggS" + bytes(4_000))
+    ada.page.set_input_files("#talk-audio input[type=file]", tmp_path / "broken.ogg")
+    ada.page.wait_for_selector("#talk-turn .trouble >> text=can't be read as ogg")
+    ada.shoot("voice-talk-broken")
     assert ada.foreign == []
 
 

@@ -14,7 +14,7 @@ from core.inference import Embedding, EmbeddingVector, InferenceRequest, Inferen
 from core.rag.model import Chunk, ChunkMetadata, Collection, Document, RAGContext, RAGQuery, RAGResult
 from core.users.model import Preferences, Session, User
 from core.voice.containers import wav
-from core.voice.model import AudioChunk, AudioData, AudioFormat, SynthesizedAudio, Transcription, VoiceRequest, VoiceResponse
+from core.voice.model import AudioChunk, AudioData, AudioFormat, SynthesizedAudio, Transcription, VoiceRequest, VoiceResponse, form_of
 
 # As domain.md has them; more fields may stand beside these, none may be missing.
 ENTITIES = {
@@ -85,6 +85,8 @@ def test_the_sound_of_a_turn_is_wav_webm_or_mp3_and_its_bytes_are_what_they_are_
     assert set(AudioFormat) == {"wav", "webm", "mp3"}
     with pytest.raises(BadInput, match="flac"):
         AudioFormat.named("flac")
+    with pytest.raises(BadInput, match="flac"):
+        form_of(b"fLaC", "flac")
     sound = wav(b"\0\0", 16_000)
     assert AudioData(sound, AudioFormat.WAV).data == sound
     for data, wanted in ((sound, AudioFormat.MP3), (b"", AudioFormat.WAV), (b"#EXTM3U\nhttp://x", AudioFormat.WEBM), (b"OggS" + bytes(60), AudioFormat.WEBM)):

@@ -11,36 +11,17 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import packed
 
 from core.errors import BadInput, NoSpeech, TooLong, Unreadable
 from core.voice.containers import container_of, wav
 from inference.audio import HEARD_RATE_HZ, OUTPUTS, Encoder, decode, encode, resampled, trimmed
 from inference.echo import TONES_RATE_HZ, tones, understood
 from inference.engine import EngineSettings
-from inference.voice_activity import Loudness, Silero, speaks
+from inference.voice_activity import Loudness, Silero, demand_speech
 
 pytestmark = pytest.mark.anyio
 TEXT = "How long are backups kept? äöü 你"
-WRITTEN = {"ogg": ("ogg", "libopus", 48_000), "flac": ("flac", "flac", 16_000), "mp4": ("mp4", "aac", 48_000)}
-
-
-def packed(container, samples, *, rate_hz=None, layout="mono", codec=None):
-    """A file as other programs make it."""
-    muxer, usual, usual_hz = (
-        WRITTEN.get(container) or {"webm": ("webm", "libopus", 48_000), "mp3": ("mp3", "libmp3lame", 24_000), "wav": ("wav", "pcm_s16le", 16_000)}[container]
-    )
-    rate_hz = rate_hz or usual_hz
-    out = io.BytesIO()
-    with av.open(out, "w", format=muxer) as file:
-        stream = file.add_stream(codec or usual, rate=rate_hz, layout=layout)
-        stream.codec_context.open()
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="s16", layout="mono")
-        frame.sample_rate = TONES_RATE_HZ
-        resampler = av.AudioResampler(stream.codec_context.format, layout, rate_hz, frame_size=stream.codec_context.frame_size)
-        for piece in (*resampler.resample(frame), *resampler.resample(None)):
-            file.mux(stream.encode(piece))
-        file.mux(stream.encode(None))
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("container", ["wav", "webm", "mp3", "ogg", "flac", "mp4"])
@@ -230,6 +211,14 @@ async def test_a_caller_who_leaves_takes_the_decoder_along():
 
 
 # Is anybody speaking?
+
+
+def speaks(detector, samples):
+    try:
+        demand_speech(detector.listen(), samples)
+    except NoSpeech:
+        return False
+    return True
 
 
 def noise(seconds, amplitude, seed=0):

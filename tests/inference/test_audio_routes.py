@@ -2,21 +2,25 @@
 
 import asyncio
 import io
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from echo_house import Served, echo_settings, recorded
+from packing import packed
 
 from core.errors import BadInput, ModelMissing, NoSpeech, ServiceBusy, ServiceError, ServiceUnavailable, TooLong, Unreadable
 from core.inference import Caller, Priority, Service
 from core.voice.containers import wav
 from core.voice.model import AudioData, AudioFormat
 from inference.audio import HEARD_RATE_HZ, decode, encode, resampled
-from inference.audio_client import RemoteSynthesizer, RemoteTranscriber
+from inference.audio_client import RemoteCodec, RemoteSynthesizer, RemoteTranscriber
 from inference.client import ModelServer
 from inference.echo import tones, understood
+from inference.engine import EngineSettings
 from inference.server import application
+from inference.voice_activity import Loudness
 
 pytestmark = pytest.mark.anyio
 HEAR, SAY = "/v1/audio/transcriptions", "/v1/audio/speech"
@@ -165,10 +169,18 @@ async def test_premium_is_heard_first_and_one_place_is_kept_for_it(tmp_path):
 # The client of these routes
 
 
+async def no_detector():
+    raise ModelMissing("The detector is not on this machine.")
+
+
+async def loudness():
+    return Loudness(EngineSettings(Path(), 1, 0)).listen()
+
+
 @pytest.fixture
 async def ears(served):
     server = ModelServer(Service.STT, f"{served.url}/v1", "echo-stt", key="t" * 32, local=True)
-    yield RemoteTranscriber(server)
+    yield RemoteTranscriber(server, no_detector, max_s=60)
     await server.close()
 
 
@@ -197,10 +209,27 @@ async def test_our_own_server_speaks_through_the_port(mouth):
     assert [c.sequence for c in chunks] == list(range(len(chunks)))
     for form in AudioFormat:
         made = await mouth.synthesize("hello", caller=Caller(), audio_format=form)
-        assert understood((await decode(made.audio.data, max_s=60)).samples) == "hello"
+        sound = await decode(made.audio.data, max_s=60)
+        assert understood(sound.samples) == "hello"
+        assert sound.declared_ms == pytest.approx(sound.duration_ms, abs=60), "a player shows how long it is"
     assert [v.id for v in await mouth.voices()] == ["tones", "low-tones"]
     with pytest.raises(BadInput, match="no voice"):
         await mouth.synthesize("hello", caller=Caller(), voice="nobody")
+
+
+async def test_our_own_server_opens_what_the_domain_does_not_know(served):
+    server = ModelServer(Service.STT, f"{served.url}/v1", "echo-stt", key="t" * 32, local=True)
+    codec = RemoteCodec(server)
+    for form in ("ogg", "flac", "mp4"):
+        made = await codec.to_wav(packed(form, tones("hello there")), caller=Caller("ada", Priority.PREMIUM))
+        assert understood((await decode(made.data, max_s=60)).samples) == "hello there"
+    with pytest.raises(Unreadable, match="can't be read as ogg"):
+        await codec.to_wav(b"OggS" + bytes(400), caller=Caller())
+    with pytest.raises(TooLong, match="longer than 60 s"):
+        await codec.to_wav(packed("ogg", np.zeros(61 * 16_000, np.int16)), caller=Caller())
+    with pytest.raises(TooLong, match="4 MB"):
+        await codec.to_wav(b"fLaC" + bytes(4_100_000), caller=Caller())
+    await server.close()
 
 
 async def test_a_voice_whose_program_is_missing_says_what_to_install(tmp_path, monkeypatch):
@@ -242,7 +271,7 @@ async def foreign():
     script = Foreign()
     served = Served(script)
     servers = [ModelServer(service, f"{served.url}/v1", "whisper-1", key="secret") for service in (Service.STT, Service.TTS)]
-    yield script, RemoteTranscriber(servers[0]), RemoteSynthesizer(servers[1])
+    yield script, RemoteTranscriber(servers[0], loudness, max_s=60), RemoteSynthesizer(servers[1])
     for server in servers:
         await server.close()
     served.stop()
@@ -265,6 +294,25 @@ async def test_a_foreign_server_is_asked_as_openai_asks_and_told_nothing_of_the_
     assert b'"voice":"alloy"' in script.seen[-1][1]
     with pytest.raises(BadInput, match="WebM"):
         await mouth.synthesize("hello", caller=Caller(), audio_format=AudioFormat.WEBM)
+
+
+@pytest.mark.parametrize("form", ["wav", "webm", "mp3"])
+async def test_a_foreign_server_is_not_asked_what_silence_says(foreign, form):
+    script, ears, _ = foreign
+    script.answers[HEAR] = (200, b'{"text": "Thank you for watching."}', b"application/json")
+    for rate_hz, silence in ((16_000, np.zeros(32_000, np.int16)), (44_100, np.zeros(88_200, np.int16))):
+        with pytest.raises(NoSpeech, match="I heard nothing"):
+            await ears.transcribe(AudioData(encode(silence, form, rate_hz), AudioFormat(form)), caller=Caller())
+    assert script.seen == []
+    said = AudioData(encode(tones("hello"), form, 16_000), AudioFormat(form))
+    assert (await ears.transcribe(said, caller=Caller())).text == "Thank you for watching."
+
+
+async def test_without_a_detector_a_foreign_server_judges_alone(foreign):
+    script, ears, _ = foreign
+    script.answers[HEAR] = (200, b'{"text": "Hello."}', b"application/json")
+    alone = RemoteTranscriber(ears._server, no_detector, max_s=60)
+    assert (await alone.transcribe(AudioData(wav(bytes(64_000), 16_000), AudioFormat.WAV), caller=Caller())).text == "Hello."
 
 
 @pytest.mark.parametrize(

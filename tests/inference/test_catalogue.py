@@ -9,7 +9,7 @@ import pytest
 from core.errors import ModelError, ModelMissing
 from core.inference import Service
 from inference import fetch as fetching
-from inference.catalog import Entry, demand, entry, load, state
+from inference.catalog import Entry, chosen, demand, detector, entry, load, state
 from inference.engine import ENGINES
 from inference.repetition import goes_in_circles
 
@@ -24,6 +24,28 @@ def test_every_entry_names_an_engine_that_exists_and_a_licence():
 def test_an_unknown_name_is_answered_with_those_that_exist():
     with pytest.raises(ModelError, match=r"There is no model named 'gpt'.*smollm2-135m"):
         entry("gpt", Service.LLM)
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "said"),
+    [
+        ("stt", "silero-vad", "HEARTH_STT_MODEL is silero-vad, which only tells speech from silence. Choose one of echo-stt, pocketsphinx"),
+        ("tts", "pocketsphinx", "HEARTH_TTS_MODEL is pocketsphinx, which is for stt. Choose one of echo-tts, espeak, flite"),
+        ("llm", "minilm-l6", "HEARTH_LLM_MODEL is minilm-l6, which is for embeddings."),
+    ],
+)
+def test_a_model_is_not_chosen_for_what_it_can_not_do(service, name, said):
+    with pytest.raises(ModelError) as refused:
+        chosen(name, Service(service))
+    assert str(refused.value).startswith(said)
+    assert "loudness" not in refused.value.hint
+
+
+def test_only_a_detector_tells_speech_from_silence():
+    assert detector("silero-vad").detector
+    for name in ("pocketsphinx", "nobody", "hf:owner/name@" + "a" * 40):
+        with pytest.raises(ModelError, match=r"no detector of speech.*loudness, silero-vad"):
+            detector(name)
 
 
 def test_a_hub_reference_must_name_its_commit():

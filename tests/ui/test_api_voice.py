@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 from echo_house import echo_settings, recorded, taken_in
+from packing import packed
 
 from core.app import open_app
 from core.ids import new_id
@@ -55,6 +56,19 @@ async def test_every_form_comes_in_and_goes_out(api, sent, wanted):
     assert await said(base64.b64decode(answer["audio_b64"])) == "You said: How long?"
 
 
+@pytest.mark.parametrize("sent", ["ogg", "flac", "mp4"])
+async def test_what_another_recorder_made_is_wav_before_it_is_a_request(app, ada, api, sent):
+    data, ids = packed(sent, tones("How long?")), {"id": new_id(), "conversation_id": new_id()}
+    asked = {"audio_b64": b64(data), "format": sent} | ids
+    answer = (await api.post("/v1/voice", json=asked)).json()
+    assert answer["transcription"] == "How long?"
+    kept = await app.voice.sound(ada.user, ids["id"], "request")
+    assert (kept.format, await said(kept.data)) == ("wav", "How long?")
+    assert (await api.post("/v1/voice", json=asked)).json() == answer, "the same file is the same request"
+    heard = await api.post("/v1/audio/transcriptions", files={"file": (f"x.{sent}", data)})
+    assert heard.json()["text"] == "How long?"
+
+
 async def test_the_same_request_again_is_the_stored_response_and_another_under_its_id_is_a_409(api):
     ids = {"id": new_id(), "conversation_id": new_id()}
     first = (await api.post("/v1/voice", json=body(**ids))).json()
@@ -81,6 +95,11 @@ HOSTILE = b"RIFF" + struct.pack("<I4s4sIHHIIHH4sI", 4_000, b"WAVE", b"fmt ", 16,
         ({"audio_b64": "###"}, 400),
         ({"audio_b64": ""}, 400),
         ({"format": "flac"}, 400),
+        ({"format": "aiff"}, 400),
+        ({"audio_b64": b64(packed("flac", tones("x"))), "format": "ogg"}, 400),
+        ({"audio_b64": b64(packed("mp4", tones("x"))[:400]), "format": "mp4"}, 400),
+        ({"audio_b64": b64(b"OggS" + bytes(400)), "format": "ogg"}, 400),
+        ({"audio_b64": b64(packed("flac", np.zeros(16_000, np.int16))), "format": "flac"}, 400),
         ({"format": "webm"}, 400),
         ({"audio_format": "flac"}, 400),
         ({"audio_b64": b64(b"#EXTM3U\nhttp://127.0.0.1:9/"), "format": "mp3"}, 400),
@@ -91,7 +110,7 @@ HOSTILE = b"RIFF" + struct.pack("<I4s4sIHHIIHH4sI", 4_000, b"WAVE", b"fmt ", 16,
         ({"speed": 100}, 422),
         ({"format": None}, 422),
     ],
-    ids=str,
+    ids=lambda given: str(given)[:60],
 )
 async def test_what_can_not_be_heard_is_refused_with_a_sentence_and_nothing_is_stored(api, given, status):
     answer = await api.post("/v1/voice", json=body() | given)
@@ -121,6 +140,7 @@ async def test_a_recording_is_heard_in_openais_shape(api):
     assert plain.text == "hello"
     assert (await api.post("/v1/audio/transcriptions", files={"file": ("x.wav", b"no sound")})).status_code == 400
     assert (await api.post("/v1/audio/transcriptions", files={"file": ("x.wav", b"")})).status_code == 400
+    assert (await api.post("/v1/audio/transcriptions", files={"file": ("x.ogg", b"OggS" + bytes(400))})).status_code == 400
     assert (await api.post("/v1/audio/transcriptions", data={"model": "x"})).status_code == 422
 
 

@@ -391,7 +391,7 @@ class VoiceIn(BaseModel):
     """A VoiceRequest. Who is premium is not the client's to say."""
 
     audio_b64: str
-    format: Text
+    format: Text = Field(description="Of the recording: wav, webm or mp3; ogg, flac and mp4 are made WAV first.")
     id: Text | None = Field(None, description="A UUIDv7 of your making: sending the same recording again gives the stored response.")
     conversation_id: Text | None = Field(None, description="A UUIDv7 of your making; left out, a new conversation begins.")
     language: Text = Field("", description="Like en or pt-BR; left out, the one you chose, or a guess.")

@@ -10,11 +10,10 @@ from fastapi import APIRouter, File, Form, UploadFile
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from core.app import App
-from core.errors import BadInput, HearthError, IllegalStep, NoSpeech, TooLong, Unreadable
+from core.errors import BadInput, HearthError, IllegalStep, NoSpeech
 from core.ids import new_id
 from core.users.model import User
-from core.voice.containers import container_of
-from core.voice.model import SPEECH_RATE_HZ, AudioChunk, AudioData, AudioFormat, SendVoice, check_language, sound_of
+from core.voice.model import SPEECH_RATE_HZ, AudioChunk, AudioFormat, SendVoice, bytes_of, check_language
 from ui.api.auth import Hearth, KnownFirst, Who
 from ui.api.shapes import PreferencesIn, PreferencesOut, SpeechIn, TranscriptionOut, VoiceIn, VoiceOut, VoicesOut
 from ui.errors import problem, response
@@ -33,24 +32,17 @@ async def transcribe(
     language: Annotated[str, Form()] = "",
     response_format: Annotated[Literal["json", "text", "verbose_json"], Form()] = "json",
 ) -> Response:
-    """OpenAI's route, for WAV, WebM and MP3. `hearth.declared_ms` is what the file says of its own length: a recording that was cut off says more."""
+    """OpenAI's route, for WAV, WebM, MP3, Ogg, FLAC and MP4.
+
+    `hearth.declared_ms` is what a file of the first three says of its own length: a recording that was cut off says more.
+    """
     check_language(language)
-    heard = await app.voice.hear(who.user, await _recording(app, file), language)
+    # No more of it is read than shows that it is too long.
+    data = await file.read(app.settings.audio_max_mb * 1_000_000 + 1)
+    heard = await app.voice.hear(who.user, await app.voice.recording(who.user, data), language)
     if response_format == "text":
         return PlainTextResponse(heard.text)
     return JSONResponse(TranscriptionOut.of(heard).model_dump(mode="json"))
-
-
-async def _recording(app: App, file: UploadFile) -> AudioData:
-    """The upload, once its first bytes say that it is one of the forms that are taken; no more of it is read than may be."""
-    most = app.settings.audio_max_mb * 1_000_000
-    data = await file.read(most + 1)
-    if len(data) > most:
-        raise TooLong(f"A recording may have at most {app.settings.audio_max_mb} MB.", hint="Send a shorter one, or raise HEARTH_AUDIO_MAX_MB.")
-    found = container_of(data)
-    if data and found not in list(AudioFormat):
-        raise Unreadable("That is no recording that is taken here.", hint=f"Send {', '.join(AudioFormat)}.")
-    return AudioData(data, AudioFormat(found or "wav"))
 
 
 @router.post("/audio/speech", summary="A text as it sounds", response_model=None)
@@ -89,7 +81,7 @@ async def turn(body: VoiceIn, who: Who, app: Hearth) -> Response:
 
     Where nothing is heard, the error is also spoken: `error.audio_b64`.
     """
-    audio = sound_of(body.audio_b64, body.format)
+    audio = await app.voice.recording(who.user, bytes_of(body.audio_b64), body.format)
     names = (body.collection,) if isinstance(body.collection, str) else tuple(body.collection or ())
     spoken = SendVoice(
         body.id or new_id(),

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from html import escape
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,8 +18,7 @@ from core.inference import TextDelta
 from core.rag.model import Source
 from core.users.model import Preferences
 from core.users.room import SignedIn
-from core.voice.containers import container_of
-from core.voice.model import AudioData, AudioFormat, SendVoice, Voice
+from core.voice.model import AudioData, SendVoice, Voice
 from core.voice.turn import Answered, Refused, Transcribed
 from ui.errors import sentence
 from ui.gate import signed_in
@@ -140,7 +138,7 @@ class _Page:
         conversation = conversation if is_id(conversation) else new_id()
         try:
             who = await self._who(request)
-            spoken = _spoken(await _taken(recording), conversation, choices)
+            spoken = _spoken(await self._app.voice.recording(who.user, await _taken(recording)), conversation, choices)
             turn = await self._app.voice.send(who, spoken)
             said, text, error, due = "", "", "", 0.0
             sources: tuple[Source, ...] = ()
@@ -163,14 +161,13 @@ class _Page:
             yield _turn("", "", (), "", whole=True, error=sentence(error)), conversation
 
 
-async def _taken(path: str) -> AudioData:
-    """The recording out of Gradio's cache, which every user can read: it is gone from there once this returns. Raises: Unreadable, BadInput."""
+async def _taken(path: str) -> bytes:
+    """The recording out of Gradio's cache, which every user can read: it is gone from there once this returns."""
     file = anyio.Path(path)
     try:
-        data = await file.read_bytes()
+        return await file.read_bytes()
     finally:
         await file.unlink(missing_ok=True)
-    return AudioData(data, AudioFormat.named(container_of(data) or Path(path).suffix.lstrip(".")))
 
 
 def _spoken(audio: AudioData, conversation: str, choices: str) -> SendVoice:

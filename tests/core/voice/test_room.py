@@ -334,6 +334,17 @@ async def test_a_model_that_fails_is_told_in_the_one_response(halves):
         assert answer.response_text == answer.error
 
 
+async def test_where_every_model_is_elsewhere_only_the_domains_own_forms_are_taken(tmp_path):
+    nowhere = "http://127.0.0.1:9/v1#nobody"
+    given = {f"{service}_url": nowhere for service in ("llm", "embeddings", "stt", "tts")} | {"reranker_url": "off"}
+    async with open_app(echo_settings(tmp_path, **given)) as app:
+        user = await app.users.add("ada", None)
+        assert (await app.voice.recording(user, recorded("x").data)).format == "wav"
+        with pytest.raises(Unreadable) as refused:
+            await app.voice.recording(user, b"OggS" + bytes(60))
+        assert refused.value.hint == "Send wav, webm, mp3."
+
+
 async def test_sound_is_gone_after_an_hour_and_text_after_thirty_days(tmp_path, echo_server):
     now = [datetime(2026, 5, 1, 12, tzinfo=UTC)]
     async with open_app(echo_settings(tmp_path), local=echo_server, serving=True, clock=lambda: now[0]) as app:
