@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 import zipfile
 
 import httpx
@@ -14,6 +15,7 @@ from core.users.model import Role
 from ui.gate import COOKIE
 from ui.server import LatePage, web
 
+PASSWORD = "correct horse battery"
 HOSTILE = "<b>x</b>"
 
 
@@ -105,6 +107,20 @@ def test_a_session_is_seen_and_ended(console, bob):
     with pytest.raises(NotSignedIn):
         console.call(console.app.users.by_session, console.tokens["bob"])
     assert "Nobody is signed in with this account." in said(page)
+
+
+def test_the_session_that_was_chosen_is_the_one_that_ends(console, bob):
+    first = console.call(console.app.users.by_session, console.tokens["bob"]).session.id
+    _, newer = console.call(console.app.users.sign_in, "bob", PASSWORD, "phone")
+    page = console.page("user", user=bob.id)
+    chosen = page.selectbox(key="session")
+    chosen.set_value(next(label for label in chosen.options if label.endswith(first[-6:]))).run()
+    time.sleep(1.1)  # what is said by "2 s ago" has changed
+    page.button(key="end-session").click().run()
+    page.button(key="end-session-yes").click().run()
+    assert console.call(console.app.users.by_session, newer).user.id == bob.id
+    with pytest.raises(NotSignedIn):
+        console.call(console.app.users.by_session, console.tokens["bob"])
 
 
 def test_everything_of_a_user_is_deleted_with_a_receipt_from_every_store(console, bob):

@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.records import DeleteReceipt
-from core.users.model import Preferences, Quota, Role, Scope
+from core.users.model import Preferences, Quota, Role, Scope, Session
 from ui.admin.bridge import ask, console, me
 from ui.admin.downloads import user_address
 from ui.admin.frame import ago, cursor, deleting, nothing, pager
@@ -36,6 +36,11 @@ def key_secret() -> None:
     if secret := st.session_state.pop("secret", ""):
         st.success("This key is shown once. Hearth keeps only its hash.", icon=":material/key:")
         st.code(secret, language=None)
+
+
+def named(session: Session) -> str:
+    """A session's label in a choice. It never changes, for Streamlit knows by it what was chosen: with "3 s ago" in it another one would be ended."""
+    return f"{session.type}, {session.started_at:%Y-%m-%d %H:%M:%S} UTC, {session.id[-6:]}"
 
 
 def gone_for_good() -> DeleteReceipt:
@@ -143,7 +148,7 @@ with sessions_tab:
         )
         pager(page, "sessions")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            ended = st.selectbox("Session", page.items, format_func=lambda s: f"{s.type}, {ago(s.started_at)}", key="session")
+            ended = st.selectbox("Session", page.items, format_func=named, key="session")
         deleting(
             "end-session",
             "End this one",
