@@ -32,7 +32,7 @@ from core.adapters.migrations.run import HEAD, current
 from core.adapters.objects_folder import BUCKET
 from core.adapters.tables_sql import documents, voice_requests, voice_responses
 from core.backups import Backup, Manifest, Progress
-from core.errors import AlreadyThere, HearthError, NoSpace, NotFound, ServiceUnavailable, Unreadable
+from core.errors import AlreadyThere, HearthError, IllegalStep, NoSpace, NotFound, ServiceUnavailable, Unreadable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,10 +50,6 @@ LEFT_OVER_S = 86_400
 class _File(msgspec.Struct):
     sha256: str
     bytes: int
-
-
-class _Stopped(HearthError):
-    """Somebody wants it to end."""
 
 
 class ZipBackups:
@@ -182,7 +178,7 @@ def _manifest(archive: zipfile.ZipFile) -> Manifest:
 def _blocks(source: IO[bytes], progress: Progress) -> Iterator[bytes]:
     while block := source.read(BLOCK_BYTES):
         if progress.stop:
-            raise _Stopped("It was stopped; nothing half made is left.")
+            raise IllegalStep("It was stopped; nothing half made is left.")
         progress.done_bytes += len(block)
         yield block
 
