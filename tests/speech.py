@@ -1,5 +1,7 @@
-"""What tests say into a browser's microphone: tones that the echo models understand, or speech made by flite (espeak's is no speech to a recogniser)."""
+"""What tests say into a browser's microphone: tones that the echo models understand, or speech made by flite (espeak's is no speech to a recogniser);
+and how much of what was said was heard."""
 
+import re
 import shutil
 import subprocess
 import wave
@@ -42,3 +44,18 @@ def microphone(path, *parts):
         file.setframerate(MICROPHONE_HZ)
         file.writeframes(np.concatenate(pieces).astype("<i2").tobytes())
     return path
+
+
+def words(text):
+    """The words of a text, as they sound alike."""
+    return re.findall(r"[a-z']+", text.lower())
+
+
+def word_errors(said, heard):
+    """The fewest words to change, leave out or add. said, heard: lists of words. Source: Levenshtein, 1966."""
+    row = list(range(len(heard) + 1))
+    for n, word in enumerate(said, 1):
+        before, row[0] = row[0], n
+        for m, other in enumerate(heard, 1):
+            before, row[m] = row[m], min(row[m] + 1, row[m - 1] + 1, before + (word != other))
+    return row[-1]

@@ -8,7 +8,6 @@ somebody who talks into its answer. One microphone serves many turns, with secon
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from bench.processes import serving
 from bench.report import ROOT, keep, now_and_here
 from playwright.sync_api import sync_playwright
 from running_house import RunningHouse
-from speech import flite
+from speech import flite, word_errors, words
 from talking import called
 
 SENTENCES = (
@@ -42,20 +41,6 @@ LONG_GAP_S = 24.0
 BUSY = 1.0
 ENGINES = {"HEARTH_STT_MODEL": "pocketsphinx", "HEARTH_TTS_MODEL": "flite", "HEARTH_VAD_MODEL": "silero-vad", "HEARTH_CHAT_PAGE": "true"}
 STAGES = ("endpoint", "stt", "llm_ttft", "tts_ttfb", "playback")
-
-
-def words(text):
-    return re.findall(r"[a-z']+", text.lower())
-
-
-def errors(said, heard):
-    """Word errors between two texts: the fewest words to change, leave out or put in. Source: Levenshtein distance over words."""
-    row = list(range(len(heard) + 1))
-    for n, word in enumerate(said, 1):
-        before, row[0] = row[0], n
-        for m, other in enumerate(heard, 1):
-            before, row[m] = row[m], min(row[m] + 1, row[m - 1] + 1, before + (word != other))
-    return row[-1]
 
 
 def bursts(loud_ms, gap_ms=1500):
@@ -87,7 +72,7 @@ class Heard:
             until = self.spoken[n + 1][0] if n + 1 < len(self.spoken) else np.inf
             answers = self.played[(self.played > end) & (self.played < until)]
             heard = words(self.texts[n]) if n < len(self.texts) else []
-            yield float(answers[0] - end) if len(answers) else None, errors(words(text), heard), len(words(text))
+            yield float(answers[0] - end) if len(answers) else None, word_errors(words(text), heard), len(words(text))
 
 
 def turns(playwright, url, folder, count, voice, gap_s):

@@ -3,7 +3,6 @@
 import asyncio
 import importlib.util
 import json
-import re
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from speech import word_errors, words
 
 from core.errors import BadInput, ModelMissing
 from inference.audio import HEARD_RATE_HZ, resampled, trimmed
@@ -36,20 +36,6 @@ the children are playing in the garden""".splitlines()
 
 def needs(package):
     return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"{package} is not installed: it is an extra of its own")
-
-
-def words(text):
-    return re.findall(r"[a-z']+", text.lower())
-
-
-def word_errors(said, heard):
-    """How many words were changed, left out or added. Source: Levenshtein, 1966."""
-    row = list(range(len(heard) + 1))
-    for n, word in enumerate(said, 1):
-        before, row[0] = row[0], n
-        for m, other in enumerate(heard, 1):
-            before, row[m] = row[m], min(row[m] + 1, row[m - 1] + 1, before + (word != other))
-    return row[-1]
 
 
 # Tiny models: their output is noise; shapes, flow and errors are what counts.

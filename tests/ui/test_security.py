@@ -175,9 +175,10 @@ async def raw(served, path, method="GET", kind="http", headers=(), messages=()):
     return told[0].get("status", told[0].get("code")), b"".join(m.get("body", b"") for m in told)
 
 
+@pytest.mark.parametrize("path", ["/voice/ws", "/chat/socket"])
 @pytest.mark.parametrize(("headers", "code"), [((), 4401), (((b"cookie", b"hearth_session=x"),), 4401), (((b"origin", b"http://evil.test"),), 4403)], ids=str)
-async def test_a_socket_without_a_session_or_from_another_site_is_closed(served, headers, code):
-    assert (await raw(served, "/chat/socket", kind="websocket", headers=headers))[0] == code
+async def test_a_socket_without_a_session_or_from_another_site_is_closed(served, path, headers, code):
+    assert (await raw(served, path, kind="websocket", headers=headers))[0] == code
 
 
 async def test_a_strangers_body_is_not_even_read(served):
