@@ -83,6 +83,7 @@ class Gate:
         """A page's visitor is sent to sign in; a program is told; a socket is closed."""
         if scope["type"] == "websocket":
             await receive()
+            await send({"type": "websocket.accept"})  # a browser learns the code of a socket that was open, and of no other
             await send({"type": "websocket.close", "code": 4000 + status})
             return
         accepts = dict(scope["headers"]).get(b"accept", b"")

@@ -172,7 +172,7 @@ async def raw(served, path, method="GET", kind="http", headers=(), messages=()):
         "query_string": b"", "headers": [(b"host", b"hearth.test"), *headers], "server": ("hearth.test", 80), "client": ("127.0.0.1", 1), "scheme": "http",
     }  # fmt: skip
     await served(scope, receive, send)
-    return told[0].get("status", told[0].get("code")), b"".join(m.get("body", b"") for m in told)
+    return (told[-1]["code"] if kind == "websocket" else told[0]["status"]), b"".join(m.get("body", b"") for m in told)
 
 
 @pytest.mark.parametrize("path", ["/voice/ws", "/chat/socket"])

@@ -84,17 +84,23 @@ async def until(happened, within_s):
     return time.monotonic() - begun
 
 
+async def turned_away(url, headers):
+    """The code with which a socket is closed before anything else was said on it."""
+    async with aiohttp.ClientSession() as client, client.ws_connect(f"{url}/voice/ws", headers=headers) as line:
+        await line.send_json({"type": "session.update"})
+        assert (await line.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+        return line.close_code
+
+
 @pytest.mark.parametrize("headers", [{}, {"Cookie": f"{COOKIE}=x"}], ids=["no session", "an unknown one"])
-async def test_a_call_without_a_session_is_not_even_opened(url, headers):
-    with pytest.raises(aiohttp.WSServerHandshakeError):
-        async with call(url, headers):
-            pass
+async def test_a_call_without_a_session_is_closed_and_told_why(url, headers):
+    assert await turned_away(url, headers) == 4401
+    assert not open_calls()
 
 
-async def test_a_call_of_another_sites_page_is_not_even_opened(url, cookie):
-    with pytest.raises(aiohttp.WSServerHandshakeError):
-        async with call(url, cookie | {"Origin": "http://evil.test"}):
-            pass
+async def test_a_call_of_another_sites_page_is_closed_and_told_why(url, cookie):
+    assert await turned_away(url, cookie | {"Origin": "http://evil.test"}) == 4403
+    assert not open_calls()
     async with call(url, cookie | {"Origin": url}):
         pass
 
