@@ -20,11 +20,13 @@ from core.chat.answering import Answering
 from core.chat.room import ChatRoom
 from core.chat.shelf import Shelf
 from core.console import Console
+from core.console.begun import Begun
 from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.lab import Lab
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
+from core.console.notes import Notes
 from core.console.overview import LATEST_ANSWERS, WITHIN, Overview, Percentiles, percentiles
 from core.console.people import People
 from core.console.reading import Reading
@@ -255,7 +257,7 @@ async def open_app(
         from core.adapters.passwords_argon2 import Argon2Passwords
         from core.adapters.records_sql import Records
 
-        kept = Records.of(database)
+        kept = Records(database)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold)
@@ -293,7 +295,7 @@ async def open_app(
         )
 
         backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
-        keeping = await stack.enter_async_context(Keeping(retention, backups, audit, clock, folder=settings.backups_folder))
+        notes, begun = Notes(audit, clock), await stack.enter_async_context(Begun())
 
         if serving:
             stack.enter_context(troubles.kept(settings.home))
@@ -320,19 +322,17 @@ async def open_app(
                 overview=Overview(
                     check, kept.traffic, models.residency, partial(troubles.latest, settings.home), lambda: chat.open_answers, _folders(settings), clock
                 ),
-                models=await stack.enter_async_context(
-                    ModelRoom(
-                        models.catalogue, models.residency, models.llm, models.embedder, models.reranker, models.transcriber, models.synthesizer, audit, clock
-                    )
+                models=ModelRoom(
+                    models.catalogue, models.residency, models.llm, models.embedder, models.reranker, models.transcriber, models.synthesizer, notes, begun
                 ),
-                keeping=keeping,
-                lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, audit, clock, max_tokens=settings.llm_max_tokens),
-                logbook=Logbook(audit, settings, clock),
+                keeping=Keeping(retention, backups, notes, begun, folder=settings.backups_folder),
+                lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, notes, clock, max_tokens=settings.llm_max_tokens),
+                logbook=Logbook(audit, settings, notes),
                 people=People(
-                    users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, audit, clock, quota=quota
+                    users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
                 ),
-                reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, audit, clock),
-                collections=Collections(kept.ledger, kept.accounts, library, audit, clock),
+                reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
+                collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),

@@ -492,6 +492,12 @@ class CollectionLedger(Protocol):
     async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[Row]:
         """Searched chunks after that one, by id."""
 
+    async def bare_documents(self, collection_id: str) -> int:
+        """How many ready documents have no searched chunk."""
+
+    async def originals(self, collection_id: str, limit: int) -> Sequence[str]:
+        """The uris of ready documents' originals."""
+
     async def orphans(self, collection_id: str) -> Mapping[str, int]:
         """How many rows belong to nothing any more, by kind."""
 
@@ -689,7 +695,7 @@ class GoldenSets(Protocol):
     """Keeps questions with the passages that answer them."""
 
     async def add(self, row: GoldenRow) -> None:
-        """Keeps a row."""
+        """Keeps a row. Raises: AlreadyThere for the verdict on an answer that the set has already."""
 
     async def sets(self) -> Mapping[str, int]:
         """How many rows each set has, by name."""

@@ -89,6 +89,7 @@ class Retention:
             Policy("deleted originals", timedelta(0), "The files of what was deleted; looked for every minute."),
             Policy("receipts of sweeps", RECEIPTS_KEPT, "The list below."),
             Policy("documents, chunks and embeddings", None),
+            Policy("golden rows", None, "Questions to judge retrieval by. One that comes from an answer goes when its conversation is deleted."),
             Policy("audit log", None),
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, Select, case, delete, exists, func, select
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.documents_sql import OPEN, collection_of
+from core.adapters.documents_sql import GONE, OPEN, collection_of
 from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs, users
 from core.console.collections import Holdings, Passage
 from core.console.collections import Row as ExportedRow
@@ -73,6 +73,18 @@ class SqlCollectionLedger:
         found = await self._database.read(lambda connection: connection.execute(query).all())
         return [ExportedRow(*row[:7], np.frombuffer(row[7], np.float32)) for row in found]
 
+    async def bare_documents(self, collection_id: str) -> int:
+        """As the port says."""
+        none = ~exists().where(chunks.c.document_id == documents.c.id, chunks.c.live > 0)
+        query = select(func.count()).where(documents.c.collection_id == collection_id, documents.c.status == DocumentStatus.READY.value, none)
+        return int(await self._database.read(lambda c: c.execute(query).scalar_one()))
+
+    async def originals(self, collection_id: str, limit: int) -> Sequence[str]:
+        """As the port says."""
+        ready = (documents.c.collection_id == collection_id, documents.c.status == DocumentStatus.READY.value, documents.c.uri != "")
+        query = select(documents.c.uri).where(*ready).order_by(documents.c.id).limit(limit)
+        return await self._database.read(lambda c: c.execute(query).scalars().all())
+
     async def orphans(self, collection_id: str) -> Mapping[str, int]:
         """As the port says."""
         return await self._database.read(lambda c: _counted(c, collection_id))
@@ -88,11 +100,12 @@ class SqlCollectionLedger:
 
 
 def _orphans(collection_id: str) -> dict[str, Any]:
-    """Chunks of a version that its document has left behind, of a document that is gone or failed, and of none."""
-    ready = select(documents.c.id).where(documents.c.status == DocumentStatus.READY.value)
-    current = exists().where(documents.c.id == chunks.c.document_id, documents.c.version == chunks.c.version)
+    """Chunks of a version that its document has left behind, and of a document that is gone. A failed one's stay: a retry goes on from them."""
+    here, mine = chunks.c.collection_id == collection_id, documents.c.id == chunks.c.document_id
+    ready, gone = documents.c.status == DocumentStatus.READY.value, documents.c.status.in_(GONE)
     going = exists().where(ingest_jobs.c.document_id == chunks.c.document_id, ingest_jobs.c.stage.in_(OPEN))
-    return {"chunks of a version that was left behind": (chunks.c.collection_id == collection_id) & chunks.c.document_id.in_(ready) & ~current & ~going}
+    behind = exists().where(mine, ready, documents.c.version != chunks.c.version) & ~going
+    return {"chunks of a version that was left behind": here & behind, "chunks of a document that is gone": here & exists().where(mine, gone)}
 
 
 def _counted(connection: Connection, collection_id: str) -> dict[str, int]:
@@ -116,6 +129,5 @@ def _holdings() -> Select[Any]:
 
 
 def _held(row: Row[Any]) -> Holdings:
-    return Holdings(
-        collection_of(row), row.username, row.document_count, row.chunk_count, row.live_count, int(row.size_bytes), int(row.failed), row.last_ingest
-    )
+    counts = (row.document_count, row.chunk_count, row.live_count, int(row.size_bytes), int(row.failed))
+    return Holdings(collection_of(row), row.username, *counts, row.last_ingest, row.added_version)

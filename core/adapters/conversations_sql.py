@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_outbox import append
-from core.adapters.tables_sql import PINNED, Moment, conversations, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
+from core.adapters.tables_sql import PINNED, Moment, conversations, golden_rows, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
 from core.adapters.usage_sql import count, demand
 from core.chat.model import (
@@ -416,11 +416,14 @@ class SqlConversations:
                 "voice requests": voice_requests.c.conversation_id == conversation_id,
                 "feedback": feedback_table.c.message_id.in_(said),
                 "shares": shares.c.conversation_id == conversation_id,
+                "golden rows": golden_rows.c.message_id.in_(said),
                 "messages": messages.c.conversation_id == conversation_id,
                 "conversations": conversations.c.id == conversation_id,
             }
-            removed = {kind: connection.execute(delete(where.left.table).where(where)).rowcount for kind, where in of.items()}
-            left = {kind: connection.execute(select(func.count()).where(where)).scalar_one() for kind, where in of.items()}
+            removed, left = dict[str, int](), dict[str, int]()
+            for kind, where in of.items():
+                removed[kind] = connection.execute(delete(where.left.table).where(where)).rowcount
+                left[kind] = connection.execute(select(func.count()).where(where)).scalar_one()  # now: without its messages nothing of them would be found
             return DeleteReceipt(removed, left)
 
         return await self._database.write(work)

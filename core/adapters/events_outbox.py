@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import outbox
@@ -77,6 +77,8 @@ class OutboxEventLog:
                 if effect := self._effects.get(EventType(row.type)):
                     effect(connection, _event(row))
                 connection.execute(update(outbox).where(here).values(recorded_at=datetime.now(UTC)))
+        except OperationalError:  # the database's trouble, not the event's: the next round tries again
+            raise
         except (HearthError, SQLAlchemyError, ValueError, TypeError, KeyError) as error:  # another program made the event: anything may be in it
             dead_at = datetime.now(UTC) if row.attempts + 1 >= MAX_ATTEMPTS else None
             connection.execute(update(outbox).where(here).values(attempts=row.attempts + 1, error=f"{type(error).__name__}: {error}"[:500], dead_at=dead_at))

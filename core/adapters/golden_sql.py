@@ -6,6 +6,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import golden_rows
+from core.errors import AlreadyThere
 from core.rag.golden import GoldenRow
 from core.records import DeleteReceipt, Page
 
@@ -18,7 +19,16 @@ class SqlGoldenSets:
 
     async def add(self, row: GoldenRow) -> None:
         """As the port says."""
-        await self._database.write(lambda c: c.execute(insert(golden_rows).values({c.name: getattr(row, c.name) for c in golden_rows.c})))
+        same = select(golden_rows.c.id).where(
+            golden_rows.c.golden_set == row.golden_set, golden_rows.c.message_id == row.message_id, golden_rows.c.origin == row.origin
+        )
+
+        def work(connection: Connection) -> None:
+            if row.origin != "lab" and connection.execute(same).first():
+                raise AlreadyThere("That answer is in this golden set already.", hint="Delete its row first if the verdict has changed.")
+            connection.execute(insert(golden_rows).values({c.name: getattr(row, c.name) for c in golden_rows.c}))
+
+        await self._database.write(work)
 
     async def sets(self) -> Mapping[str, int]:
         """As the port says."""

@@ -1,7 +1,5 @@
 """Every store that lies in the records, over one database."""
 
-from dataclasses import dataclass
-
 from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.audit_sql import SqlAuditLog
 from core.adapters.belongings_sql import SqlBelongings
@@ -23,47 +21,24 @@ from core.adapters.voice_sql import SqlSpokenTurns
 from core.events import EventType
 
 
-@dataclass(frozen=True, slots=True)
 class Records:
     """The stores, by the port that each of them is."""
 
-    accounts: SqlAccounts
-    audit: SqlAuditLog
-    belongings: SqlBelongings
-    index: SqliteChunkIndex
-    ledger: SqlCollectionLedger
-    conversations: SqlConversations
-    documents: SqlDocuments
-    events: OutboxEventLog
-    golden: SqlGoldenSets
-    prompts: SqlPrompts
-    sessions: SqlSessions
-    shares: SqlShares
-    sweeps: SqlSweeps
-    talks: SqlTalks
-    traffic: SqlTraffic
-    usage: SqlUsage
-    spoken: SqlSpokenTurns
-
-    @classmethod
-    def of(cls, database: SqliteDatabase) -> "Records":
-        """All of them over one database."""
-        return cls(
-            accounts=SqlAccounts(database),
-            audit=SqlAuditLog(database),
-            belongings=SqlBelongings(database),
-            index=SqliteChunkIndex(database),
-            ledger=SqlCollectionLedger(database),
-            conversations=SqlConversations(database),
-            documents=SqlDocuments(database),
-            events=OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message}),
-            golden=SqlGoldenSets(database),
-            prompts=SqlPrompts(database),
-            sessions=SqlSessions(database),
-            shares=SqlShares(database),
-            sweeps=SqlSweeps(database),
-            talks=SqlTalks(database),
-            traffic=SqlTraffic(database),
-            usage=SqlUsage(database),
-            spoken=SqlSpokenTurns(database),
-        )
+    def __init__(self, database: SqliteDatabase) -> None:
+        self.accounts = SqlAccounts(database)
+        self.audit = SqlAuditLog(database)
+        self.belongings = SqlBelongings(database)
+        self.conversations = SqlConversations(database)
+        self.documents = SqlDocuments(database)
+        self.events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message})
+        self.golden = SqlGoldenSets(database)
+        self.index = SqliteChunkIndex(database)
+        self.ledger = SqlCollectionLedger(database)
+        self.prompts = SqlPrompts(database)
+        self.sessions = SqlSessions(database)
+        self.shares = SqlShares(database)
+        self.spoken = SqlSpokenTurns(database)
+        self.sweeps = SqlSweeps(database)
+        self.talks = SqlTalks(database)
+        self.traffic = SqlTraffic(database)
+        self.usage = SqlUsage(database)

@@ -1,15 +1,17 @@
 """Everybody's collections, for an admin: what is in each, counted afresh, and its documents, which are noted when they are looked at."""  # noqa: A005
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from core.audit import Act, AuditEntry
-from core.errors import BadInput, ServiceBusy
+from core.audit import Act
+from core.console.begun import Begun
+from core.console.notes import Notes
+from core.errors import BadInput, NotFound, ServiceBusy
 from core.inference import Vector
-from core.ports import Accounts, AuditLog, CollectionLedger
+from core.ports import Accounts, CollectionLedger, ObjectStore
 from core.rag.landscape import near_pairs, plane
 from core.rag.library import Library
 from core.rag.model import Chunk, Collection, Document, IngestJob, TakenIn
@@ -19,8 +21,9 @@ from core.users.model import Admin, User
 MAPPED = 20_000
 COMPARED = 10_000
 MOST_PAIRS = 200
+LOOKED_FOR = 5_000
+"""How many originals are looked for while somebody waits."""
 EXPORTED_AT_ONCE = 500
-DELETED_WITHIN_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Holdings:
     """A collection with its owner's name and what the rows themselves say now: no count is kept.
 
     documents: without deleted and cancelled ones.   chunks: rows, searched or not; live_chunks: those that are searched.   size_bytes: of the originals.
-    failed: documents that could not be taken in.   last_ingest: None for never.
+    failed: documents that could not be taken in.   last_ingest: None for never.   state: another number after every change of what is searched.
     """
 
     collection: Collection
@@ -39,6 +42,7 @@ class Holdings:
     size_bytes: int
     failed: int
     last_ingest: datetime | None
+    state: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +77,25 @@ class Row:
     embedding: Vector
 
 
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """removable: what belongs to nothing any more, by kind.   broken: documents that lack something, by kind; to be uploaded again or deleted.
+
+    originals: how many were looked for, `LOOKED_FOR` at most.
+    """
+
+    removable: Mapping[str, int]
+    broken: Mapping[str, int]
+    originals: int
+
+
 class Collections:
     """What the house knows, whoever's it is."""
 
-    def __init__(self, ledger: CollectionLedger, accounts: Accounts, library: Library, audit: AuditLog, clock: Callable[[], datetime]) -> None:
-        self._ledger, self._accounts, self._library, self._audit, self._clock = ledger, accounts, library, audit, clock
+    def __init__(self, ledger: CollectionLedger, accounts: Accounts, library: Library, objects: ObjectStore, notes: Notes, begun: Begun) -> None:
+        self._ledger, self._accounts, self._library, self._objects, self._notes, self._begun = ledger, accounts, library, objects, notes, begun
         self._landscapes: dict[str, tuple[int, Landscape]] = {}
-        """The last one that was asked for, with how many chunks the collection had then."""
-        self._deleting: set[asyncio.Task[DeleteReceipt]] = set()
+        """The last one that was asked for, with the collection's state then."""
 
     async def every(self, admin: Admin, cursor: str = "", *, limit: int = 50) -> Page[Holdings]:
         """All collections, made last first."""
@@ -93,49 +108,49 @@ class Collections:
     async def documents(self, admin: Admin, collection_id: str, cursor: str = "", *, limit: int = 50) -> Page[Document]:
         """A collection's documents as its owner sees them; that they were looked at is noted. Raises: NotFound; BadInput for a cursor that no page gave."""
         held = await self._ledger.holding(collection_id)
-        if not cursor:
-            await self._note(admin, Act.READ, held)
-        return await self._library.documents(await self._accounts.get(held.collection.owner_id), held.collection.name, limit=limit, cursor=cursor)
+        await self._notes.look(admin, _named(held), **_of(held))
+        return await self._library.documents(await self._owner(held), held.collection.name, limit=limit, cursor=cursor)
 
     async def chunks(self, admin: Admin, collection_id: str, document_id: str, cursor: str = "", *, limit: int = 50) -> Page[Chunk]:
-        """A document's chunks in reading order. Raises: NotFound; BadInput for a cursor that no page gave."""
+        """A document's chunks in reading order. Raises: NotFound, also for a document of another collection; BadInput for a cursor that no page gave."""
         held = await self._ledger.holding(collection_id)
-        if not cursor:
-            await self._note(admin, Act.READ, held, document=document_id)
-        return await self._library.chunks(await self._owner(held), document_id, limit=limit, cursor=cursor)
+        await self._notes.look(admin, _named(held), **_of(held), document=document_id)
+        owner = await self._owner(held)
+        if (await self._library.document(owner, document_id)).collection != held.collection.name:
+            raise NotFound("There is no such document in this collection.", hint="Choose one from its list.")
+        return await self._library.chunks(owner, document_id, limit=limit, cursor=cursor)
 
     async def original(self, admin: Admin, document_id: str) -> tuple[Document, Path]:
         """A document's original file. Raises: NotFound."""
         owner = await self._accounts.get(await self._ledger.owner_of_document(document_id))
-        document, path = await self._library.original(owner, document_id)
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, Act.EXPORTED, f"document {document_id}", {"of": owner.username}))
-        return document, path
+        await self._notes.note(admin, Act.EXPORTED, f"document {document_id}", of=owner.username)
+        return await self._library.original(owner, document_id)
 
     async def landscape(self, admin: Admin, collection_id: str) -> Landscape:
         """Where the passages lie, of `MAPPED` of them at most; kept until the collection changes. Raises: NotFound."""
         held = await self._ledger.holding(collection_id)
+        await self._notes.look(admin, _named(held), **_of(held), map=True)
         known = self._landscapes.get(collection_id)
-        if known is None or known[0] != held.live_chunks:
+        if known is None or known[0] != held.state:
             passages, vectors = await self._ledger.sample(collection_id, MAPPED)
-            points = await asyncio.to_thread(plane, vectors)
-            await self._note(admin, Act.READ, held, map=len(passages))
-            self._landscapes = {collection_id: (held.live_chunks, Landscape(passages, points))}  # one at a time: it is some megabytes
-        return self._landscapes[collection_id][1]
+            known = held.state, Landscape(passages, await asyncio.to_thread(plane, vectors))
+            self._landscapes = {collection_id: known}  # one at a time: it is some megabytes
+        return known[1]
 
     async def duplicates(self, admin: Admin, collection_id: str, threshold: float) -> tuple[int, Sequence[tuple[Passage, Passage, float]]]:
         """(how many passages were compared, the pairs that are nearly alike, most alike first). Raises: NotFound; BadInput for a threshold outside 0.5 to 1."""
         if not 0.5 <= threshold <= 1:
             raise BadInput("Passages are nearly alike from 0.5 to 1.", hint="0.95 is a good beginning.")
         held = await self._ledger.holding(collection_id)
+        await self._notes.look(admin, _named(held), **_of(held), duplicates=threshold)
         passages, vectors = await self._ledger.sample(collection_id, COMPARED)
         pairs = await asyncio.to_thread(near_pairs, vectors, threshold, MOST_PAIRS)
-        await self._note(admin, Act.READ, held, duplicates=threshold)
         return len(passages), [(passages[p.first], passages[p.second], p.similarity) for p in pairs]
 
     async def export(self, admin: Admin, collection_id: str) -> tuple[Holdings, AsyncIterator[Sequence[Row]]]:
         """Every searched row with its vector, some at a time. Raises: NotFound."""
         held = await self._ledger.holding(collection_id)
-        await self._note(admin, Act.EXPORTED, held, rows=held.live_chunks)
+        await self._notes.note(admin, Act.EXPORTED, _named(held), **_of(held), rows=held.live_chunks)
         return held, self._rows(collection_id)
 
     async def _rows(self, collection_id: str) -> AsyncIterator[Sequence[Row]]:
@@ -144,31 +159,32 @@ class Collections:
             yield rows
             after = rows[-1].chunk_id
 
-    async def orphans(self, admin: Admin, collection_id: str) -> Mapping[str, int]:
-        """What belongs to nothing any more, by kind. Raises: NotFound."""
+    async def orphans(self, admin: Admin, collection_id: str) -> Orphans:
+        """What belongs to nothing any more, and what lacks something. Raises: NotFound."""
         await self._ledger.holding(collection_id)
-        return await self._ledger.orphans(collection_id)
+        originals = await self._ledger.originals(collection_id, LOOKED_FOR)
+        missing = sum([not await self._objects.exists(uri) for uri in originals])
+        broken = {"documents without a chunk": await self._ledger.bare_documents(collection_id), "documents whose original is missing": missing}
+        return Orphans(await self._ledger.orphans(collection_id), broken, len(originals))
 
     async def repair(self, admin: Admin, collection_id: str) -> DeleteReceipt:
-        """Removes the orphans. Raises: NotFound."""
+        """Removes what belongs to nothing; what lacks something stays. Raises: NotFound."""
         held = await self._ledger.holding(collection_id)
-        receipt = await self._ledger.drop_orphans(collection_id)
-        await self._note(admin, Act.DELETED, held, orphans=dict(receipt.removed))
-        return receipt
+        await self._notes.note(admin, Act.DELETED, _named(held), **_of(held), orphans=dict(await self._ledger.orphans(collection_id)))
+        return await self._ledger.drop_orphans(collection_id)
 
     async def create(self, admin: Admin, username: str, name: str, chunk_chars: int | None) -> Collection:
         """A new one of somebody's, pinned to the present embedding model and a chunk size. Raises: NotFound, AlreadyThere, BadInput, ServiceError."""
         owner, _ = await self._accounts.named(username)
         made = await self._library.create(owner, name, chunk_chars=chunk_chars)
-        await self._note(admin, Act.MADE, await self._ledger.holding(made.id))
+        await self._notes.note(admin, Act.MADE, f"collection {made.id}", name=made.name, of=username)
         return made
 
     async def upload(self, admin: Admin, collection_id: str, filename: str, content: Path) -> TakenIn:
         """Takes a file or an archive in, as its owner would. Raises: as Library.take_in; NotFound."""
         held = await self._ledger.holding(collection_id)
-        taken = await self._library.take_in(await self._owner(held), held.collection.name, filename, content)
-        await self._note(admin, Act.CHANGED, held, uploaded=filename)
-        return taken
+        await self._notes.note(admin, Act.CHANGED, _named(held), **_of(held), uploaded=filename)
+        return await self._library.take_in(await self._owner(held), held.collection.name, filename, content)
 
     async def jobs(self, admin: Admin, collection_id: str, *, limit: int = 50) -> Page[IngestJob]:
         """What is on its way into the collection, with its place and remaining time. Raises: NotFound."""
@@ -178,18 +194,18 @@ class Collections:
     async def delete(self, admin: Admin, collection_id: str) -> DeleteReceipt:
         """Removes a collection from every store, with the counts. Raises: NotFound; ServiceBusy where that takes long: it then goes on by itself."""
         held = await self._ledger.holding(collection_id)
-        await self._note(admin, Act.DELETED, held, documents=held.documents, chunks=held.chunks)
-        work = asyncio.create_task(self._library.delete_collection(await self._owner(held), held.collection.name))
-        self._deleting.add(work)
-        work.add_done_callback(self._deleting.discard)
-        done, _ = await asyncio.wait([work], timeout=DELETED_WITHIN_S)
-        if not done:
-            raise ServiceBusy("There is much to delete, and it goes on.", hint="The collection is gone from the list once nothing is left of it.")
-        return work.result()
+        await self._notes.note(admin, Act.DELETED, _named(held), **_of(held), documents=held.documents, chunks=held.chunks)
+        late = ServiceBusy("There is much to delete, and it goes on.", hint="The collection is gone from the list once nothing is left of it.")
+        return await self._begun.within(self._library.delete_collection(await self._owner(held), held.collection.name), late)
 
     async def _owner(self, held: Holdings) -> User:
         return await self._accounts.get(held.collection.owner_id)
 
-    async def _note(self, admin: Admin, act: Act, held: Holdings, **detail: object) -> None:
-        of = {"name": held.collection.name, "of": held.owner}
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, f"collection {held.collection.id}", {**of, **detail}))
+
+def _named(held: Holdings) -> str:
+    """As the audit log has it."""
+    return f"collection {held.collection.id}"
+
+
+def _of(held: Holdings) -> dict[str, object]:
+    return {"name": held.collection.name, "of": held.owner}

@@ -1,23 +1,18 @@
 """How long things are kept: what the next sweep removes, what pins hold, the receipts, and the backups that keep a copy of everything."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-from core.audit import Act, AuditEntry
+from core.audit import Act
 from core.backups import Backup, Backups
+from core.console.begun import Begun
+from core.console.notes import Notes
 from core.errors import HearthError, ServiceBusy
-from core.ports import AuditLog
 from core.records import DeleteReceipt, Page
 from core.retention import Due, Pin, Policy, Retention, Sweep
 from core.users.model import Admin
-
-SWEPT_WITHIN_S = 8.0
-"""How long an admin is kept waiting for the receipt of a sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +36,12 @@ class BackupState:
 
 
 class Keeping:
-    """Retention and backups, for admins. `async with` ends what they began when the house closes."""
+    """Retention and backups, for admins. A sweep that is ended is simply repeated; a backup leaves nothing half made."""
 
-    def __init__(self, retention: Retention, backups: Backups, audit: AuditLog, clock: Callable[[], datetime], *, folder: Path) -> None:
+    def __init__(self, retention: Retention, backups: Backups, notes: Notes, begun: Begun, *, folder: Path) -> None:
         """folder: where the backups lie, to be told."""
-        self._retention, self._backups, self._audit, self._clock, self._folder = retention, backups, audit, clock, folder
-        self._begun: set[asyncio.Task[Any]] = set()
+        self._retention, self._backups, self._notes, self._begun, self._folder = retention, backups, notes, begun, folder
         self._problem = ""
-
-    async def __aenter__(self) -> Self:
-        """Nothing is begun yet."""
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """A sweep is simply repeated; a backup leaves nothing half made."""
-        for task in self._begun:
-            task.cancel()
-        await asyncio.gather(*self._begun, return_exceptions=True)
 
     async def rules(self, admin: Admin) -> Rules:
         """What is kept how long, and what the next sweep would remove."""
@@ -73,12 +57,9 @@ class Keeping:
 
     async def sweep(self, admin: Admin) -> DeleteReceipt:
         """Sweeps now. Raises: ServiceBusy where another sweep is at work, or where this one takes long: it then goes on by itself."""
-        await self._note(admin, Act.DELETED, "what is past its time")
-        task = self._begin(self._retention.sweep(admin.user.username))
-        await asyncio.wait([task], timeout=SWEPT_WITHIN_S)
-        if not task.done():
-            raise ServiceBusy("There is much to remove, and the sweep goes on.", hint="Its row in the list of sweeps shows how far it is.")
-        swept = task.result()
+        await self._notes.note(admin, Act.DELETED, "what is past its time")
+        late = ServiceBusy("There is much to remove, and the sweep goes on.", hint="Its row in the list of sweeps shows how far it is.")
+        swept = await self._begun.within(self._retention.sweep(admin.user.username), late)
         if swept is None:
             raise ServiceBusy("Another sweep is at work.", hint="Its row in the list of sweeps shows how far it is.")
         return DeleteReceipt(swept.removed, await self._retention.left())
@@ -98,19 +79,19 @@ class Keeping:
         """Begins a backup, which goes on by itself; `backup_state` says how far it is. Raises: ServiceBusy while one is made."""
         if self._backups.progress is not None:
             raise ServiceBusy("A backup is being made already.", hint="Wait until it is there.")
-        await self._note(admin, Act.EXPORTED, "backup of the house")
-        self._begin(self._make())
+        await self._notes.note(admin, Act.EXPORTED, "backup of the house")
+        self._begun.begin(self._make())
 
     async def delete_backup(self, admin: Admin, name: str) -> DeleteReceipt:
         """Raises: NotFound."""
         receipt = await self._backups.delete(name)
-        await self._note(admin, Act.DELETED, f"backup {name}")
+        await self._notes.note(admin, Act.DELETED, f"backup {name}")
         return receipt
 
     async def backup_file(self, admin: Admin, name: str) -> Path:
         """To be handed out. Raises: NotFound."""
         path = await self._backups.path(name)
-        await self._note(admin, Act.EXPORTED, f"backup {name}")
+        await self._notes.note(admin, Act.EXPORTED, f"backup {name}")
         return path
 
     async def _make(self) -> None:
@@ -119,12 +100,3 @@ class Keeping:
             self._problem = ""
         except HearthError as error:
             self._problem = str(error)
-
-    def _begin(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
-        task = asyncio.ensure_future(work)
-        self._begun.add(task)
-        task.add_done_callback(self._begun.discard)
-        return task
-
-    async def _note(self, admin: Admin, act: Act, subject: str) -> None:
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, subject))

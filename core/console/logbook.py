@@ -1,10 +1,11 @@
 """The audit log as admins read it and take it away, and the settings the house runs with."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from core.audit import Act, AuditEntry
+from core.console.notes import Notes
 from core.ports import AuditLog
 from core.records import Page
 from core.settings import Setting, Settings
@@ -27,8 +28,8 @@ class Asked:
 class Logbook:
     """What happened in the house, and how it is set up."""
 
-    def __init__(self, audit: AuditLog, settings: Settings, clock: Callable[[], datetime]) -> None:
-        self._audit, self._settings, self._clock = audit, settings, clock
+    def __init__(self, audit: AuditLog, settings: Settings, notes: Notes) -> None:
+        self._audit, self._settings, self._notes = audit, settings, notes
 
     async def entries(self, admin: Admin, asked: Asked, cursor: str = "", *, limit: int = 50) -> Page[AuditEntry]:
         """The rows, latest first. Raises: BadInput for a cursor that no page gave."""
@@ -37,7 +38,7 @@ class Logbook:
     async def export(self, admin: Admin, asked: Asked) -> AsyncIterator[Sequence[AuditEntry]]:
         """All rows, latest first, some at a time; that they were exported is the first of them."""
         detail = {key: str(value) for key, value in asdict(asked).items() if value}
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, Act.EXPORTED, "audit log", detail))
+        await self._notes.note(admin, Act.EXPORTED, "audit log", **detail)
         return self._pages(admin, asked)
 
     async def _pages(self, admin: Admin, asked: Asked) -> AsyncIterator[Sequence[AuditEntry]]:

@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
-from types import TracebackType
-from typing import Self
 
-from core.audit import Act, AuditEntry
+from core.audit import Act
+from core.console.begun import Begun
+from core.console.notes import Notes
 from core.errors import HearthError, ServiceBusy, ServiceUnavailable
 from core.inference import CatalogueEntry, Message, Residences, Service, TextDelta
-from core.ports import AuditLog, Catalogue, ChatModel, Embedder, Reranker, Residency, Synthesizer, Transcriber
+from core.ports import Catalogue, ChatModel, Embedder, Reranker, Residency, Synthesizer, Transcriber
 from core.users.model import Admin
 from core.voice.model import AudioData, AudioFormat
 
@@ -43,7 +42,7 @@ class Tried:
 
 
 class ModelRoom:
-    """Every model that Hearth knows or uses. `async with` ends what was begun when the house closes."""
+    """Every model that Hearth knows or uses."""
 
     def __init__(
         self,
@@ -54,24 +53,14 @@ class ModelRoom:
         reranker: Reranker | None,
         transcriber: Transcriber | None,
         synthesizer: Synthesizer | None,
-        audit: AuditLog,
-        clock: Callable[[], datetime],
+        notes: Notes,
+        begun: Begun,
     ) -> None:
         """residency: None where every model is elsewhere; the others None where they are switched off."""
-        self._catalogue, self._residency, self._audit, self._clock = catalogue, residency, audit, clock
+        self._catalogue, self._residency, self._notes, self._begun = catalogue, residency, notes, begun
         self._llm, self._embedder, self._reranker, self._transcriber, self._synthesizer = llm, embedder, reranker, transcriber, synthesizer
         self._fetching: Fetching | None = None
         self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        """Nothing is begun yet."""
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """A fetch that is broken off leaves nothing that could be loaded."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def catalogue(self, admin: Admin) -> Sequence[CatalogueEntry]:
         """Every model that is known by name."""
@@ -84,13 +73,13 @@ class ModelRoom:
     async def load(self, admin: Admin, service: Service) -> Residences:
         """Raises: ServiceError, ModelError."""
         loaded = await self._local().load(service)
-        await self._note(admin, f"model of {service.value}", loaded=True)
+        await self._notes.note(admin, Act.CHANGED, f"model of {service.value}", loaded=True)
         return loaded
 
     async def unload(self, admin: Admin, service: Service) -> Residences:
         """Raises: ServiceBusy while somebody uses it; ServiceError, ModelError."""
         unloaded = await self._local().unload(service)
-        await self._note(admin, f"model of {service.value}", loaded=False)
+        await self._notes.note(admin, Act.CHANGED, f"model of {service.value}", loaded=False)
         return unloaded
 
     async def fetch(self, admin: Admin, name: str) -> None:
@@ -98,8 +87,8 @@ class ModelRoom:
         if self._task is not None and not self._task.done():
             raise ServiceBusy("A model is on its way already.", hint="One comes at a time: wait until it is there.")
         self._fetching = Fetching(name)
-        self._task = asyncio.create_task(self._fetch(name), name=f"fetching {name}")
-        await self._note(admin, f"model {name}", fetched=True)
+        self._task = self._begun.begin(self._fetch(name))
+        await self._notes.note(admin, Act.CHANGED, f"model {name}", fetched=True)
 
     async def fetching(self, admin: Admin) -> Fetching | None:
         """The fetch that goes on, or the last one."""
@@ -162,9 +151,6 @@ class ModelRoom:
         if self._residency is None:
             raise ServiceUnavailable("No model runs here.", service="inference", hint="Every model has a URL of its own.")
         return self._residency
-
-    async def _note(self, admin: Admin, subject: str, **detail: object) -> None:
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, Act.CHANGED, subject, detail))
 
 
 def _since(begun: float) -> float:

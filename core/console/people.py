@@ -3,7 +3,6 @@
 What people have written stays theirs: it leaves this room only as an export, which is noted.
 """
 
-import io
 import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from typing import IO, Any
 import anyio.to_thread
 import msgspec
 
-from core.audit import Act, AuditEntry
+from core.audit import Act
 from core.chat.export import as_json, as_markdown
 from core.chat.room import ChatRoom
+from core.console.notes import Notes
+from core.console.pieces import Pieces
 from core.errors import NotFound
-from core.ports import Accounts, AuditLog, Belongings, Documents, ObjectStore, Prompts, Sessions, Usage
+from core.ports import Accounts, Belongings, Documents, ObjectStore, Prompts, Sessions, Usage
 from core.records import DeleteReceipt, Page
 from core.users.model import Admin, ApiKey, Preferences, Quota, Role, Scope, Session, Used, User
 from core.users.room import Users
@@ -55,14 +56,14 @@ class People:
         objects: ObjectStore,
         chat: ChatRoom,
         voice: VoiceRoom,
-        audit: AuditLog,
+        notes: Notes,
         clock: Callable[[], datetime],
         *,
         quota: Quota,
     ) -> None:
         """quota: the usual one."""
         self._users, self._accounts, self._sessions, self._usage, self._belongings = users, accounts, sessions, usage, belongings
-        self._documents, self._objects, self._chat, self._voice, self._audit, self._clock = documents, objects, chat, voice, audit, clock
+        self._documents, self._objects, self._chat, self._voice, self._notes, self._clock = documents, objects, chat, voice, notes, clock
         self._prompts, self._quota = prompts, quota
 
     async def list(self, admin: Admin, search: str = "", cursor: str = "", *, limit: int = 50) -> Page[tuple[User, Used]]:
@@ -79,7 +80,7 @@ class People:
     async def add(self, admin: Admin, username: str, password: str, *, role: Role = Role.USER, premium: bool = False) -> User:
         """Raises: AlreadyThere, BadInput."""
         user = await self._users.add(username.strip(), password, admin=role is Role.ADMIN, premium=premium)
-        await self._note(admin, Act.MADE, user, role=role.value)
+        await self._notes.note(admin, Act.MADE, _named(user), role=role.value)
         return user
 
     async def change(
@@ -97,14 +98,14 @@ class People:
         wanted: dict[str, object] = {"role": role, "premium": premium, "disabled": disabled, "preferences": preferences, "quota": quota}
         known, user = await self._users.change(user_id, **{name: value for name, value in wanted.items() if value is not None})
         if changed := {name: str(getattr(user, name)) for name in wanted if getattr(user, name) != getattr(known, name)}:
-            await self._note(admin, Act.ROLE if "role" in changed else Act.CHANGED, user, **changed)
+            await self._notes.note(admin, Act.ROLE if "role" in changed else Act.CHANGED, _named(user), **changed)
         return user
 
     async def set_password(self, admin: Admin, user_id: str, password: str) -> None:
         """Also ends their sessions. Raises: NotFound, BadInput."""
         user = await self._accounts.get(user_id)
         await self._users.set_password(user.username, password)
-        await self._note(admin, Act.CHANGED, user, what="password")
+        await self._notes.note(admin, Act.CHANGED, _named(user), what="password")
 
     async def keys(self, admin: Admin, user_id: str) -> Sequence[ApiKey]:
         """Latest first."""
@@ -114,14 +115,14 @@ class People:
         """A new key; this is the only time that it is told. Raises: NotFound, BadInput."""
         user = await self._accounts.get(user_id)
         key, secret = await self._users.make_key(user, name, scopes=scopes, days=days)
-        await self._note(admin, Act.MADE, user, key=key.prefix, scopes=", ".join(key.scopes))
+        await self._notes.note(admin, Act.MADE, _named(user), key=key.prefix, scopes=", ".join(key.scopes))
         return secret
 
     async def revoke_key(self, admin: Admin, user_id: str, key_id: str) -> DeleteReceipt:
         """Whatever holds it is out at once. Raises: NotFound."""
         user = await self._accounts.get(user_id)
         await self._accounts.drop_key(user_id, key_id)
-        await self._note(admin, Act.DELETED, user, key=key_id)
+        await self._notes.note(admin, Act.DELETED, _named(user), key=key_id)
         return DeleteReceipt({"keys": 1}, {"keys": sum(key.id == key_id for key in await self._accounts.keys_of(user_id))})
 
     async def sessions(self, admin: Admin, user_id: str, cursor: str = "", *, limit: int = 50) -> Page[Session]:
@@ -131,13 +132,13 @@ class People:
     async def end_session(self, admin: Admin, user_id: str, session_id: str) -> DeleteReceipt:
         """Raises: NotFound."""
         await self._sessions.close_one(user_id, session_id)
-        await self._note(admin, Act.DELETED, await self._accounts.get(user_id), session=session_id)
+        await self._notes.note(admin, Act.DELETED, _named(await self._accounts.get(user_id)), session=session_id)
         return DeleteReceipt({"sessions": 1}, {"sessions": sum(s.id == session_id for s in (await self._sessions.of(user_id, self._clock())).items)})
 
     async def end_sessions(self, admin: Admin, user_id: str) -> DeleteReceipt:
         """All of them; keys stay. Raises: NotFound."""
         user, count = await self._accounts.get(user_id), await self._sessions.close_all(user_id)
-        await self._note(admin, Act.DELETED, user, sessions=count)
+        await self._notes.note(admin, Act.DELETED, _named(user), sessions=count)
         return DeleteReceipt({"sessions": count}, {"sessions": len((await self._sessions.of(user_id, self._clock())).items)})
 
     async def export(self, admin: Admin, user_id: str) -> tuple[str, AsyncIterator[bytes]]:
@@ -146,7 +147,7 @@ class People:
         Raises: NotFound.
         """
         user = await self._accounts.get(user_id)
-        await self._note(admin, Act.EXPORTED, user)
+        await self._notes.note(admin, Act.EXPORTED, _named(user))
         return f"{user.username}.zip", self._zip(user)
 
     async def _zip(self, user: User) -> AsyncIterator[bytes]:
@@ -220,32 +221,13 @@ class People:
         left = sum([await self._objects.exists(uri) for uri in uris])
         await self._documents.forget_objects(uris)
         whole = DeleteReceipt({**receipt.removed, "objects": len(uris)}, {**receipt.left, "objects": left})
-        await self._note(admin, Act.DELETED, user, **{kind: count for kind, count in whole.removed.items() if count})
+        await self._notes.note(admin, Act.DELETED, _named(user), **{kind: count for kind, count in whole.removed.items() if count})
         return whole
 
-    async def _note(self, admin: Admin, act: Act, user: User, **detail: object) -> None:
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, f"user {user.username}", detail))
 
-
-class Pieces(io.RawIOBase):
-    """What is written, to be taken away in between; it can't be gone back in."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Keeps it."""
-        self._held += data
-        return len(data)
-
-    def take(self) -> bytes:
-        """What was written since."""
-        taken, self._held = bytes(self._held), bytearray()
-        return taken
+def _named(user: User) -> str:
+    """As the audit log has it."""
+    return f"user {user.username}"
 
 
 def _moved(file: IO[bytes], out: IO[bytes]) -> int:

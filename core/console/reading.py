@@ -1,16 +1,18 @@
 """Everybody's conversations and the events of the house, for an admin: what is looked into is noted in the audit log, a title included."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.audit import Act, AuditEntry
+from core.audit import Act
 from core.chat.export import as_json, as_markdown
 from core.chat.model import ChatMessage, Conversation, Feedback
 from core.chat.room import ChatRoom
+from core.console.notes import Notes
+from core.errors import BadInput
 from core.events import DeadLetter, EventType, RecordedEvent
-from core.ports import Accounts, AuditLog, Belongings, EventLog, Talks
+from core.ports import Accounts, Belongings, EventLog, Talks
 from core.records import DeleteReceipt, Page
 from core.users.model import Admin, User
 
@@ -41,11 +43,9 @@ class Opened:
 class Reading:
     """What people have asked and been told."""
 
-    def __init__(
-        self, talks: Talks, accounts: Accounts, belongings: Belongings, chat: ChatRoom, events: EventLog, audit: AuditLog, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, talks: Talks, accounts: Accounts, belongings: Belongings, chat: ChatRoom, events: EventLog, notes: Notes) -> None:
         self._talks, self._accounts, self._belongings, self._chat, self._events = talks, accounts, belongings, chat, events
-        self._audit, self._clock = audit, clock
+        self._notes = notes
 
     async def talks(self, admin: Admin, search: str = "", username: str = "", cursor: str = "", *, limit: int = 50) -> Page[Talk]:
         """Conversations, begun last first. A search looks into what people have written, and is noted; without one no title is shown.
@@ -54,7 +54,7 @@ class Reading:
         """
         user_id = (await self._accounts.named(username))[0].id if username else ""
         if search and not cursor:
-            await self._note(admin, Act.READ, "conversations", search=search, of=username)
+            await self._notes.look(admin, "conversations", search=search, **({"of": username} if username else {}))
         page = await self._talks.talks(search=search, user_id=user_id, limit=limit, cursor=cursor)
         if search:
             return page
@@ -65,26 +65,26 @@ class Reading:
         owner, conversation = await self._of(conversation_id)
         messages = await self._belongings.messages(owner.id, conversation_id, limit=limit, cursor=cursor)
         if not cursor:
-            await self._note(admin, Act.READ, f"conversation {conversation_id}", of=owner.username)
+            await self._notes.look(admin, f"conversation {conversation_id}", of=owner.username)
         return Opened(owner, conversation, messages, await self._chat.feedback(owner, conversation_id))
 
     async def pin(self, admin: Admin, conversation_id: str, *, pinned: bool) -> None:
         """A pin keeps it beyond its time. Raises: NotFound."""
         owner, _ = await self._of(conversation_id)
         await self._chat.change(owner, conversation_id, pinned=pinned)
-        await self._note(admin, Act.CHANGED, f"conversation {conversation_id}", of=owner.username, pinned=pinned)
+        await self._notes.note(admin, Act.CHANGED, f"conversation {conversation_id}", of=owner.username, pinned=pinned)
 
     async def delete(self, admin: Admin, conversation_id: str) -> DeleteReceipt:
         """Raises: NotFound."""
         owner, _ = await self._of(conversation_id)
         receipt = await self._chat.delete(owner, conversation_id)
-        await self._note(admin, Act.DELETED, f"conversation {conversation_id}", of=owner.username)
+        await self._notes.note(admin, Act.DELETED, f"conversation {conversation_id}", of=owner.username)
         return receipt
 
     async def export(self, admin: Admin, conversation_id: str) -> tuple[str, Mapping[str, Any]]:
         """As Markdown (the newest path) and as what becomes JSON (every branch). Raises: NotFound."""
         owner, conversation = await self._of(conversation_id)
-        await self._note(admin, Act.EXPORTED, f"conversation {conversation_id}", of=owner.username)
+        await self._notes.note(admin, Act.EXPORTED, f"conversation {conversation_id}", of=owner.username)
         said = [message async for part in self._all(owner.id, conversation_id) for message in part]
         return as_markdown(conversation, await self._chat.whole_path(owner, conversation_id)), as_json(conversation, said)
 
@@ -96,7 +96,9 @@ class Reading:
         return await self._events.latest(aggregate_id=aggregate_id, user_id=user_id, kind=kind, limit=limit, cursor=cursor)
 
     async def turn(self, admin: Admin, aggregate_id: str, message_id: str) -> Sequence[RecordedEvent]:
-        """The events of one turn in their order. message_id: of its answer, or of its question."""
+        """The events of one turn in their order. aggregate_id: of its conversation.   message_id: of its answer, or of its question. Raises: BadInput."""
+        if not aggregate_id:
+            raise BadInput("Of which conversation the turn is, isn't said.", hint="Open it from its conversation.")
         found, after = list[RecordedEvent](), 0
         while part := await self._events.read(after, aggregate_id=aggregate_id, limit=200):
             found += [r for r in part if r.event.data.get("message_id") == message_id]
@@ -110,7 +112,7 @@ class Reading:
     async def retry(self, admin: Admin, seqs: Sequence[int]) -> int:
         """Lets the recorder try these again; says how many."""
         count = await self._events.revive(seqs)
-        await self._note(admin, Act.CHANGED, "dead letters", tried_again=count)
+        await self._notes.note(admin, Act.CHANGED, "dead letters", tried_again=count)
         return count
 
     async def _of(self, conversation_id: str) -> tuple[User, Conversation]:
@@ -123,7 +125,3 @@ class Reading:
         while page.next_cursor:
             page = await self._belongings.messages(user_id, conversation_id, cursor=page.next_cursor)
             yield page.items
-
-    async def _note(self, admin: Admin, act: Act, subject: str, **detail: object) -> None:
-        detail = {name: value for name, value in detail.items() if value != ""}
-        await self._audit.write(AuditEntry(self._clock(), admin.user.id, admin.user.username, act, subject, detail))

@@ -1,5 +1,6 @@
 """Golden sets: questions with the passages that answer them, by which retrieval is judged."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -7,14 +8,16 @@ from typing import Literal
 from core.errors import BadInput
 
 Origin = Literal["lab", "good", "bad"]
-MAX_NAME_CHARS, MAX_QUESTION_CHARS = 60, 2000
+NAME = re.compile(r"[\w. -]{1,60}")
+MAX_QUESTION_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenRow:
     """A question to a collection. chunk_ids: of the passages that answer it; () where it should be refused, or nobody has judged it yet.
 
-    origin: chosen in the lab, or an answer that somebody found good or bad.   message_id: of that answer, or "".
+    origin: chosen in the lab, or an answer that somebody found good or bad.   message_id: of the answer that the question comes from, or ""; it goes when the
+    conversation of that answer is deleted.
     """
 
     id: str
@@ -30,8 +33,8 @@ class GoldenRow:
 
     def __post_init__(self) -> None:
         """Raises: BadInput."""
-        if not self.golden_set.strip() or len(self.golden_set) > MAX_NAME_CHARS:
-            raise BadInput(f"A golden set has a name of 1 to {MAX_NAME_CHARS} characters.")
+        if not NAME.fullmatch(self.golden_set):
+            raise BadInput("A golden set has a name of 1 to 60 letters, digits, spaces or . _ -.", hint="It is also the name of the file when it is exported.")
         if not self.question.strip() or len(self.question) > MAX_QUESTION_CHARS:
             raise BadInput(f"A question of a golden set has 1 to {MAX_QUESTION_CHARS} characters.")
         if self.refuse and self.chunk_ids:

@@ -6,8 +6,8 @@ import numpy as np
 
 from core.inference import Vector
 
-BLOCK = 1024
-"""Rows that are compared at once: so many times the collection's rows are in memory."""
+BLOCK = 256
+"""Rows that are compared at once: so many times the collection's rows are in memory, however many are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,17 @@ def near_pairs(vectors: Vector, threshold: float, most: int) -> list[Pair]:
 
     vectors: (n, d) unit vectors. Compares every pair, block by block; n²·d operations.
     """
-    found: list[Pair] = []
+    best = np.zeros((0, 3))
+    """Rows of (similarity, first, second), at most `most`."""
     for start in range(0, len(vectors), BLOCK):
         block = vectors[start : start + BLOCK]
         similar = block @ vectors[start:].T
-        rows, columns = np.nonzero(np.triu(similar >= threshold, k=1))
-        found += [Pair(start + int(r), start + int(c), float(similar[r, c])) for r, c in zip(rows, columns, strict=True)]
-        if len(found) > 20 * most:
-            found = sorted(found, key=lambda p: -p.similarity)[:most]
-    return sorted(found, key=lambda p: -p.similarity)[:most]
+        similar[:, : len(block)][np.tril_indices(len(block))] = -2.0  # itself, and what was compared the other way round
+        enough = max(threshold, float(best[:, 0].min())) if len(best) == most else threshold
+        over = np.flatnonzero(similar >= enough)
+        if len(over) > most:
+            over = over[np.argpartition(-similar.ravel()[over], most - 1)[:most]]
+        rows, columns = np.unravel_index(over, similar.shape)
+        best = np.vstack([best, np.column_stack([similar[rows, columns], rows + start, columns + start])])
+        best = best[np.argsort(-best[:, 0], kind="stable")][:most]
+    return [Pair(int(first), int(second), float(similarity)) for similarity, first, second in best]

@@ -112,7 +112,7 @@ def test_passages_are_circled_on_the_map_and_read(house, visit):
     page.wait_for_function("document.querySelectorAll('[data-testid=stDataFrame]').length >= 1")
     visitor.shoot("console-map")
     with page.expect_download() as download:
-        page.get_by_role("link", name="All rows as JSON lines").click()
+        page.get_by_role("link", name="Searched rows as JSON lines").click()
     assert download.value.path().read_text().count("\n") >= 6
     assert visitor.foreign == []
 

@@ -135,7 +135,8 @@ async def test_events_are_stored_with_their_turn_and_leave_with_it(store, databa
     receipt = await store.delete_for(ada.id, turn.conversation.id)
     assert receipt.complete
     assert receipt.removed == {
-        "events": 2, "feedback": 0, "shares": 0, "messages": 2, "conversations": 1, "voice events": 0, "voice requests": 0, "voice responses": 0,
+        "events": 2, "feedback": 0, "golden rows": 0, "shares": 0, "messages": 2, "conversations": 1,
+        "voice events": 0, "voice requests": 0, "voice responses": 0,
     }  # fmt: skip
     assert await log.read(aggregate_id=turn.conversation.id) == []
 

@@ -6,7 +6,7 @@ The gate lets nobody but admins past `/admin`; who asks is found out here again,
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from core.app import App
 from core.audit import Act, AuditEntry
 from core.console.collections import Row
 from core.console.logbook import Asked
-from core.console.people import Pieces
+from core.console.pieces import Pieces
 from core.errors import BadInput, HearthError, NotFound
 from core.users.model import Admin
 from ui import errors
@@ -36,15 +36,30 @@ COLUMNS = ("at", "actor", "act", "subject", "detail", "actor_id", "id")
 def routes(app: App) -> list[Route]:
     """Over an opened house; they stand before the console's mount, which would take them."""
     return [
-        Route(f"{FOLDER}/audit.csv", partial(audit_log, app, lines=csv_lines, media_type="text/csv; charset=utf-8")),
-        Route(f"{FOLDER}/audit.jsonl", partial(audit_log, app, lines=json_lines, media_type="application/jsonl")),
-        Route(f"{FOLDER}/backups/{{name}}", partial(backup, app)),
-        Route(f"{FOLDER}/collections/{{collection_id}}.{{form}}", partial(collection, app)),
-        Route(f"{FOLDER}/documents/{{document_id}}", partial(original, app)),
-        Route(f"{FOLDER}/golden/{{name}}.jsonl", partial(golden_set, app)),
-        Route(f"{FOLDER}/users/{{user_id}}.zip", partial(belongings, app)),
-        Route(f"{FOLDER}/conversations/{{conversation_id}}.{{form}}", partial(conversation, app)),
+        Route(f"{FOLDER}/audit.csv", _for_admins(app, partial(audit_log, lines=csv_lines, media_type="text/csv; charset=utf-8"))),
+        Route(f"{FOLDER}/audit.jsonl", _for_admins(app, partial(audit_log, lines=json_lines, media_type="application/jsonl"))),
+        Route(f"{FOLDER}/backups/{{name}}", _for_admins(app, backup)),
+        Route(f"{FOLDER}/collections/{{collection_id}}.{{form}}", _for_admins(app, collection)),
+        Route(f"{FOLDER}/documents/{{document_id}}", _for_admins(app, original)),
+        Route(f"{FOLDER}/golden/{{name}}.jsonl", _for_admins(app, golden_set)),
+        Route(f"{FOLDER}/users/{{user_id}}.zip", _for_admins(app, belongings)),
+        Route(f"{FOLDER}/conversations/{{conversation_id}}.{{form}}", _for_admins(app, conversation)),
     ]
+
+
+Handler = Callable[[App, Admin, Request], Awaitable[Response]]
+
+
+def _for_admins(app: App, handle: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """The route of a handler: who asks is found out, and what goes wrong is told."""
+
+    async def handled(request: Request) -> Response:
+        try:
+            return await handle(app, await app.users.admin(session_token(app, request.cookies)), request)
+        except HearthError as error:
+            return errors.response(error)
+
+    return handled
 
 
 def audit_address(form: str, asked: Asked) -> str:
@@ -63,12 +78,9 @@ def user_address(user_id: str) -> str:
     return f"{FOLDER}/users/{quote(user_id, safe='')}.zip"
 
 
-async def belongings(app: App, request: Request) -> Response:
+async def belongings(app: App, admin: Admin, request: Request) -> Response:
     """Everything a user has."""
-    try:
-        name, pieces = await app.console.people.export(await _admin(app, request), request.path_params["user_id"])
-    except HearthError as error:
-        return errors.response(error)
+    name, pieces = await app.console.people.export(admin, request.path_params["user_id"])
     return StreamingResponse(pieces, media_type="application/zip", headers=_saved_as(name))
 
 
@@ -77,12 +89,9 @@ def conversation_address(conversation_id: str, form: str) -> str:
     return f"{FOLDER}/conversations/{quote(conversation_id, safe='')}.{form}"
 
 
-async def conversation(app: App, request: Request) -> Response:
+async def conversation(app: App, admin: Admin, request: Request) -> Response:
     """One conversation, as Markdown for people or as JSON with every branch."""
-    try:
-        text, whole = await app.console.reading.export(await _admin(app, request), request.path_params["conversation_id"])
-    except HearthError as error:
-        return errors.response(error)
+    text, whole = await app.console.reading.export(admin, request.path_params["conversation_id"])
     name = request.url.path.rpartition("/")[2]
     if request.path_params["form"] == "json":
         return Response(msgspec.json.encode(whole), media_type="application/json", headers=_saved_as(name))
@@ -94,12 +103,9 @@ def golden_address(name: str) -> str:
     return f"{FOLDER}/golden/{quote(name, safe='')}.jsonl"
 
 
-async def golden_set(app: App, request: Request) -> Response:
+async def golden_set(app: App, admin: Admin, request: Request) -> Response:
     """One golden set, a row a line."""
-    try:
-        pages = await app.console.lab.export(await _admin(app, request), request.path_params["name"])
-    except HearthError as error:
-        return errors.response(error)
+    pages = await app.console.lab.export(admin, request.path_params["name"])
 
     async def body() -> AsyncIterator[bytes]:
         async for page in pages:
@@ -119,24 +125,18 @@ def original_address(document_id: str) -> str:
     return f"{FOLDER}/documents/{quote(document_id, safe='')}"
 
 
-async def original(app: App, request: Request) -> Response:
+async def original(app: App, admin: Admin, request: Request) -> Response:
     """A document's original; always as a file to be saved, whatever is in it."""
-    try:
-        document, path = await app.console.collections.original(await _admin(app, request), request.path_params["document_id"])
-    except HearthError as error:
-        return errors.response(error)
+    document, path = await app.console.collections.original(admin, request.path_params["document_id"])
     return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(document.name or document.title))
 
 
-async def collection(app: App, request: Request) -> Response:
+async def collection(app: App, admin: Admin, request: Request) -> Response:
     """Every searched row of a collection with its vector."""
     form = request.path_params["form"]
     if form not in ("jsonl", "parquet"):
-        return errors.response(NotFound("There is nothing here."))
-    try:
-        held, pages = await app.console.collections.export(await _admin(app, request), request.path_params["collection_id"])
-    except HearthError as error:
-        return errors.response(error)
+        raise NotFound("There is nothing here.")
+    held, pages = await app.console.collections.export(admin, request.path_params["collection_id"])
     name, media_type = f"{held.collection.name}.{form}", "application/jsonl" if form == "jsonl" else "application/vnd.apache.parquet"
     return StreamingResponse((_as_lines if form == "jsonl" else _as_parquet)(pages), media_type=media_type, headers=_saved_as(name))
 
@@ -169,13 +169,10 @@ async def _as_parquet(pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[byte
     yield pieces.take()
 
 
-async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:
+async def audit_log(app: App, admin: Admin, request: Request, *, lines: Callable[[Sequence[AuditEntry]], str], media_type: str) -> Response:
     """The rows that the query asks for."""
-    try:
-        admin, asked = await _admin(app, request), _asked(request)
-        pages = await app.console.logbook.export(admin, asked)
-    except HearthError as error:
-        return errors.response(error)
+    asked = _asked(request)
+    pages = await app.console.logbook.export(admin, asked)
 
     async def body() -> AsyncIterator[str]:
         if media_type.startswith("text/csv"):
@@ -186,12 +183,9 @@ async def audit_log(app: App, request: Request, *, lines: Callable[[Sequence[Aud
     return StreamingResponse(body(), media_type=media_type, headers=_saved_as(request.url.path.rpartition("/")[2]))
 
 
-async def backup(app: App, request: Request) -> Response:
+async def backup(app: App, admin: Admin, request: Request) -> Response:
     """One backup."""
-    try:
-        path = await app.console.keeping.backup_file(await _admin(app, request), request.path_params["name"])
-    except HearthError as error:
-        return errors.response(error)
+    path = await app.console.keeping.backup_file(admin, request.path_params["name"])
     return FileResponse(path, media_type="application/zip", headers=_saved_as(path.name))
 
 
@@ -204,10 +198,6 @@ def json_lines(entries: Sequence[AuditEntry]) -> str:
     """One object per line."""
     values = ((_text(e.at), e.actor, e.act.value, e.subject, dict(e.detail), e.actor_id, e.id) for e in entries)
     return "".join(json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) + "\n" for row in values)
-
-
-async def _admin(app: App, request: Request) -> Admin:
-    return await app.users.admin(session_token(app, request.cookies))
 
 
 def _asked(request: Request) -> Asked:

@@ -67,6 +67,11 @@ def _go(key: str, to: str) -> None:
         del st.query_params[key]
 
 
+def from_the_start(key: str) -> None:
+    """Another question has another first page: for `on_change` of whatever is asked by, with the key of the list."""
+    _go(key, "")
+
+
 def nothing(what: str, *, then: str = "", icon: str = ":material/inbox:") -> None:
     """What an empty list says: that it is empty, and what to do next."""
     st.info(f"{what} {then}".strip(), icon=icon)

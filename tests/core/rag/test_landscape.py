@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,3 +43,13 @@ def test_the_pairs_are_those_of_a_plain_double_loop(n, most, threshold, seed):
     assert all(p.similarity >= threshold - 1e-5 and p.first < p.second for p in found)
     assert [p.similarity for p in few] == pytest.approx([p.similarity for p in found[: len(few)]])
     assert len(few) <= most
+
+
+def test_however_many_are_alike_little_memory_is_taken():
+    vectors = np.tile(unit(np.random.default_rng(2), 1, 32), (3_000, 1))
+    tracemalloc.start()
+    pairs = near_pairs(vectors, 0.5, 200)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(pairs) == 200
+    assert most < 8 * landscape.BLOCK * len(vectors) * 4, "a few times one block; every pair as an object would be gigabytes"

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 from echo_house import echo_settings
@@ -10,6 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.app import open_app
 from ui.admin import bridge
+from ui.gate import COOKIE
+from ui.server import LatePage, web
 
 SCRIPT = Path(bridge.__file__).with_name("app.py")
 PASSWORD = "correct horse battery"
@@ -43,6 +46,20 @@ class DrivenConsole:
         self.looking = name
         return who.user
 
+    def noted(self, act):
+        """(subject, detail) of the audit log's rows of that kind, latest first."""
+        return [(entry.subject, dict(entry.detail)) for entry in self.call(self.app.audit.entries, act=act).items]
+
+    def download(self, path, name="ada"):
+        """What somebody gets under /admin/files."""
+
+        async def go():
+            transport = httpx.ASGITransport(web(self.app, LatePage(wanted=False)))
+            async with httpx.AsyncClient(transport=transport, base_url="http://hearth.test", cookies={COOKIE: self.tokens[name]}) as client:
+                return await client.get(f"/admin/files/{path}")
+
+        return self.call(go)
+
     def page(self, path="", **query):
         """Opens a page, like "users" with user=…; "" is the overview."""
         test = AppTest.from_file(SCRIPT, default_timeout=30)
@@ -53,12 +70,6 @@ class DrivenConsole:
             test.switch_page(f"app_pages/{path}.py").run()
         assert not test.exception, test.exception
         return test
-
-
-def words(test):
-    """Everything a page says in sentences: titles, texts, alerts."""
-    parts = [*test.title, *test.header, *test.subheader, *test.markdown, *test.caption, *test.text, *test.error, *test.warning, *test.info, *test.success]
-    return "\n".join(str(part.value) for part in parts)
 
 
 @contextmanager

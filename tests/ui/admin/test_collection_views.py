@@ -5,11 +5,11 @@ import json
 import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from echo_house import taken_in
+from seen import rows, said
 from sqlalchemy import insert
 
 from core.adapters.database_sql import SqliteDatabase
@@ -17,20 +17,9 @@ from core.adapters.tables_sql import chunks
 from core.audit import Act
 from core.errors import BadInput, NotFound
 from core.ids import new_id
-from ui.gate import COOKIE
-from ui.server import LatePage, web
 
 PARTS = "\n\n".join(f"# Part {n}\n\nThis is about {thing} and nothing else, number {n}." for n, thing in enumerate(("keys", "tea", "wool", "rain", "bread")))
 TWICE = b"# Again\n\nThe shed is locked at night.\n"
-
-
-def rows(page, column):
-    return next(table.value.to_dict("records") for table in page.dataframe if column in table.value.columns)
-
-
-def said(page):
-    parts = [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error, *page.subheader]
-    return "\n".join(str(part.value) for part in parts)
 
 
 async def _filled(app):
@@ -41,22 +30,19 @@ async def _filled(app):
     return (await app.library.collection(who.user, "lab")).id
 
 
+async def _swapped(app):
+    """Both documents about the shed go, and two others come: as many passages as before."""
+    who = await app.users.by_key((await app.users.make_key(await app.users.named("bob")))[1])
+    for document in (await app.library.documents(who.user, "lab")).items:
+        if document.name in ("one.md", "two.md"):
+            await app.library.delete_document(who.user, document.id)
+    await taken_in(app, who, "three.md", b"# Garden\n\nThe garden is watered twice a week.\n")
+    await taken_in(app, who, "four.md", b"# Garden\n\nThe garden is closed in winter.\n")
+
+
 @pytest.fixture
 def collection(console):
     return console.call(_filled, console.app)
-
-
-def download(console, path, name="ada"):
-    async def go():
-        transport = httpx.ASGITransport(web(console.app, LatePage(wanted=False)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://hearth.test", cookies={COOKIE: console.tokens[name]}) as client:
-            return await client.get(f"/admin/files/{path}")
-
-    return console.call(go)
-
-
-def noted(console, act):
-    return [e.subject for e in console.call(console.app.audit.entries, act=act).items]
 
 
 def test_a_documents_chunks_are_read_and_its_original_is_taken_away_with_a_note(console, collection):
@@ -64,23 +50,34 @@ def test_a_documents_chunks_are_read_and_its_original_is_taken_away_with_a_note(
     document = next(r for r in rows(page, "Original") if "art" in r["Title"])
     page.selectbox(key="document").set_value(document["Id"]).run()
     assert "wool" in " ".join(r["Passage"] for r in rows(page, "Passage"))
-    answer = download(console, f"documents/{document['Id']}")
+    answer = console.download(f"documents/{document['Id']}")
     assert answer.content == PARTS.encode()
     assert answer.headers["content-type"] == "application/octet-stream"
-    assert noted(console, Act.EXPORTED) == [f"document {document['Id']}"]
-    assert download(console, f"documents/{document['Id']}", "bob").status_code == 404
-    assert download(console, f"documents/{new_id()}").status_code == 404
+    assert console.noted(Act.EXPORTED) == [(f"document {document['Id']}", {"of": "bob"})]
+    assert console.download(f"documents/{document['Id']}", "bob").status_code == 404
+    assert console.download(f"documents/{new_id()}").status_code == 404
 
 
 def test_every_row_is_exported_in_both_forms(console, collection):
     held = console.call(console.app.console.collections.one, console.admin, collection)
-    lines = [json.loads(line) for line in download(console, f"collections/{collection}.jsonl").text.splitlines()]
-    table = pq.read_table(io.BytesIO(download(console, f"collections/{collection}.parquet").content))
+    lines = [json.loads(line) for line in console.download(f"collections/{collection}.jsonl").text.splitlines()]
+    table = pq.read_table(io.BytesIO(console.download(f"collections/{collection}.parquet").content))
     assert len(lines) == table.num_rows == held.live_chunks
     assert {line["chunk_id"] for line in lines} == set(table["chunk_id"].to_pylist())
     assert len(lines[0]["embedding"]) == held.collection.dimensions
     assert np.allclose(table["embedding"][0].as_py(), lines[0]["embedding"])
-    assert download(console, f"collections/{collection}.exe").status_code == 404
+    assert console.download(f"collections/{collection}.exe").status_code == 404
+
+
+def test_another_documents_chunks_begin_at_their_beginning_and_another_collections_are_not_shown(console, collection):
+    page = console.page("collection", collection=collection, chunks="1")
+    other = next(r for r in rows(page, "Original") if r["Chunks"] == 1)
+    page.selectbox(key="document").set_value(other["Id"]).run()
+    assert len(rows(page, "Passage")) == 1
+    room = console.app.console.collections
+    elsewhere = console.call(room.create, console.admin, "bob", "elsewhere", None)
+    with pytest.raises(NotFound):
+        console.call(room.chunks, console.admin, elsewhere.id, other["Id"])
 
 
 def test_the_map_shows_every_passage_and_is_kept_until_the_collection_changes(console, collection):
@@ -91,6 +88,12 @@ def test_the_map_shows_every_passage_and_is_kept_until_the_collection_changes(co
     page = console.page("collection", collection=collection, view="map")
     assert f"{len(first.passages):,} of" in said(page)
     assert page.get("plotly_chart")
+    assert (f"collection {collection}", {"name": "lab", "of": "bob", "map": True}) in console.noted(Act.READ)
+    console.call(_swapped, console.app)
+    again = console.call(room.landscape, console.admin, collection)
+    assert len(again.passages) == len(first.passages)
+    assert not any("shed" in p.content for p in again.passages), "what was deleted is not shown any more"
+    assert any("garden" in p.content for p in again.passages)
 
 
 def test_what_says_the_same_twice_is_found(console, collection):
@@ -122,6 +125,15 @@ def test_orphans_are_counted_and_removed_with_a_receipt(console, collection):
     assert "There are no orphans." in said(page)
 
 
+def test_a_document_that_lacks_its_original_is_told_and_not_repaired(console, collection):
+    path = next(p for p in (console.app.settings.home / "objects").rglob("*") if p.is_file())
+    path.unlink()
+    page = console.page("collection", collection=collection, view="orphans")
+    assert rows(page, "Kind") == [{"Kind": "documents whose original is missing", "How many": 1}]
+    assert "upload it again, or delete it" in said(page)
+    assert not [b for b in page.button if b.key == "repair"]
+
+
 def test_a_collection_is_created_for_somebody_and_filled_with_progress(console, tmp_path):
     room = console.app.console.collections
     made = console.call(room.create, console.admin, "bob", "handbook", 400)
@@ -137,6 +149,6 @@ def test_a_collection_is_created_for_somebody_and_filled_with_progress(console, 
             break
         time.sleep(0.05)
     assert console.call(room.one, console.admin, made.id).documents == 1
-    assert noted(console, Act.MADE)[0] == f"collection {made.id}"
+    assert console.noted(Act.MADE)[0][0] == f"collection {made.id}"
     page = console.page("collection", collection=made.id, view="add")
     assert page.get("file_uploader")

@@ -2,6 +2,7 @@
 
 import pytest
 from echo_house import taken_in
+from seen import said
 
 from core.audit import Act
 from core.errors import NotFound
@@ -13,10 +14,6 @@ async def _filled(app):
     who = await app.users.by_key((await app.users.make_key(await app.users.named("bob")))[1])
     await taken_in(app, who, "guide.md", b"# Keys\n\nThe key of the shed hangs behind the door.\n", HOSTILE)
     await taken_in(app, who, "empty.pdf", b"%PDF-1.4 broken", HOSTILE)
-
-
-def said(page):
-    return "\n".join(str(part.value) for part in [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error])
 
 
 def test_an_empty_house_says_how_a_collection_comes_to_be(console):

@@ -5,6 +5,7 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 
 from echo_house import ask, echo_settings, finished
+from seen import rows, said
 
 from core.adapters import backups_zip
 from core.app import open_app
@@ -12,15 +13,6 @@ from core.audit import Act, AuditEntry
 
 NOW = datetime.now(UTC)
 HOSTILE = '<script>alert(1)</script> **x** `$x$` =HYPERLINK("http://x")'
-
-
-def rows(page, column):
-    """Of the table that has this column."""
-    return next(table.value.to_dict("records") for table in [*page.dataframe, *page.table] if column in table.value.columns)
-
-
-def said(page):
-    return "\n".join(str(part.value) for part in [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error, *page.code])
 
 
 def once(page, found, tries=100):

@@ -6,18 +6,10 @@ import time
 
 import pytest
 from echo_house import ask, finished
+from seen import rows, said
 
 from core.audit import Act
 from core.console.overview import percentiles
-
-
-def rows(page, column):
-    return next(table.value.to_dict("records") for table in page.dataframe if column in table.value.columns)
-
-
-def said(page):
-    parts = [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error, *page.code, *page.subheader]
-    return "\n".join(str(part.value) for part in parts)
 
 
 async def _asked(app, *texts):

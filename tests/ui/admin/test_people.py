@@ -5,28 +5,16 @@ import io
 import time
 import zipfile
 
-import httpx
 import pytest
 from echo_house import ask, finished, say, taken_in
+from seen import rows, said
 
 from core.audit import Act
 from core.errors import IllegalStep, NotFound, NotSignedIn
 from core.users.model import Role
-from ui.gate import COOKIE
-from ui.server import LatePage, web
 
 PASSWORD = "correct horse battery"
 HOSTILE = "<b>x</b>"
-
-
-def rows(page, column):
-    return next(table.value.to_dict("records") for table in page.dataframe if column in table.value.columns)
-
-
-def said(page):
-    return "\n".join(
-        str(part.value) for part in [*page.caption, *page.text, *page.info, *page.warning, *page.success, *page.error, *page.code, *page.subheader]
-    )
 
 
 @pytest.fixture
@@ -174,12 +162,7 @@ def test_a_page_of_nobody_says_so(console):
 def test_everything_of_a_user_is_downloaded_as_a_zip_by_admins_alone(console, bob):
     console.call(lived_in, console.app, bob)
 
-    async def download(token):
-        transport = httpx.ASGITransport(web(console.app, LatePage(wanted=False)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://hearth.test", cookies={COOKIE: token}) as client:
-            return await client.get(f"/admin/files/users/{bob.id}.zip")
-
-    answer = console.call(download, console.tokens["ada"])
+    answer = console.download(f"users/{bob.id}.zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as made:
         names = made.namelist()
         assert made.testzip() is None
@@ -190,4 +173,4 @@ def test_everything_of_a_user_is_downloaded_as_a_zip_by_admins_alone(console, bo
         assert b"What happened in the shed?" in made.read("account.json")
         assert b"hash" not in made.read("account.json")
     assert console.call(console.app.audit.entries, act=Act.EXPORTED).items[0].subject == "user bob"
-    assert console.call(download, console.tokens["bob"]).status_code == 404
+    assert console.download(f"users/{bob.id}.zip", "bob").status_code == 404

@@ -9,13 +9,7 @@ from core.audit import Act
 from core.console.logbook import Asked
 from ui.admin.bridge import ask, console
 from ui.admin.downloads import audit_address
-from ui.admin.frame import ago, cursor, nothing, pager
-
-
-def from_the_start() -> None:
-    """Another question has another first page."""
-    if "audit" in st.query_params:
-        del st.query_params["audit"]
+from ui.admin.frame import ago, cursor, from_the_start, nothing, pager
 
 
 def midnight(day: date | None, *, after_days: int = 0) -> datetime | None:
@@ -24,12 +18,20 @@ def midnight(day: date | None, *, after_days: int = 0) -> datetime | None:
 
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    who = st.text_input("Who", key="audit_who", bind="query-params", on_change=from_the_start, placeholder="the whole name", icon=":material/person:")
-    act = st.selectbox(
-        "What", [None, *Act], key="audit_act", bind="query-params", on_change=from_the_start, format_func=lambda a: a.value if a else "everything"
+    who = st.text_input(
+        "Who", key="audit_who", bind="query-params", on_change=from_the_start, args=("audit",), placeholder="the whole name", icon=":material/person:"
     )
-    since = st.date_input("From", None, key="audit_from", bind="query-params", on_change=from_the_start, help="Days in UTC.")
-    until = st.date_input("To", None, key="audit_to", bind="query-params", on_change=from_the_start, help="That day too.")
+    act = st.selectbox(
+        "What",
+        [None, *Act],
+        key="audit_act",
+        bind="query-params",
+        on_change=from_the_start,
+        args=("audit",),
+        format_func=lambda a: a.value if a else "everything",
+    )
+    since = st.date_input("From", None, key="audit_from", bind="query-params", on_change=from_the_start, args=("audit",), help="Days in UTC.")
+    until = st.date_input("To", None, key="audit_to", bind="query-params", on_change=from_the_start, args=("audit",), help="That day too.")
 asked = Asked(who.strip(), act, midnight(since), midnight(until, after_days=1))
 page = ask(console().logbook.entries, asked, cursor("audit"))
 if page.items:

@@ -10,7 +10,7 @@ import streamlit as st
 from core.console.collections import Holdings
 from ui.admin.bridge import ask, console
 from ui.admin.downloads import collection_address, original_address
-from ui.admin.frame import ago, cursor, deleting, live, nothing, pager, size
+from ui.admin.frame import ago, cursor, deleting, from_the_start, live, nothing, pager, size
 
 collections = console().collections
 st.page_link("app_pages/all_collections.py", label="All collections", icon=":material/arrow_back:")
@@ -28,7 +28,7 @@ def head(held: Holdings) -> None:
         st.metric("Originals", size(held.size_bytes), border=True)
     st.text(f"Model {made.embedding_model}, {made.dimensions} dimensions; chunker {made.chunker}; version {made.version}; last ingest {ago(held.last_ingest)}")
     with st.container(horizontal=True):
-        st.link_button("All rows as JSON lines", collection_address(made.id, "jsonl"), icon=":material/download:")
+        st.link_button("Searched rows as JSON lines", collection_address(made.id, "jsonl"), icon=":material/download:")
         st.link_button("As Parquet", collection_address(made.id, "parquet"), icon=":material/download:")
     deleting(
         "delete-collection",
@@ -61,7 +61,14 @@ def documents(held: Holdings) -> None:
     st.dataframe(rows, hide_index=True, column_config={"Original": st.column_config.LinkColumn(display_text="download")}, key="document-list")
     pager(page, "documents")
     titles = {d.id: d.title for d in page.items}
-    chosen = st.selectbox("Show the chunks of", [None, *titles], format_func=lambda i: titles.get(i, "no document") if i else "no document", key="document")
+    chosen = st.selectbox(
+        "Show the chunks of",
+        [None, *titles],
+        format_func=lambda i: titles.get(i, "no document") if i else "no document",
+        key="document",
+        on_change=from_the_start,
+        args=("chunks",),
+    )
     if chosen:
         parts = ask(collections.chunks, held.collection.id, chosen, cursor("chunks"))
         st.dataframe(
@@ -145,11 +152,16 @@ def duplicates(held: Holdings) -> None:
 def orphans(held: Holdings) -> None:
     """What belongs to nothing any more."""
     found = ask(collections.orphans, held.collection.id)
-    if not any(found.values()):
+    every = {**found.removable, **found.broken}
+    st.caption(f"The originals of {found.originals:,} documents were looked for.")
+    if not any(every.values()):
         nothing("There are no orphans.", icon=":material/task_alt:")
         return
-    st.dataframe([{"Kind": kind, "How many": count} for kind, count in found.items()], hide_index=True, key="orphan-list")
-    deleting("repair", "Repair", what="what belongs to nothing any more", goes=found, act=lambda: ask(collections.repair, held.collection.id))
+    st.dataframe([{"Kind": kind, "How many": count} for kind, count in every.items() if count], hide_index=True, key="orphan-list")
+    if any(found.broken.values()):
+        st.warning("What lacks its original or its chunks can't be repaired: upload it again, or delete it.", icon=":material/broken_image:")
+    if any(found.removable.values()):
+        deleting("repair", "Repair", what="what belongs to nothing any more", goes=found.removable, act=lambda: ask(collections.repair, held.collection.id))
 
 
 if collection_id := st.query_params.get("collection", ""):

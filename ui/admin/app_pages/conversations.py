@@ -2,20 +2,15 @@
 
 import streamlit as st
 
-from core.chat.model import ChatMessage
+from core.chat.model import ChatMessage, Verdict
 from core.chat.stages import stages
 from core.console.reading import Opened
 from ui.admin.bridge import ask, console
 from ui.admin.downloads import conversation_address
-from ui.admin.frame import ago, cursor, deleting, nothing, pager
+from ui.admin.frame import ago, cursor, deleting, from_the_start, nothing, pager
 
 reading = console().reading
 SPEAKERS = {"user": "user", "assistant": "assistant", "system": "assistant"}
-
-
-def from_the_start() -> None:
-    """Another question has another first page."""
-    st.query_params.pop("talks", None)
 
 
 def figures(message: ChatMessage) -> str:
@@ -33,7 +28,7 @@ def answer(message: ChatMessage, opened: Opened) -> None:
     """What stands under an answer: its figures, sources, verdict and where its time went."""
     st.caption(figures(message))
     if (verdict := opened.feedback.get(message.id)) is not None:
-        st.caption(f"{'👍' if verdict.verdict.value == 'up' else '👎'} {verdict.reason}")
+        st.caption(f"{'👍' if verdict.verdict is Verdict.GOOD else '👎'} {verdict.reason}")
     if message.metadata.error:
         st.warning(message.metadata.error, icon=":material/error:")
     spent = stages(message)
@@ -80,9 +75,17 @@ def every() -> None:
     """The list."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = st.text_input(
-            "Find in what was written", key="find", bind="query-params", on_change=from_the_start, icon=":material/search:", help="Noted in the audit log."
+            "Find in what was written",
+            key="find",
+            bind="query-params",
+            on_change=from_the_start,
+            args=("talks",),
+            icon=":material/search:",
+            help="Noted in the audit log.",
         )
-        who = st.text_input("Of", key="talker", bind="query-params", on_change=from_the_start, placeholder="the whole name", icon=":material/person:")
+        who = st.text_input(
+            "Of", key="talker", bind="query-params", on_change=from_the_start, args=("talks",), placeholder="the whole name", icon=":material/person:"
+        )
     page = ask(reading.talks, words.strip(), who.strip(), cursor("talks"))
     if not page.items:
         nothing("There is no conversation like that." if words or who else "Nobody has asked anything yet.", icon=":material/forum:")

@@ -6,14 +6,9 @@ import streamlit as st
 
 from core.events import EventType, RecordedEvent
 from ui.admin.bridge import ask, console
-from ui.admin.frame import ago, cursor, nothing, pager
+from ui.admin.frame import ago, cursor, from_the_start, nothing, pager
 
 reading = console().reading
-
-
-def from_the_start() -> None:
-    """Another question has another first page."""
-    st.query_params.pop("events", None)
 
 
 def row(recorded: RecordedEvent) -> dict[str, object]:
@@ -53,10 +48,26 @@ COLUMNS = {
 def stream() -> None:
     """The log, latest first."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        of = st.text_input("Of", key="of", bind="query-params", on_change=from_the_start, placeholder="id of a conversation or session", icon=":material/tag:")
-        who = st.text_input("User", key="by", bind="query-params", on_change=from_the_start, placeholder="the whole name", icon=":material/person:")
+        of = st.text_input(
+            "Of",
+            key="of",
+            bind="query-params",
+            on_change=from_the_start,
+            args=("events",),
+            placeholder="id of a conversation or session",
+            icon=":material/tag:",
+        )
+        who = st.text_input(
+            "User", key="by", bind="query-params", on_change=from_the_start, args=("events",), placeholder="the whole name", icon=":material/person:"
+        )
         kind = st.selectbox(
-            "Type", [None, *EventType], key="type", bind="query-params", on_change=from_the_start, format_func=lambda k: k.value if k else "every type"
+            "Type",
+            [None, *EventType],
+            key="type",
+            bind="query-params",
+            on_change=from_the_start,
+            args=("events",),
+            format_func=lambda k: k.value if k else "every type",
         )
     page = ask(reading.events, aggregate_id=of.strip(), username=who.strip(), kind=kind, cursor=cursor("events"))
     if page.items:

@@ -4,14 +4,15 @@ import streamlit as st
 
 from ui.admin.bridge import ask, console
 from ui.admin.downloads import golden_address
-from ui.admin.frame import ago, cursor, deleting, nothing, pager
+from ui.admin.frame import ago, cursor, deleting, from_the_start, nothing, pager
 
 lab = console().lab
 sets = ask(lab.golden_sets)
 if not sets:
     nothing("There is no golden set.", then="Keep a question with its right passages in the retrieval lab.", icon=":material/verified:")
     st.stop()
-name = st.selectbox("Golden set", list(sets), format_func=lambda n: f"{n} ({sets[n]})", key="set", bind="query-params")
+name = st.selectbox("Golden set", list(sets), key="set", bind="query-params", on_change=from_the_start, args=("golden",))
+st.caption(f"{sets[name]:,} rows. One that comes from an answer goes when its conversation is deleted; the others stay until they are deleted here.")
 page = ask(lab.golden_rows, name, cursor("golden"))
 questions = {r.id: r.question for r in page.items}
 st.dataframe(

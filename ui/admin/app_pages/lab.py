@@ -65,11 +65,23 @@ def depth(where: DeltaGenerator, name: str, usual: Depth) -> Depth:
     return Depth(int(top_k), rerank, int(keep))
 
 
+def searched(name: str, who: str, question: str, chosen: tuple[str, ...], wanted: Depth) -> Run:
+    """What a setting finds; searched again only when something else is asked, not with every click."""
+    asked = (who, question, chosen, wanted)
+    known = st.session_state.get(f"{name}-run")
+    if known is None or known[0] != asked:
+        known = st.session_state[f"{name}-run"] = asked, ask(lab.run, *asked)
+    run: Run = known[1]
+    return run
+
+
 def side(where: DeltaGenerator, name: str, title: str, who: str, question: str, chosen: list[str], usual: Depth) -> Run:
     """One setting and what it finds."""
-    found = ask(lab.run, who, question, chosen, depth(where, name, usual))
+    found = searched(name, who, question, tuple(chosen), depth(where, name, usual))
     shown(where, title, found.trace, dict(found.passages), f"{name}-table")
-    with where.expander("The prompt a model is given"):
+    with where.expander("The prompt a model is given, without a conversation before it"):
+        if not found.prompt:
+            st.caption("None: the embedded model quotes from the passages.")
         for message in found.prompt:
             st.caption(message.role)
             st.code(message.content, language=None, wrap_lines=True)
@@ -84,7 +96,7 @@ def keeping(run: Run, who: str, question: str, chosen: list[str]) -> None:
         right = st.multiselect("Right passages", list(titles), format_func=lambda i: titles[i], key="right")
         refuse = st.toggle("It should be refused: nothing answers it", key="refuse")
         if st.form_submit_button("Keep as a golden row", icon=":material/verified:"):
-            ask(lab.keep, name, who, question, chosen, right, refuse=refuse)
+            ask(lab.keep, name.strip(), who, question, chosen, right, refuse=refuse, message_id=message_id)
             st.toast("Kept.", icon=":material/check:")
 
 
@@ -94,7 +106,7 @@ if past is not None:
     st.info(f"An answer of {past.owner.username} is searched again: what it found then is below what it finds now.", icon=":material/replay:")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     who = st.text_input("Documents of", past.owner.username if past else "", key="lab_of", bind="query-params", icon=":material/person:")
-    question = st.text_input("Question", past.question if past else "", key="lab_q", bind="query-params", icon=":material/help:")
+    question = st.text_input("Question", past.searched if past else "", key="lab_q", bind="query-params", icon=":material/help:")
 if not who:
     nothing("Nobody is chosen.", then="Write whose documents are to be searched; it is noted in the audit log.", icon=":material/science:")
     st.stop()
@@ -111,11 +123,12 @@ left, right = st.columns(2)
 run = side(left, "a", "One setting", who.strip(), question, chosen, Depth())
 side(right, "b", "Another", who.strip(), question, chosen, Depth(20, True, 5))
 if past is not None and past.trace is not None:
-    shown(st.container(), f"As it was {past.answer.created_at:%Y-%m-%d %H:%M}", past.trace, dict(run.passages), "past-table")
+    shown(st.container(), f"As it was {past.answer.created_at:%Y-%m-%d %H:%M}", past.trace, dict(past.passages), "past-table")
+if past is not None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         into = st.text_input("Golden set", "verdicts", key="verdict_set", max_chars=60)
         if st.button("Keep with its owner's verdict", icon=":material/thumbs_up_down:", key="keep-answer"):
-            ask(lab.keep_answer, into, message_id)
+            ask(lab.keep_answer, into.strip(), message_id)
             st.toast("Kept.", icon=":material/check:")
 st.subheader("For a golden set")
 keeping(run, who.strip(), question, chosen)

@@ -4,14 +4,9 @@ import streamlit as st
 
 from core.users.model import Role
 from ui.admin.bridge import ask, console
-from ui.admin.frame import ago, cursor, nothing, pager
+from ui.admin.frame import ago, cursor, from_the_start, nothing, pager
 
 people = console().people
-
-
-def from_the_start() -> None:
-    """Another search has another first page."""
-    st.query_params.pop("users", None)
 
 
 def limit(used: float, most: int | None) -> str:
@@ -33,7 +28,9 @@ def add() -> None:
 
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    search = st.text_input("Find", key="who", bind="query-params", on_change=from_the_start, placeholder="part of a name", icon=":material/search:")
+    search = st.text_input(
+        "Find", key="who", bind="query-params", on_change=from_the_start, args=("users",), placeholder="part of a name", icon=":material/search:"
+    )
     if st.button("Add a user", icon=":material/person_add:", key="add"):
         add()
 page = ask(people.list, search, cursor("users"))
