@@ -30,11 +30,13 @@ from core.console.notes import Notes
 from core.console.overview import LATEST_ANSWERS, WITHIN, Overview, Percentiles, percentiles
 from core.console.people import People
 from core.console.reading import Reading
+from core.console.versions import Versions
 from core.errors import HearthError, NoSpace, SettingsError
 from core.inference import Model, Service
 from core.ports import AudioCodec, AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Traffic, Transcriber, VoiceActivity
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
+from core.rag.reembedding import Reembedding
 from core.rag.retrieval import Retrieval
 from core.records import Health
 from core.retention import Retention
@@ -278,6 +280,7 @@ async def open_app(
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
         )
+        reembedding = Reembedding(kept.versions, models.embedder, clock)
         users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
         voice = VoiceRoom(
             kept.spoken,
@@ -302,7 +305,8 @@ async def open_app(
             # Whoever held these is gone: this process alone serves this home.
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
-            await stack.enter_async_context(_at_work(users, chat, voice, library, events, retention, backups))
+            await kept.versions.release()
+            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, events, retention, backups))
 
         check = partial(_checked, settings, database, models)
         yield App(
@@ -333,6 +337,7 @@ async def open_app(
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
+                versions=Versions(reembedding, kept.ledger, kept.golden, models.embedder, models.catalogue, notes, begun),
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
@@ -342,7 +347,7 @@ async def open_app(
 
 @asynccontextmanager
 async def _at_work(
-    users: Users, chat: ChatRoom, voice: VoiceRoom, library: Library, events: EventLog, retention: Retention, backups: Backups
+    users: Users, chat: ChatRoom, voice: VoiceRoom, library: Library, reembedding: Reembedding, events: EventLog, retention: Retention, backups: Backups
 ) -> AsyncIterator[None]:
     """The rooms that work by themselves, and what is done again and again."""
 
@@ -357,6 +362,7 @@ async def _at_work(
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
         await stack.enter_async_context(library)
+        await stack.enter_async_context(reembedding)
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
         await stack.enter_async_context(voice)

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import ModelError
+
 Vectors: TypeAlias = NDArray[np.float32]
 """(n, d) float32, one row per text, unit length."""
 
@@ -60,6 +62,12 @@ class Model:
     relevance_threshold: float | None = None
     """The score below which a passage does not answer the question; the scale is the model's own. None: no such score is known."""
     local: bool = False
+
+    def length(self) -> int:
+        """Of an embedding model's vectors. Raises: ModelError where it doesn't say."""
+        if self.dimensions is None:
+            raise ModelError(f"{self.id} doesn't say how long its vectors are.", model=self.id, hint="Check HEARTH_EMBEDDINGS_URL with `hearth doctor`.")
+        return self.dimensions
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
     from core.rag.golden import GoldenRow
-    from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
+    from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.retention import Pin, Sweep
     from core.users.model import ApiKey, Session, Used, User
@@ -65,6 +65,9 @@ class Embedder(Protocol):
 
     async def check(self) -> Model:
         """Asks its server for something real and says which model it is. Raises: ServiceError, ModelError."""
+
+    def of(self, model: str) -> Embedder:
+        """The same service with another of its models; itself for its own. Whether it has that model shows when it is asked: ModelMissing."""
 
     async def embed(self, texts: Sequence[str], kind: Literal["query", "document"], *, caller: Caller) -> Embedded:
         """Unit vectors, one per text, in order; [] gives (0, d). Raises: ServiceError, ModelError, WrongShape."""
@@ -474,6 +477,46 @@ class Talks(Protocol):
         """Whose it is. Raises: NotFound."""
 
 
+class CollectionVersions(Protocol):
+    """Keeps the versions of collections' vectors: the one that is searched, those that are being made, and those to go back to."""
+
+    async def versions(self, collection_id: str) -> Sequence[CollectionVersion]:
+        """Latest first; [] for an unknown collection."""
+
+    async def begin(self, collection_id: str, embedding_model: str, dimensions: int, at: datetime) -> CollectionVersion:
+        """The next version, to be built. Raises: NotFound; IllegalStep while another is being built, or where `MOST_VERSIONS` are kept."""
+
+    async def again(self, collection_id: str, version: int) -> None:
+        """A version that has failed, or has gaps, is built on. Raises: NotFound; IllegalStep while another is being built."""
+
+    async def lease(self, now: datetime, lease_until: datetime) -> CollectionVersion | None:
+        """Takes the oldest that is being built and nobody works on."""
+
+    async def bare(self, collection_id: str, version: int, limit: int, after: int = 0) -> Sequence[tuple[int, FoundChunk]]:
+        """(number, searched chunk) of those without a vector of that version, after that number, in order."""
+
+    async def release(self) -> None:
+        """Ends every lease, so that what a process that is gone had begun is taken up at once."""
+
+    async def store(self, version: CollectionVersion, vectors: Sequence[tuple[int, Vector]], lease_until: datetime, error: str = "") -> bool:
+        """Adds vectors by the number of their chunk, counts again, and keeps why nothing comes where there is a reason.
+
+        False if the version isn't being built any more: stop working on it.
+        """
+
+    async def end(self, version: CollectionVersion) -> None:
+        """Keeps the version's state and error, and frees it, if it is still being built."""
+
+    async def serve(self, collection_id: str, version: int) -> Collection:
+        """From now on this version is searched, and passages that come are embedded with its model: at once for all, in one transaction.
+
+        Raises: NotFound; IllegalStep for one with gaps, which is built on then.
+        """
+
+    async def drop(self, collection_id: str, version: int) -> DeleteReceipt:
+        """Removes a version and its vectors, also one that is being built. Raises: NotFound; IllegalStep for the one that is searched."""
+
+
 class CollectionLedger(Protocol):
     """Reads everybody's collections, for the console's room alone."""
 
@@ -486,8 +529,11 @@ class CollectionLedger(Protocol):
     async def owner_of_document(self, document_id: str) -> str:
         """Whose it is. Raises: NotFound."""
 
-    async def sample(self, collection_id: str, limit: int) -> tuple[Sequence[Passage], Vector]:
-        """Searched chunks, evenly taken where there are more than the limit, with their vectors: (n, d) float32."""
+    async def sample(self, collection_id: str, limit: int, version: int | None = None) -> tuple[Sequence[Passage], Vector]:
+        """Searched chunks, evenly taken where there are more than the limit, with their vectors: (n, d) float32.
+
+        version: whose vectors; None takes the one that is searched. Chunks without a vector of it are left out.
+        """
 
     async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[Row]:
         """Searched chunks after that one, by id."""
@@ -600,18 +646,21 @@ class Documents(Protocol):
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
         """Keeps stage, percent, chunks and heartbeat. False if the job has ended or its document been deleted in the meantime: stop working on it."""
 
-    async def store_chunks(self, document: Document, chunks: Sequence[Chunk]) -> None:
+    async def store_chunks(self, document: Document, chunks: Sequence[Chunk], version: int) -> None:
         """Upserts chunk rows with their vectors and full text, all in one transaction; they are not searched before `publish`.
+
+        version: of the collection whose model made the vectors.
 
         Raises: NotFound if the document has been deleted or this version of it cancelled.
         """
 
-    async def stored_positions(self, document_id: str, version: int) -> Sequence[int]:
-        """Which chunks of a version are stored already, so that a restarted job goes on where it was."""
+    async def stored_positions(self, document: Document, version: int) -> Sequence[int]:
+        """Which chunks of the document's version are stored with that version's vector of their collection, so that a restarted job goes on where it was."""
 
-    async def publish(self, document: Document, job: IngestJob) -> None:
+    async def publish(self, document: Document, job: IngestJob) -> bool:
         """Makes the version searchable and the job ready, in one transaction; rows of other versions and beyond the last chunk are removed.
 
+        False, and nothing is changed, if another version of the collection is searched by now, for which vectors are still to be stored.
         The original of the version before is stale from then on. Raises: NotFound if the document has been deleted or the job cancelled.
         """
 
@@ -652,11 +701,12 @@ class Documents(Protocol):
 class ChunkIndex(Protocol):
     """Finds chunks by meaning and by words, in the collections named and nowhere else. Only ready documents are found."""
 
-    async def nearest(self, collection_ids: Sequence[str], query: Vector, top_k: int) -> list[Hit]:
+    async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
         """The chunks whose meaning is nearest, best first.
 
+        versions: the collections by id, each with the version that the question was embedded for.
         query: (d,) float32, unit length.   Hit.score: cosine similarity in [-1, 1].   Fewer come back when there are fewer.
-        Raises: WrongShape if d is not the collections'.
+        Raises: WrongShape if d is not the collections', or another version is searched by now.
         """
 
     async def matching(self, collection_ids: Sequence[str], text: str, top_k: int) -> list[Hit]:

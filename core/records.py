@@ -1,6 +1,6 @@
 """What every store gives back: a page of a long list, the receipt of a delete, and how it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -47,3 +47,12 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next_cursor: str = ""
+
+
+async def every_page(ask: Callable[[str], Awaitable[Page[T]]]) -> AsyncIterator[Sequence[T]]:
+    """The whole of a list, page by page. ask: gives the page that a cursor asks for."""
+    page = await ask("")
+    yield page.items
+    while page.next_cursor:
+        page = await ask(page.next_cursor)
+        yield page.items

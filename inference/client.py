@@ -164,9 +164,19 @@ class ModelServer:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._breaker = _Breaker()
         self._session: aiohttp.ClientSession | None = None
+        self._named: list[ModelServer] = []
+
+    def named(self, model: str) -> "ModelServer":
+        """The same server for another of its models; it is closed with this one."""
+        other = ModelServer(self.service, self.base_url, model, local=self.local, lanes=self._lanes)
+        other._headers, other._breaker = self._headers, self._breaker
+        self._named.append(other)
+        return other
 
     async def close(self) -> None:
         """Closes the connections."""
+        for other in self._named:
+            await other.close()
         if self._session is not None:
             await self._session.close()
 
@@ -385,11 +395,12 @@ class Known:
 
 
 async def entry_of(server: ModelServer) -> dict[str, Any]:
-    """What our own server says of its model. Raises: ModelMissing if it doesn't know it."""
+    """What a server that lists its models says of this one. Raises: ModelMissing if it doesn't know it."""
     for entry in (await server.get("models"))["data"]:
         if entry["id"] == server.model:
             return cast(dict[str, Any], entry.get("hearth") or {})
-    raise ModelMissing(f"The inference process doesn't know the model {server.model}.", model=server.model, hint="`hearth models list` shows what it knows.")
+    hint = "`hearth models list` shows what it knows." if server.local else f"{server.base_url}/models shows what it knows."
+    raise ModelMissing(f"The {server.service} server doesn't know the model {server.model}.", model=server.model, hint=hint)
 
 
 class RemoteChatModel:
@@ -545,15 +556,25 @@ def _parts(items: list[tuple[bytes, str]], size: int) -> Iterator[list[tuple[byt
 class RemoteEmbedder:
     """The Embedder port over a server."""
 
-    def __init__(self, server: ModelServer) -> None:
-        self._server, self._known = server, Known()
+    def __init__(self, server: ModelServer, *, chosen: bool = True) -> None:
+        """chosen: whether the settings name this model; another one may not be there."""
+        self._server, self._chosen, self._known, self._listed = server, chosen, Known(), False
+        self._others: dict[str, RemoteEmbedder] = {}
+
+    def of(self, model: str) -> "RemoteEmbedder":
+        """As the port says."""
+        if model == self._server.model:
+            return self
+        if model not in self._others:
+            self._others[model] = RemoteEmbedder(self._server.named(model), chosen=False)
+        return self._others[model]
 
     async def info(self) -> Model:
-        """As the port says; a foreign model's dimensions are found by embedding one word."""
+        """As the port says; the dimensions of a model that isn't listed with them are found by embedding one word."""
         if (known := self._known.get()) is not None:
             return known
         server = self._server
-        if server.local:
+        if server.local and self._chosen:
             dimensions = (await entry_of(server)).get("dimensions")
         else:
             dimensions = (await self.embed(["dimensions"], "query", caller=Caller())).vectors.shape[1]
@@ -568,6 +589,9 @@ class RemoteEmbedder:
         """As the port says; only our own server is told the kind."""
         if not texts:
             return Embedded(np.zeros((0, (await self.info()).dimensions or 0), np.float32), self._server.model)
+        if not self._chosen and not self._server.local and not self._listed:
+            await entry_of(self._server)  # a server with one model answers with it whatever name it is asked for
+            self._listed = True
         body = {"model": self._server.model, "input": list(texts), "encoding_format": "float"} | ({"kind": kind} if self._server.local else {})
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         async with self._server.post("embeddings", body, caller, timeout) as response:

@@ -18,7 +18,6 @@ from core.rag.words import content_words, stem, stems
 from core.voice.model import Voice
 from inference.engine import ChatRequest, EngineSettings, Heard
 
-DIMENSIONS = 384
 WORDS_PER_VECTOR = 4
 TONES_RATE_HZ, TONE_SAMPLES = 16_000, 320
 LOWEST_HZ, STEP_HZ = 400, 150
@@ -82,25 +81,33 @@ async def _paced(tokens: int, rate_hz: float, first_s: float) -> AsyncIterator[T
 class EchoEmbeddings:
     """A bag of hashed words: each stem adds to a few fixed places, with a fixed sign. Source: Weinberger et al., "Feature Hashing", ICML 2009."""
 
+    DIMENSIONS = 384
+
     def __init__(self, settings: EngineSettings) -> None:
         """Needs nothing of the settings."""
 
     async def embed(self, texts: Sequence[str], kind: Literal["query", "document"]) -> Vectors:
         """As the protocol says."""
-        return np.stack([_bag(text) for text in texts])
+        return np.stack([_bag(text, self.DIMENSIONS) for text in texts])
 
     async def close(self) -> None:
         """As the protocol says."""
 
 
-def _bag(text: str) -> Vectors:
-    vector = np.zeros(DIMENSIONS, np.float32)
+class SmallEchoEmbeddings(EchoEmbeddings):
+    """The same in fewer places, so that words collide: a worse model of another shape."""
+
+    DIMENSIONS = 64
+
+
+def _bag(text: str, dimensions: int) -> Vectors:
+    vector = np.zeros(dimensions, np.float32)
     # Python's own hash is salted per process; this one gives the same vector everywhere.
     for word in [stem(w) for w in content_words(text)] or ["\0" + text]:
         digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=4 * WORDS_PER_VECTOR).digest()
         for n in range(WORDS_PER_VECTOR):
             number = int.from_bytes(digest[4 * n : 4 * n + 4], "big")
-            vector[number % DIMENSIONS] += 1.0 if number & (1 << 31) else -1.0
+            vector[number % dimensions] += 1.0 if number & (1 << 31) else -1.0
     length = np.linalg.norm(vector)
     if length == 0:
         vector[0], length = 1.0, np.float32(1)

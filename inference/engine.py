@@ -122,5 +122,6 @@ ENGINES = {
     "echo-tts": "inference.echo:EchoSpeech",
     "echo-chat": "inference.echo:EchoChat",
     "echo-embeddings": "inference.echo:EchoEmbeddings",
+    "echo-embeddings-small": "inference.echo:SmallEchoEmbeddings",
     "echo-reranker": "inference.echo:EchoReranker",
 }

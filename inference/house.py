@@ -5,12 +5,13 @@ import gc
 import os
 import resource
 import sys
+from functools import partial
 from pathlib import Path
 
-from core.errors import ModelMissing
+from core.errors import ModelError, ModelMissing
 from core.inference import Service
 from core.settings import SERVICES, Settings
-from inference.catalog import Entry, chosen, detector
+from inference.catalog import Entry, chosen, detector, entry
 from inference.device import threads
 from inference.lanes import Lanes
 from inference.residency import Resident
@@ -28,11 +29,11 @@ class ModelHouse:
         self.entries: dict[Service, Entry] = {s: chosen(getattr(settings, f"{s}_model"), s) for s in services}
         count = threads(settings.inference_threads)
 
-        def resident(wanted: Entry) -> Resident:
-            return Resident(wanted, settings.models_folder, threads=count, idle_s=settings.inference_idle_s)
-
-        self.residents = {s: resident(e) for s, e in self.entries.items()}
-        self.voice_activity = resident(detector(settings.vad_model))
+        self._resident = partial(Resident, models_folder=settings.models_folder, threads=count, idle_s=settings.inference_idle_s)
+        self.residents = {s: self._resident(e) for s, e in self.entries.items()}
+        self.voice_activity = self._resident(detector(settings.vad_model))
+        self._others: dict[str, Resident] = {}
+        """Embedding models that collections were made with, or are being made with, beside the one that is set."""
         chat = Lanes(settings.inference_chat_places, queue=settings.inference_queue)
         # Embedding and reranking share the same cores: one lane for both.
         work = Lanes(WORK_PLACES, queue=settings.inference_queue)
@@ -41,12 +42,26 @@ class ModelHouse:
         self.lanes = {Service.LLM: chat, Service.EMBEDDINGS: work, Service.RERANKER: work, Service.STT: listening, Service.TTS: speaking}
 
     def resident(self, service: Service, named: str) -> Resident:
-        """The service's model. Raises: ModelMissing for another name."""
+        """The service's model; of embedding models also any other that the catalogue names or that was fetched. Raises: ModelMissing for another name."""
         resident = self.residents.get(service)
-        if resident is None or named not in ("", "default", resident.entry.name):
-            known = ", ".join(e.name for e in self.entries.values())
-            raise ModelMissing(f"This server doesn't have {named!r} as its {service} model.", model=named, hint=f"It has: {known}.")
-        return resident
+        if resident is not None and named in ("", "default", resident.entry.name):
+            return resident
+        if resident is not None and service is Service.EMBEDDINGS and (other := self._other(named)) is not None:
+            return other
+        known = ", ".join(e.name for e in self.entries.values())
+        raise ModelMissing(f"This server doesn't have {named!r} as its {service} model.", model=named, hint=f"It has: {known}.")
+
+    def _other(self, named: str) -> Resident | None:
+        """None for what nobody knows as an embedding model, and for a folder: only a setting may name one."""
+        if named not in self._others:
+            try:
+                found = entry(named, Service.EMBEDDINGS)
+            except ModelError:
+                return None
+            if found.service is not Service.EMBEDDINGS or found.source.startswith("file:///"):
+                return None
+            self._others[named] = self._resident(found)
+        return self._others[named]
 
     def status(self) -> dict[str, object]:
         """What is loaded, how full the lanes are, and the memory of this process."""
@@ -76,13 +91,16 @@ class ModelHouse:
         """Unloads what has not been used for long."""
         while True:
             await asyncio.sleep(IDLE_CHECK_S)
-            for resident in (*self.residents.values(), self.voice_activity):
+            for resident in self._all():
                 await resident.unload_if_idle()
 
     async def close(self) -> None:
         """Frees everything."""
-        for resident in (*self.residents.values(), self.voice_activity):
+        for resident in self._all():
             await resident.close()
+
+    def _all(self) -> list[Resident]:
+        return [*self.residents.values(), *self._others.values(), self.voice_activity]
 
 
 def resident_bytes() -> int:

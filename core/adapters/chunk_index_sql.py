@@ -5,7 +5,7 @@ Each collection's vectors stay in memory as one matrix. A counter in the collect
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -15,8 +15,8 @@ from sqlalchemy import Connection, case, func, select, text
 from threadpoolctl import threadpool_limits
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.documents_sql import READY, scope_word
-from core.adapters.tables_sql import chunks, collections, documents
+from core.adapters.documents_sql import READY, scope_word, vector_of
+from core.adapters.tables_sql import chunk_vectors, chunks, collections, documents
 from core.errors import WrongShape
 from core.inference import Vector
 from core.rag.model import Hit
@@ -40,12 +40,13 @@ BEST = text("""
 
 @dataclass(slots=True)
 class _Matrix:
-    """The live vectors of one collection, and the counters they were read at."""
+    """The live vectors of one collection in the version that is searched, and the counters they were read at."""
 
     ids: list[str] = field(default_factory=list)
     rows: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     added_version: int = -1
     removed_version: int = -1
+    version: int = 0
 
 
 class SqliteChunkIndex:
@@ -59,10 +60,13 @@ class SqliteChunkIndex:
         self._refreshing = asyncio.Lock()
         self._vocabulary = _Vocabulary()
 
-    async def nearest(self, collection_ids: Sequence[str], query: Vector, top_k: int) -> list[Hit]:
+    async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
         """As the port says."""
-        await self._refresh(collection_ids)
-        matrices = [self._matrices[c] for c in collection_ids if c in self._matrices and self._matrices[c].ids]
+        await self._refresh(list(versions))
+        found = {c: self._matrices[c] for c in versions if c in self._matrices and self._matrices[c].ids}
+        if any(matrix.version != versions[c] for c, matrix in found.items()):
+            raise WrongShape("The collection was re-embedded just now.", hint="Ask again.")
+        matrices = list(found.values())
         for matrix in matrices:
             if matrix.rows.shape[1] != query.shape[0]:
                 raise WrongShape(
@@ -95,7 +99,9 @@ class SqliteChunkIndex:
 
 def _read_matrix(connection: Connection, collection_id: str, known: _Matrix) -> _Matrix | None:
     state = connection.execute(
-        select(collections.c.added_version, collections.c.removed_version, collections.c.dimensions).where(collections.c.id == collection_id)
+        select(collections.c.added_version, collections.c.removed_version, collections.c.dimensions, collections.c.version).where(
+            collections.c.id == collection_id
+        )
     ).first()
     if state is None:
         return None
@@ -103,7 +109,8 @@ def _read_matrix(connection: Connection, collection_id: str, known: _Matrix) -> 
         return known
     grown = known.added_version >= state.removed_version and known.added_version >= 0
     since = known.added_version if grown else 0
-    query = select(chunks.c.id, chunks.c.embedding).where(chunks.c.collection_id == collection_id, chunks.c.live > since).order_by(chunks.c.live, chunks.c.n)
+    query = select(chunks.c.id, chunk_vectors.c.embedding).select_from(chunks.join(chunk_vectors, vector_of(state.version)))
+    query = query.where(chunks.c.collection_id == collection_id, chunks.c.live > since).order_by(chunks.c.live, chunks.c.n)
     rows = connection.execute(query).all()
     vectors = np.frombuffer(b"".join(row.embedding for row in rows), np.float32).reshape(len(rows), state.dimensions)
     if grown:
@@ -112,8 +119,9 @@ def _read_matrix(connection: Connection, collection_id: str, known: _Matrix) -> 
             np.concatenate((known.rows, vectors)) if len(known.rows) else vectors,
             state.added_version,
             state.removed_version,
+            state.version,
         )
-    return _Matrix([row.id for row in rows], vectors, state.added_version, state.removed_version)
+    return _Matrix([row.id for row in rows], vectors, state.added_version, state.removed_version, state.version)
 
 
 def _nearest(matrices: Sequence[_Matrix], query: Vector, top_k: int) -> list[Hit]:

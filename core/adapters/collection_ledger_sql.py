@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, case, delete, exists, func, select
+from sqlalchemy import Connection, Row, ScalarSelect, Select, case, delete, exists, func, select
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.documents_sql import GONE, OPEN, collection_of
-from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs, users
+from core.adapters.documents_sql import GONE, OPEN, collection_of, vector_of
+from core.adapters.tables_sql import chunk_vectors, chunks, collections, documents, ingest_jobs, users
 from core.console.collections import Holdings, Passage
 from core.console.collections import Row as ExportedRow
 from core.errors import NotFound
@@ -51,15 +51,18 @@ class SqlCollectionLedger:
             raise NotFound("There is no such document.", hint="It may have been deleted meanwhile.")
         return str(owner)
 
-    async def sample(self, collection_id: str, limit: int) -> tuple[Sequence[Passage], Vector]:
+    async def sample(self, collection_id: str, limit: int, version: int | None = None) -> tuple[Sequence[Passage], Vector]:
         """As the port says."""
         here = (chunks.c.collection_id == collection_id, chunks.c.live > 0)
 
         def work(connection: Connection) -> Sequence[Any]:
             every = connection.execute(select(func.count()).where(*here)).scalar_one()
             step = max(1, -(-every // limit))
-            named = (chunks.c.id, chunks.c.document_id, chunks.c.title, func.substr(chunks.c.content, 1, SHOWN_CHARS), chunks.c.embedding)
-            return connection.execute(select(*named).where(*here, chunks.c.n % step == 0).order_by(chunks.c.n).limit(limit)).all()
+            named = (chunks.c.id, chunks.c.document_id, chunks.c.title, func.substr(chunks.c.content, 1, SHOWN_CHARS), chunk_vectors.c.embedding)
+            of = version if version is not None else _searched(collection_id)
+            return connection.execute(
+                select(*named).select_from(chunks.join(chunk_vectors, vector_of(of))).where(*here, chunks.c.n % step == 0).order_by(chunks.c.n).limit(limit)
+            ).all()
 
         rows = await self._database.read(work)
         vectors = np.frombuffer(b"".join(row[4] for row in rows), np.float32).reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32)
@@ -68,8 +71,14 @@ class SqlCollectionLedger:
     async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[ExportedRow]:
         """As the port says."""
         c = chunks.c
-        named = (c.id, c.document_id, c.title, c.heading, c.page, c.position, c.content, c.embedding)
-        query = select(*named).where(c.collection_id == collection_id, c.live > 0, c.id > after).order_by(c.id).limit(limit)
+        named = (c.id, c.document_id, c.title, c.heading, c.page, c.position, c.content, chunk_vectors.c.embedding)
+        query = (
+            select(*named)
+            .select_from(chunks.join(chunk_vectors, vector_of(_searched(collection_id))))
+            .where(c.collection_id == collection_id, c.live > 0, c.id > after)
+            .order_by(c.id)
+            .limit(limit)
+        )
         found = await self._database.read(lambda connection: connection.execute(query).all())
         return [ExportedRow(*row[:7], np.frombuffer(row[7], np.float32)) for row in found]
 
@@ -97,6 +106,11 @@ class SqlCollectionLedger:
             return DeleteReceipt(removed, _counted(connection, collection_id))
 
         return await self._database.write(work)
+
+
+def _searched(collection_id: str) -> ScalarSelect[int]:
+    """The version of a collection that is searched."""
+    return select(collections.c.version).where(collections.c.id == collection_id).scalar_subquery()
 
 
 def _orphans(collection_id: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Collections, documents, chunk rows and ingest jobs in SQL.
 
-Chunk rows hold text, place and vector and are the truth that every index is made from. A chunk is searched when `live` is set, which happens for a
-whole version at once; the full text follows by trigger, in the same transaction.
+Chunk rows hold text and place, and beside each lies its vector of every version of the collection: the truth that every index is made from. A chunk is
+searched when `live` is set, which happens for a whole version of a document at once; the full text follows by trigger, in the same transaction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and_, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.tables_sql import chunks, collections, documents, ingest_jobs, ingest_pauses, stale_objects
+from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections, documents, ingest_jobs, ingest_pauses, stale_objects
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
-from core.rag.model import Chunk, ChunkMetadata, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage, Pace, Waiting
+from core.inference import Vector
+from core.rag.model import Chunk, ChunkMetadata, Collection, Document, DocumentStatus, FoundChunk, IngestJob, IngestStage, Pace, VersionState, Waiting
 from core.records import DeleteReceipt, Page
 
 READY, FAILED, INGESTING, DELETED, CANCELLED = (DocumentStatus(s).value for s in ("ready", "failed", "ingesting", "deleted", "cancelled"))
@@ -92,7 +93,8 @@ def _chunk(row: Row[Any]) -> Chunk:
     return Chunk(row.id, row.document_id, row.content, None, ChunkMetadata(row.position, row.page, row.heading, row.start, row.end))
 
 
-def _found(row: Row[Any]) -> FoundChunk:
+def found_chunk(row: Row[Any]) -> FoundChunk:
+    """The chunk in a row of `FOUND`."""
     return FoundChunk(_chunk(row), row.title, row.collection, row.uri)
 
 
@@ -100,6 +102,25 @@ FOUND = select(chunks, documents.c.uri, collections.c.name.label("collection")).
     chunks.join(documents, chunks.c.document_id == documents.c.id).join(collections, documents.c.collection_id == collections.c.id)
 )
 _with_collection = documents.join(collections, documents.c.collection_id == collections.c.id)
+
+
+def store_vectors(connection: Connection, version: int, vectors: Mapping[int, Vector]) -> None:
+    """Keeps vectors of a collection's version by the number of their chunk."""
+    if vectors:
+        rows = [{"chunk_n": n, "version": version, "embedding": np.ascontiguousarray(v, dtype=np.float32).tobytes()} for n, v in vectors.items()]
+        statement = upsert(chunk_vectors)
+        kept = {"embedding": statement.excluded.embedding}
+        connection.execute(statement.on_conflict_do_update(index_elements=["chunk_n", "version"], set_=kept), rows)
+
+
+def vector_of(version: int | ScalarSelect[int]) -> ColumnElement[bool]:
+    """Joins chunks to their vectors of that version of their collection."""
+    return and_(chunk_vectors.c.chunk_n == chunks.c.n, chunk_vectors.c.version == version)
+
+
+def lacking(version: int | ScalarSelect[int]) -> ColumnElement[bool]:
+    """Of chunks: that they have no such vector."""
+    return ~exists().where(vector_of(version))
 
 
 def _demand_collection(connection: Connection, user_id: str, name: str) -> Row[Any]:
@@ -175,8 +196,15 @@ class SqlDocuments:
             name: getattr(collection, name)
             for name in ("id", "owner_id", "name", "embedding_model", "dimensions", "chunker", "version", "created_at", "rerank_depth")
         }
+        first = {"collection_id": collection.id, "state": VersionState.READY.value, "made_at": collection.created_at}
+        first |= {name: values[name] for name in ("version", "embedding_model", "dimensions")}
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(collections).values(values))
+            connection.execute(insert(collection_versions).values(first))
+
         try:
-            await self._database.write(lambda c: c.execute(insert(collections).values(values)))
+            await self._database.write(work)
         except IntegrityError as error:
             raise AlreadyThere(f"You have a collection named {collection.name!r} already.", hint="Use it, or take another name.") from error
 
@@ -407,7 +435,7 @@ class SqlDocuments:
 
         return await self._database.write(work)
 
-    async def store_chunks(self, document: Document, passages: Sequence[Chunk]) -> None:
+    async def store_chunks(self, document: Document, passages: Sequence[Chunk], version: int) -> None:
         """As the port says."""
 
         def work(connection: Connection) -> None:
@@ -419,19 +447,26 @@ class SqlDocuments:
             statement = upsert(chunks)
             kept = {c.name: statement.excluded[c.name] for c in chunks.c if c.name not in ("n", "id", "live")}
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=kept, where=chunks.c.live == 0), rows)
+            of = {chunk.id: _vector(chunk) for chunk in passages}
+            numbers = connection.execute(select(chunks.c.n, chunks.c.id).where(chunks.c.id.in_(list(of)))).all()
+            store_vectors(connection, version, {row.n: of[row.id] for row in numbers})
 
         if passages:
             await self._database.write(work)
 
-    async def stored_positions(self, document_id: str, version: int) -> Sequence[int]:
+    async def stored_positions(self, document: Document, version: int) -> Sequence[int]:
         """As the port says."""
-        query = select(chunks.c.position).where(chunks.c.document_id == document_id, chunks.c.version == version).order_by(chunks.c.position)
+        mine = (chunks.c.document_id == document.id, chunks.c.version == document.version)
+        query = select(chunks.c.position).where(*mine, ~lacking(version)).order_by(chunks.c.position)
         return await self._database.read(lambda c: c.execute(query).scalars().all())
 
-    async def publish(self, document: Document, job: IngestJob) -> None:
+    async def publish(self, document: Document, job: IngestJob) -> bool:
         """As the port says."""
+        searched = select(collections.c.version).where(collections.c.id == chunks.c.collection_id).scalar_subquery()
+        mine = (chunks.c.document_id == document.id, chunks.c.version == document.version, chunks.c.position < document.chunks)
+        gap = select(chunks.c.n).where(*mine, lacking(searched)).limit(1)
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> bool:
             fields = ("title", "content", "media_type", "chunks", "version", "sha256", "size_bytes", "uri", "source_url")
             values = {name: getattr(document, name) for name in fields} | {"status": READY, "ingested_at": document.ingested_at or datetime.now(UTC)}
             alive = and_(documents.c.id == document.id, documents.c.status.not_in(GONE))
@@ -439,14 +474,17 @@ class SqlDocuments:
             stage = connection.execute(select(ingest_jobs.c.stage).where(ingest_jobs.c.id == job.id)).scalar()
             if before is None or stage == IngestStage.CANCELLED.value:
                 raise NotFound("The document has been deleted, or this version of it cancelled.")
+            if connection.execute(gap).first():
+                return False
             if before != document.uri:
                 _make_stale(connection, before)
             connection.execute(update(documents).where(alive).values(values))
             _go_live(connection, document)
             done = {"stage": IngestStage.READY.value, "percent": 100.0, "error": "", "heartbeat_at": document.ingested_at, "lease_until": None}
             connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == job.id).values(done | {"chunks": document.chunks}))
+            return True
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def fail(self, job: IngestJob) -> None:
         """As the port says."""
@@ -488,11 +526,13 @@ class SqlDocuments:
             status = connection.execute(select(documents.c.status).where(documents.c.id == document_id)).scalar()
             if status not in (None, DELETED):
                 raise IllegalStep("Only a deleted document's rows can be removed.")
-            of = {"chunks": chunks.c.document_id, "jobs": ingest_jobs.c.document_id, "documents": documents.c.id}
-            removed = {kind: connection.execute(delete(column.table).where(column == document_id)).rowcount for kind, column in of.items()}
-            left = {kind: connection.execute(select(func.count()).where(column == document_id)).scalar_one() for kind, column in of.items()}
-            # A vector is a column of its chunk's row and the full text follows by trigger: neither can be left without it.
-            return DeleteReceipt(removed | {"vectors": removed["chunks"]}, left | {"vectors": left["chunks"]})
+            mine = select(chunks.c.n).where(chunks.c.document_id == document_id)
+            of = {"vectors": chunk_vectors.c.chunk_n.in_(mine), "chunks": chunks.c.document_id == document_id}
+            of |= {"jobs": ingest_jobs.c.document_id == document_id, "documents": documents.c.id == document_id}
+            # The full text follows its chunk by trigger and can't be left without it.
+            removed = {kind: connection.execute(delete(where.left.table).where(where)).rowcount for kind, where in of.items()}
+            left = {kind: connection.execute(select(func.count()).where(where)).scalar_one() for kind, where in of.items()}
+            return DeleteReceipt(removed, left)
 
         return await self._database.write(work)
 
@@ -511,7 +551,7 @@ class SqlDocuments:
     async def found(self, hits: Sequence[str]) -> Mapping[str, FoundChunk]:
         """As the port says."""
         query = FOUND.where(chunks.c.id.in_(list(hits)), chunks.c.live > 0)
-        return {row.id: _found(row) for row in await self._database.read(lambda c: c.execute(query).all())}
+        return {row.id: found_chunk(row) for row in await self._database.read(lambda c: c.execute(query).all())}
 
     async def chunks_for(self, user_id: str, document_id: str, *, limit: int = 50, cursor: str = "") -> Page[Chunk]:
         """As the port says."""
@@ -524,7 +564,7 @@ class SqlDocuments:
             return connection.execute(query.order_by(chunks.c.position).limit(limit + 1)).all()
 
         rows = await self._database.read(work)
-        items = [_found(row).chunk for row in rows[:limit]]
+        items = [found_chunk(row).chunk for row in rows[:limit]]
         return Page(items, str(items[-1].metadata.position) if len(rows) > limit else "")
 
     async def chunk_for(self, user_id: str, chunk_id: str) -> FoundChunk:
@@ -533,7 +573,7 @@ class SqlDocuments:
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         if row is None:
             raise NotFound("That passage is not there any more.", hint="Its document may have been deleted or replaced.")
-        return _found(row)
+        return found_chunk(row)
 
 
 def _newest_first(query: Select[Any], key: Any, limit: int, cursor: str) -> Select[Any]:
@@ -549,8 +589,12 @@ def _insert_job(connection: Connection, job: IngestJob, document: Document) -> s
     return job.id
 
 
-def _chunk_values(document: Document, collection_id: str, chunk: Chunk) -> dict[str, Any]:
+def _vector(chunk: Chunk) -> Vector:
     assert chunk.embedding is not None, "a chunk is stored with its vector"
+    return chunk.embedding
+
+
+def _chunk_values(document: Document, collection_id: str, chunk: Chunk) -> dict[str, Any]:
     return {
         "id": chunk.id,
         "document_id": document.id,
@@ -565,5 +609,4 @@ def _chunk_values(document: Document, collection_id: str, chunk: Chunk) -> dict[
         "title": document.title,
         "heading": chunk.metadata.heading,
         "content": chunk.content,
-        "embedding": np.ascontiguousarray(chunk.embedding, dtype=np.float32).tobytes(),
     }

@@ -17,6 +17,7 @@ from core.adapters.sweeps_sql import SqlSweeps
 from core.adapters.talks_sql import SqlTalks
 from core.adapters.traffic_sql import SqlTraffic
 from core.adapters.usage_sql import SqlUsage
+from core.adapters.versions_sql import SqlCollectionVersions
 from core.adapters.voice_sql import SqlSpokenTurns
 from core.events import EventType
 
@@ -42,3 +43,4 @@ class Records:
         self.talks = SqlTalks(database)
         self.traffic = SqlTraffic(database)
         self.usage = SqlUsage(database)
+        self.versions = SqlCollectionVersions(database)

@@ -260,12 +260,28 @@ collections = Table(
     Column("embedding_model", Text, nullable=False),
     Column("dimensions", Integer, nullable=False),
     Column("chunker", String(60), nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", Integer, nullable=False),  # of its vectors: the one that is searched
     Column("created_at", Moment, nullable=False),
     Column("added_version", Integer, nullable=False, default=0),  # grows when chunks become searchable
     Column("removed_version", Integer, nullable=False, default=0),  # the added_version at which chunks last went away
     Column("rerank_depth", Integer, nullable=False, server_default="20"),
     UniqueConstraint("owner_id", "name"),
+)
+
+collection_versions = Table(
+    "collection_versions",
+    metadata,
+    Column("collection_id", ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("embedding_model", Text, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("error", Text, nullable=False, server_default=text("''")),
+    Column("made_at", Moment, nullable=False),
+    Column("lease_until", Moment),
+    Index("ix_collection_versions_building", "made_at", sqlite_where=Column("state") == "building"),
 )
 
 documents = Table(
@@ -309,10 +325,17 @@ chunks = Table(
     Column("title", Text, nullable=False),
     Column("heading", Text, nullable=False),
     Column("content", Text, nullable=False),
-    Column("embedding", LargeBinary, nullable=False),  # float32, unit length
     Index("ix_chunks_document_id_version_position", "document_id", "version", "position", unique=True),
     Index("ix_chunks_collection_id_live", "collection_id", "live"),
     sqlite_autoincrement=True,
+)
+
+chunk_vectors = Table(
+    "chunk_vectors",
+    metadata,
+    Column("chunk_n", ForeignKey("chunks.n", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),  # of its collection
+    Column("embedding", LargeBinary, nullable=False),  # float32, unit length
 )
 
 ingest_jobs = Table(

@@ -13,6 +13,7 @@ from core.console.models import ModelRoom
 from core.console.overview import Overview
 from core.console.people import People
 from core.console.reading import Reading
+from core.console.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,4 @@ class Console:
     people: People
     reading: Reading
     collections: Collections
+    versions: Versions

@@ -37,7 +37,10 @@ class Begun:
 
     async def within(self, work: Coroutine[Any, Any, T], late: HearthError, patience_s: float = PATIENCE_S) -> T:
         """The result. Raises: `late` where that takes longer, and it goes on."""
-        task = self.begin(work)
+        return await self.patiently(self.begin(work), late, patience_s)
+
+    async def patiently(self, task: asyncio.Task[T], late: HearthError, patience_s: float = PATIENCE_S) -> T:
+        """As `within`, for what was begun before."""
         await asyncio.wait([task], timeout=patience_s)
         if not task.done():
             raise late

@@ -18,7 +18,7 @@ from core.ports import Accounts, ChatModel, Documents, GoldenSets, Talks
 from core.rag.golden import GoldenRow, Origin
 from core.rag.model import FoundChunk, RAGContext, RAGQuery, RetrievalTrace
 from core.rag.retrieval import Retrieval
-from core.records import DeleteReceipt, Page
+from core.records import DeleteReceipt, Page, every_page
 from core.users.model import Admin, User
 
 MAX_TOP_K = 50
@@ -169,14 +169,7 @@ class Lab:
     async def export(self, admin: Admin, golden_set: str) -> AsyncIterator[Sequence[GoldenRow]]:
         """All rows of a set, some at a time."""
         await self._notes.note(admin, Act.EXPORTED, f"golden set {golden_set}")
-        return self._pages(golden_set)
-
-    async def _pages(self, golden_set: str) -> AsyncIterator[Sequence[GoldenRow]]:
-        page = await self._golden.rows(golden_set, limit=200)
-        yield page.items
-        while page.next_cursor:
-            page = await self._golden.rows(golden_set, limit=200, cursor=page.next_cursor)
-            yield page.items
+        return every_page(lambda cursor: self._golden.rows(golden_set, limit=200, cursor=cursor))
 
     async def _keep(self, admin: Admin, owner: User, row: GoldenRow) -> GoldenRow:
         await self._golden.add(row)

@@ -7,7 +7,7 @@ from datetime import datetime
 from core.audit import Act, AuditEntry
 from core.console.notes import Notes
 from core.ports import AuditLog
-from core.records import Page
+from core.records import Page, every_page
 from core.settings import Setting, Settings
 from core.users.model import Admin
 
@@ -39,15 +39,7 @@ class Logbook:
         """All rows, latest first, some at a time; that they were exported is the first of them."""
         detail = {key: str(value) for key, value in asdict(asked).items() if value}
         await self._notes.note(admin, Act.EXPORTED, "audit log", **detail)
-        return self._pages(admin, asked)
-
-    async def _pages(self, admin: Admin, asked: Asked) -> AsyncIterator[Sequence[AuditEntry]]:
-        cursor = ""
-        while True:
-            page = await self.entries(admin, asked, cursor, limit=EXPORT_ROWS)
-            yield page.items
-            if not (cursor := page.next_cursor):
-                return
+        return every_page(lambda cursor: self.entries(admin, asked, cursor, limit=EXPORT_ROWS))
 
     async def settings(self, admin: Admin) -> Sequence[Setting]:
         """Every setting with its value, where that comes from and what it means; secrets masked."""

@@ -7,23 +7,24 @@ import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import anyio.to_thread
 import msgspec
 
 from core.audit import Act
 from core.chat.export import as_json, as_markdown
+from core.chat.model import ChatMessage
 from core.chat.room import ChatRoom
 from core.console.notes import Notes
 from core.console.pieces import Pieces
 from core.errors import NotFound
 from core.ports import Accounts, Belongings, Documents, ObjectStore, Prompts, Sessions, Usage
-from core.records import DeleteReceipt, Page
+from core.records import DeleteReceipt, Page, every_page
 from core.users.model import Admin, ApiKey, Preferences, Quota, Role, Scope, Session, Used, User
 from core.users.room import Users
-from core.voice.model import SpokenTurn
 from core.voice.room import VoiceRoom
 
 DAYS_SHOWN, MAX_PROMPTS = 30, 100_000
@@ -161,18 +162,17 @@ class People:
                 "has": await self._belongings.counts(user.id),
             }
             made.writestr("account.json", msgspec.json.format(msgspec.json.encode(account)))
-            cursor = "start"
-            while cursor:
-                page = await self._chat.conversations(user, limit=50, cursor="" if cursor == "start" else cursor)
-                for conversation in page.items:
-                    said = [m async for part in self._parts(user.id, conversation.id) for m in part]
+            async for conversations in every_page(lambda cursor: self._chat.conversations(user, limit=50, cursor=cursor)):
+                for conversation in conversations:
+                    written = every_page(partial(self._messages, user.id, conversation.id))
+                    said = [message async for part in written for message in part]
                     path = await self._chat.whole_path(user, conversation.id)
                     made.writestr(f"conversations/{conversation.id}.json", msgspec.json.format(msgspec.json.encode(as_json(conversation, said))))
                     made.writestr(f"conversations/{conversation.id}.md", as_markdown(conversation, path))
                     yield pieces.take()
-                cursor = page.next_cursor
-            async for turn in self._spoken(user.id):
-                made.writestr(f"voice/{turn.request.id}.json", msgspec.json.format(msgspec.json.encode(turn)))
+            async for turns in every_page(lambda cursor: self._belongings.spoken(user.id, cursor=cursor)):
+                for turn in turns:
+                    made.writestr(f"voice/{turn.request.id}.json", msgspec.json.format(msgspec.json.encode(turn)))
                 yield pieces.take()
             async for name, original in self._files(user.id):
                 with original.open("rb") as file, made.open(name, "w", force_zip64=True) as out:
@@ -180,32 +180,17 @@ class People:
                         yield pieces.take()
         yield pieces.take()
 
-    async def _parts(self, user_id: str, conversation_id: str) -> AsyncIterator[Sequence[Any]]:
-        cursor = "start"
-        while cursor:
-            page = await self._belongings.messages(user_id, conversation_id, cursor="" if cursor == "start" else cursor)
-            yield page.items
-            cursor = page.next_cursor
-
-    async def _spoken(self, user_id: str) -> AsyncIterator[SpokenTurn]:
-        cursor = "start"
-        while cursor:
-            page = await self._belongings.spoken(user_id, cursor="" if cursor == "start" else cursor)
-            for turn in page.items:
-                yield turn
-            cursor = page.next_cursor
+    async def _messages(self, user_id: str, conversation_id: str, cursor: str) -> Page[ChatMessage]:
+        return await self._belongings.messages(user_id, conversation_id, cursor=cursor)
 
     async def _files(self, user_id: str) -> AsyncIterator[tuple[str, Path]]:
         """(name inside the zip, file); one that was dropped meanwhile is left out."""
-        cursor = "start"
-        while cursor:
-            page = await self._belongings.objects(user_id, cursor="" if cursor == "start" else cursor)
-            for name, uri in page.items:
+        async for objects in every_page(lambda cursor: self._belongings.objects(user_id, cursor=cursor)):
+            for name, uri in objects:
                 try:
                     yield _inside(name), await self._objects.local_path(uri)
                 except NotFound:
                     continue
-            cursor = page.next_cursor
 
     async def delete(self, admin: Admin, user_id: str) -> DeleteReceipt:
         """Deletes a user with everything of theirs in every store: the account is closed first, so that nothing new comes while it goes.

@@ -1,6 +1,6 @@
 """Everybody's conversations and the events of the house, for an admin: what is looked into is noted in the audit log, a title included."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from core.console.notes import Notes
 from core.errors import BadInput
 from core.events import DeadLetter, EventType, RecordedEvent
 from core.ports import Accounts, Belongings, EventLog, Talks
-from core.records import DeleteReceipt, Page
+from core.records import DeleteReceipt, Page, every_page
 from core.users.model import Admin, User
 
 
@@ -85,7 +85,8 @@ class Reading:
         """As Markdown (the newest path) and as what becomes JSON (every branch). Raises: NotFound."""
         owner, conversation = await self._of(conversation_id)
         await self._notes.note(admin, Act.EXPORTED, f"conversation {conversation_id}", of=owner.username)
-        said = [message async for part in self._all(owner.id, conversation_id) for message in part]
+        written = every_page(lambda cursor: self._belongings.messages(owner.id, conversation_id, cursor=cursor))
+        said = [message async for part in written for message in part]
         return as_markdown(conversation, await self._chat.whole_path(owner, conversation_id)), as_json(conversation, said)
 
     async def events(
@@ -118,10 +119,3 @@ class Reading:
     async def _of(self, conversation_id: str) -> tuple[User, Conversation]:
         owner = await self._accounts.get(await self._talks.owner(conversation_id))
         return owner, await self._chat.conversation(owner, conversation_id)
-
-    async def _all(self, user_id: str, conversation_id: str) -> AsyncIterator[Sequence[ChatMessage]]:
-        page = await self._belongings.messages(user_id, conversation_id)
-        yield page.items
-        while page.next_cursor:
-            page = await self._belongings.messages(user_id, conversation_id, cursor=page.next_cursor)
-            yield page.items

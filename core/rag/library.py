@@ -20,7 +20,7 @@ from typing import Self
 import anyio
 
 from core.crash import crash
-from core.errors import AlreadyThere, BadInput, HearthError, ModelError, NoSpace, NotAllowed, NotFound, ServiceError, TooLong
+from core.errors import AlreadyThere, BadInput, HearthError, NoSpace, NotAllowed, NotFound, ServiceError, TooLong
 from core.ids import new_id
 from core.inference import Caller
 from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser
@@ -117,9 +117,7 @@ class Library:
             raise BadInput(f"A chunk has {MIN_CHUNK_CHARS} to {MAX_CHUNK_CHARS} characters, not {size}.")
         _demand_depth(rerank_depth)
         model = await self._embedder.info()
-        if model.dimensions is None:
-            raise ModelError(f"{model.id} doesn't say how long its vectors are.", model=model.id, hint="Check HEARTH_EMBEDDINGS_URL with `hearth doctor`.")
-        pinned = (model.id, model.dimensions, chunker_name(size))
+        pinned = (model.id, model.length(), chunker_name(size))
         collection = Collection(new_id(), user.id, name, *pinned, self._clock(), rerank_depth=rerank_depth)
         await self._documents.add_collection(collection)
         return collection
@@ -449,23 +447,28 @@ class Library:
             raise BadInput(f"{document.title} has no text.", hint="If it holds pictures of text, run OCR over it first.")
         job = replace(job, chunks=len(chunks))
         titled = replace(document, title=parsed.title or document.title, content=content, media_type=parsed.media_type, chunks=len(chunks))
-        await self._store(job, titled, collection, chunks)
-        await self._report(job, IngestStage.STORING, 98)
-        crash("before_publish")
-        await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
+        published = False
+        while not published:  # again if the collection was re-embedded meanwhile: the passages then need vectors of the model that is searched now
+            await self._store(job, titled, collection, chunks)
+            await self._report(job, IngestStage.STORING, 98)
+            crash("before_publish")
+            published = await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
+            collection = collection if published else await self._documents.collection_for(document.owner_id, collection.name)
 
     async def _store(self, job: IngestJob, document: Document, collection: Collection, chunks: Sequence[Chunk]) -> None:
         """Embeds and stores what is not there yet, batch by batch."""
-        there = set(await self._documents.stored_positions(document.id, document.version))
+        there = set(await self._documents.stored_positions(document, collection.version))
+        embedder = self._embedder.of(collection.embedding_model)
         missing = [c for c in chunks if c.metadata.position not in there]
         caller = Caller(user_key=document.owner_id)
         for start in range(0, len(missing), EMBED_BATCH):
             await self._report(job, IngestStage.EMBEDDING, EMBEDDING_FROM + EMBEDDING_SHARE * (len(there) + start) / len(chunks))
             batch = missing[start : start + EMBED_BATCH]
-            embedded = await self._embedder.embed([embedding_text(document.title, c) for c in batch], "document", caller=caller)
+            embedded = await embedder.embed([embedding_text(document.title, c) for c in batch], "document", caller=caller)
             collection.check(embedded.vectors.shape[1], embedded.model)
             crash("before_chunk_insert")
-            await self._documents.store_chunks(document, [replace(c, embedding=vector) for c, vector in zip(batch, embedded.vectors, strict=True)])
+            passages = [replace(c, embedding=vector) for c, vector in zip(batch, embedded.vectors, strict=True)]
+            await self._documents.store_chunks(document, passages, collection.version)
             crash("after_chunk_insert")
 
     async def _report(self, job: IngestJob, stage: IngestStage, percent: float) -> None:

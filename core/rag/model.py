@@ -42,8 +42,39 @@ class Collection:
             raise WrongShape(
                 f"The collection {self.name!r} holds vectors of {self.embedding_model} ({self.dimensions} dimensions), "
                 f"but the embeddings service answers with {model} ({dimensions}).",
-                hint=f"Point HEARTH_EMBEDDINGS_URL back at {self.embedding_model}, or make a new collection and add the documents again.",
+                hint=f"Point HEARTH_EMBEDDINGS_URL back at {self.embedding_model}, or re-embed the collection in the admin console.",
             )
+
+
+class VersionState(StrEnum):
+    """Of a version of a collection's vectors."""
+
+    BUILDING = "building"
+    """Its passages are being embedded."""
+    READY = "ready"
+    """Every passage had its vector when it was looked at last; it may be the one that is searched."""
+    FAILED = "failed"
+    """Its model could not embed them; it can be begun again."""
+
+
+MOST_VERSIONS = 5
+"""Of one collection that are kept: each takes as much room as the one that is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionVersion:
+    """All vectors that one model made of a collection's passages. One version is searched; others are being made, or are kept to go back to."""
+
+    collection_id: str
+    version: int
+    embedding_model: str
+    dimensions: int
+    made_at: datetime
+    state: VersionState = VersionState.READY
+    done: int = 0
+    """Passages that have their vector, as far as it was counted when it was made."""
+    total: int = 0
+    error: str = ""
 
 
 class DocumentStatus(StrEnum):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from core.errors import ModelError, ServiceError
+from core.errors import ModelError, ServiceError, WrongShape
 from core.ports import ChunkIndex, Documents, Embedder, Reranker
 from core.rag.fusion import fuse
 from core.rag.model import OVER_FETCH, RERANK_DEPTH, Candidate, Collection, FoundChunk, Hit, RAGQuery, RAGResult, RetrievalTrace
@@ -22,13 +22,13 @@ Ranked: TypeAlias = tuple[FoundChunk, float]
 
 @dataclass(slots=True)
 class _Stages:
-    """What one search has done so far, and how deep it looks."""
+    """What one search has done so far, and how deep it looks. dense: a ranking for each embedding model of the collections."""
 
     fetch: int = OVER_FETCH
     rerank_depth: int = RERANK_DEPTH
     ms: dict[str, float] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
-    dense: list[Hit] = field(default_factory=list)
+    dense: list[list[Hit]] = field(default_factory=list)
     lexical: list[Hit] = field(default_factory=list)
     fused: list[Hit] = field(default_factory=list)
     found: Mapping[str, FoundChunk] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class _Stages:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Adds the milliseconds of a stage."""
+        """Adds to the milliseconds of a stage."""
         begun = time.perf_counter()
         try:
             yield
         finally:
-            self.ms[name] = round((time.perf_counter() - begun) * 1000, 2)
+            self.ms[name] = round(self.ms.get(name, 0.0) + (time.perf_counter() - begun) * 1000, 2)
 
 
 class Retrieval:
@@ -64,9 +64,9 @@ class Retrieval:
             ids = [c.id for c in chosen]
             stages.rerank_depth = max(query.top_k, *(c.rerank_depth for c in chosen))
             stages.fetch = max(OVER_FETCH, stages.rerank_depth)
-            considered, _, _ = await asyncio.gather(self._index.size(ids), self._dense(stages, user, query, chosen), self._lexical(stages, query, ids))
+            considered, _, _ = await asyncio.gather(self._index.size(ids), self._dense_now(stages, user, query, chosen), self._lexical(stages, query, ids))
             with stages.timed("fuse"):
-                stages.fused = fuse([[h.chunk_id for h in stages.dense], [h.chunk_id for h in stages.lexical]])[: stages.fetch]
+                stages.fused = fuse([[h.chunk_id for h in ranking] for ranking in (*stages.dense, stages.lexical)])[: stages.fetch]
             with stages.timed("load"):
                 stages.found = await self._documents.found([h.chunk_id for h in stages.fused])
             order = [(stages.found[h.chunk_id], h.score) for h in stages.fused if h.chunk_id in stages.found]
@@ -81,16 +81,30 @@ class Retrieval:
         return RAGResult(tuple(f for f, _ in kept), tuple(round(s, 6) for _, s in kept), reranked, trace)
 
     async def _dense(self, stages: _Stages, user: User, query: RAGQuery, chosen: Sequence[Collection]) -> None:
+        """By meaning: the question is embedded once by each model that the collections were made with."""
+        stages.dense = []
+        for model in dict.fromkeys(c.embedding_model for c in chosen):
+            made_so = [c for c in chosen if c.embedding_model == model]
+            try:
+                with stages.timed("embed"):
+                    embedded = await self._embedder.of(model).embed([query.query], "query", caller=user.caller)
+            except (ServiceError, ModelError) as error:
+                stages.degraded.append(f"Only words were searched, not meaning: {error.message}")
+                continue
+            for collection in made_so:
+                collection.check(embedded.vectors.shape[1], embedded.model)
+            with stages.timed("dense"):
+                stages.dense.append(await self._index.nearest({c.id: c.version for c in made_so}, embedded.vectors[0], stages.fetch))
+
+    async def _dense_now(self, stages: _Stages, user: User, query: RAGQuery, chosen: Sequence[Collection]) -> None:
+        """Once more where another version came to be searched between the look at the collections and the search."""
         try:
-            with stages.timed("embed"):
-                embedded = await self._embedder.embed([query.query], "query", caller=user.caller)
-        except (ServiceError, ModelError) as error:
-            stages.degraded.append(f"Only words were searched, not meaning: {error.message}")
-            return
-        for collection in chosen:
-            collection.check(embedded.vectors.shape[1], embedded.model)
-        with stages.timed("dense"):
-            stages.dense = await self._index.nearest([c.id for c in chosen], embedded.vectors[0], stages.fetch)
+            await self._dense(stages, user, query, chosen)
+        except WrongShape:
+            now = [await self._documents.collection_for(user.id, c.name) for c in chosen]
+            if [c.version for c in now] == [c.version for c in chosen]:
+                raise
+            await self._dense(stages, user, query, now)
 
     async def _lexical(self, stages: _Stages, query: RAGQuery, ids: Sequence[str]) -> None:
         with stages.timed("lexical"):
@@ -118,7 +132,8 @@ class Retrieval:
 
 def _trace(stages: _Stages, query: RAGQuery, chosen: Sequence[Collection], considered: int, order: Sequence[Ranked], threshold: float | None) -> RetrievalTrace:
     """Every fused candidate with its place and score in each stage."""
-    dense, lexical = _places(stages.dense), _places(stages.lexical)
+    dense = {i: place for ranking in stages.dense for i, place in _places(ranking).items()}
+    lexical = _places(stages.lexical)
     reranked = _places([Hit(i, s) for i, s in sorted(stages.reranked.items(), key=lambda item: (-item[1], item[0]))])
     nothing: tuple[int | None, float | None] = (None, None)
     candidates = []

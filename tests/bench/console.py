@@ -1,13 +1,16 @@
 """The console over a large house: 200,000 chunks, 10,000 conversations and 1,000,000 events, opened in a real Chromium.
 
-Prints JSON lines: how long each page takes, warm, until its content is there; what five open overviews cost the web process; and whether a busy console moves
-the chats. `--scale S` makes everything S times as large, `--write` puts the figures into docs/benchmarks.md.
+Prints JSON lines: how long each page takes, warm, until its content is there; what five open overviews cost the web process; and whether a console in which
+five admins open one page after the other moves the chats (the browser runs at the lowest priority then: the admins' own machines draw for them).
+`--scale S` makes everything S times as large, `--write` puts the figures into docs/benchmarks.md.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,9 +19,10 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import load
 from bench.house import fresh_home, people
 from bench.load import percentile
-from bench.processes import cpu_s
+from bench.processes import cpu_s, serving
 from bench.report import ROOT, keep, now_and_here
 from browser.conftest import ARGUMENTS, chromium
 from playwright.sync_api import sync_playwright
@@ -26,7 +30,7 @@ from running_house import PASSWORD, RunningHouse
 from sqlalchemy import insert, update
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.tables_sql import chunks, collections, conversations, documents, messages, outbox, users
+from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections, conversations, documents, messages, outbox, users
 from core.events import CHAT_ORDER
 from core.ids import new_id
 
@@ -34,6 +38,9 @@ CHUNKS, CONVERSATIONS, EVENTS, USERS = 200_000, 10_000, 1_000_000, 50
 CHUNKS_PER_DOCUMENT, DIMENSIONS = 100, 64
 BATCH = 5_000
 CONSOLES, WATCHED_S = 5, 20.0
+CHATS, TOKENS, ROUNDS, BLOCKS = 10, 100, 5, 4
+PAUSE_MS = 1000
+"""Between two pages: each of the five admins opens another one about every five seconds."""
 WORDS = "backup door garden network cellar key night morning water window bread milk station meeting kitchen light book sister fox dog".split()
 PAGES = {
     "overview": "/admin/",
@@ -54,8 +61,8 @@ PAGES = {
 
 
 async def seed(home, scale):
-    """Fills a home; gives the id of its largest collection."""
-    await people(home, USERS)
+    """Fills a home; gives its people and the id of its largest collection."""
+    people_here = await people(home, USERS)
     random, now = np.random.default_rng(1), datetime.now(UTC)
     async with SqliteDatabase("", home=home) as database:
 
@@ -78,11 +85,15 @@ async def seed(home, scale):
             [{"id": collection, "owner_id": known[0], "name": "handbook", **about, "added_version": 1}]
             + [{"id": new_id(), "owner_id": owner, "name": "notes", **about, "added_version": 0} for owner in known[1:]],
         )
+        first = {"version": 1, "embedding_model": "echo-embed", "dimensions": DIMENSIONS, "state": "ready", "made_at": now}
+        await put(collection_versions, [{"collection_id": collection, **first}])
         count = int(CHUNKS * scale)
         made = [new_id() for _ in range(count // CHUNKS_PER_DOCUMENT)]
         await put(documents, (_document(document, n, collection, known[0], now) for n, document in enumerate(made)))
         vectors = _vectors(random, count)
-        await put(chunks, (_chunk(n, made[n // CHUNKS_PER_DOCUMENT], collection, vectors[n], random) for n in range(len(made) * CHUNKS_PER_DOCUMENT)))
+        every = range(len(made) * CHUNKS_PER_DOCUMENT)
+        await put(chunks, ({"n": n + 1, **_chunk(n, made[n // CHUNKS_PER_DOCUMENT], collection, random)} for n in every))
+        await put(chunk_vectors, ({"chunk_n": n + 1, "version": 1, "embedding": vectors[n].tobytes()} for n in every))
         await database.write(lambda c: c.execute(update(chunks).values(live=1)))  # afterwards, as a version goes live: the full text follows by trigger
         talks = [(new_id(), known[n % USERS]) for n in range(int(CONVERSATIONS * scale))]
         await put(
@@ -92,7 +103,7 @@ async def seed(home, scale):
         await put(messages, said)
         answers = [m for m in said if m["role"] == "assistant"]
         await put(outbox, _events(answers, int(EVENTS * scale), now))
-    return collection
+    return people_here, collection
 
 
 def _text(random, count):
@@ -114,12 +125,11 @@ def _document(document, n, collection, owner, now):
     }  # fmt: skip
 
 
-def _chunk(n, document, collection, vector, random):
+def _chunk(n, document, collection, random):
     position = n % CHUNKS_PER_DOCUMENT
     return {
         "id": new_id(), "document_id": document, "collection_id": collection, "version": 1, "position": position, "page": None, "start": position * 600,
         "end": position * 600 + 600, "live": 0, "scope": f"c{collection.replace('-', '')}", "title": "Chapter", "heading": "", "content": _text(random, 12),
-        "embedding": vector.tobytes(),
     }  # fmt: skip
 
 
@@ -172,12 +182,13 @@ def opened(browser, url):
 
 def measure(scale):
     """Every line."""
-    with fresh_home() as home:
+    with fresh_home() as home, serving("stub.py") as stub:
         begun_s = time.monotonic()
-        collection = uvloop.run(seed(home, scale))
+        known, collection = uvloop.run(seed(home, scale))
         sys.stderr.write(f"seeded in {time.monotonic() - begun_s:.0f} s\n")
         size = {"chunks": int(CHUNKS * scale), "conversations": int(CONVERSATIONS * scale), "events": int(EVENTS * scale)}
-        with RunningHouse(home, HEARTH_CHAT_PAGE="true") as house, sync_playwright() as playwright:
+        given = {"HEARTH_CHAT_PAGE": "true", "HEARTH_LLM_URL": f"{stub.url}/v1#stub"}
+        with RunningHouse(home, **given) as house, sync_playwright() as playwright:
             house.wait_for_pages()
             browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
             page = opened(browser, house.url)
@@ -198,7 +209,42 @@ def measure(scale):
             watching[0].wait_for_timeout(WATCHED_S * 1000)
             share = (cpu_s(pid) - used_s) / (time.monotonic() - begun_s)
             yield {"figure": "console watched", "consoles": CONSOLES, "seconds": WATCHED_S, "core_percent": round(100 * share, 1)}
+            for context in browser.contexts:
+                context.close()
             browser.close()
+            yield from _beside_chats(playwright, house, known, collection)
+
+
+def _beside_chats(playwright, house, known, collection):
+    """Chats alone and beside admins at work, in turns, so that whatever else the machine does falls on both alike."""
+    with tempfile.TemporaryDirectory() as folder:
+        gentle = Path(folder) / "chromium"
+        gentle.write_text(f'#!/bin/sh\nexec nice -n 19 "{chromium()}" "$@"\n')
+        gentle.chmod(0o755)
+        browser = playwright.chromium.launch(executable_path=gentle, args=ARGUMENTS)
+        consoles = [opened(browser, house.url) for _ in range(CONSOLES)]
+        blocks = [_block(house, known, consoles if busy else (), collection) for _ in range(BLOCKS) for busy in (False, True)]
+        browser.close()
+    for name, some in (("alone", blocks[::2]), ("beside a busy console", blocks[1::2])):
+        chats = [chat for done, _ in some for chat in done]
+        yield {"figure": "console chats", "path": name, "chats": CHATS, "pages_opened": sum(pages for _, pages in some), **load.figures(chats)}
+
+
+def _block(house, known, consoles, collection):
+    """(the chats, how many pages were opened meanwhile)."""
+
+    async def chats():
+        async with load.client() as session:
+            return await load.rounds_of(ROUNDS, CHATS, lambda n: load.chat(session, house.url, TOKENS, known[n + 1].key))
+
+    with ThreadPoolExecutor(1) as threads:
+        done, pages = threads.submit(uvloop.run, chats()), 0
+        while consoles and not done.done():
+            page = consoles[pages % len(consoles)]
+            page.goto(house.url + list(PAGES.values())[pages % len(PAGES)].format(collection=collection), wait_until="commit")
+            page.wait_for_timeout(PAUSE_MS)
+            pages += 1
+        return done.result(), pages
 
 
 def main():
@@ -211,7 +257,7 @@ def main():
         lines.append(now_and_here() | line)
         print(json.dumps(lines[-1]), flush=True)
     if given.write:
-        keep(ROOT / "docs", ("console page", "console watched"), lines)
+        keep(ROOT / "docs", ("console page", "console watched", "console chats"), lines)
 
 
 if __name__ == "__main__":

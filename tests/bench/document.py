@@ -113,6 +113,13 @@ A real Chromium opens each page of a house with {chunks:,} chunks, {conversation
 |---|---|---|
 {rows}
 """
+BESIDE = """
+{chats} chats at once over `/v1`, alone and while five admins open one page after the other ({pages_opened} in all), in turns:
+
+| Chats | Turns | Failed | Token latency p50 ms | p95 ms | First token p95 ms |
+|---|---|---|---|---|---|
+{rows}
+"""
 TAIL = """
 ## Repeat it
 
@@ -138,8 +145,16 @@ def document(machine, lines):
     pages = [line for line in lines if line["figure"] == "console page"]
     rows = "\n".join(f"| {line['page']} | {line['first_s']} | {line['warm_p50_s']} |" for line in pages)
     parts += [CONSOLE.format(**pages[0], rows=rows)] if pages else []
+    parts += _beside(lines)
     parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
     return "".join([*parts, TAIL])
+
+
+def _beside(lines):
+    found = [line for line in lines if line["figure"] == "console chats"]
+    named = ("path", "turns", "failed", "token_latency_p50_ms", "token_latency_p95_ms", "ttft_p95_ms")
+    rows = "\n".join(f"| {' | '.join(str(line[name]) for name in named)} |" for line in found)
+    return [BESIDE.format(chats=found[0]["chats"], pages_opened=found[-1]["pages_opened"], rows=rows)] if found else []
 
 
 def _voice(lines):

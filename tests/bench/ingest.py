@@ -30,6 +30,10 @@ class TimedEmbedder:
         self._embedder = embedder
         self.used_s = 0.0
 
+    def of(self, model):
+        """The one model that is measured."""
+        return self
+
     async def info(self):
         """As the port says."""
         return await self._embedder.info()

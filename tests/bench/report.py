@@ -68,7 +68,7 @@ QUICK = Plan(
     stops=5,
     memory_files=10,
 )
-BY_THEMSELVES = ("voice", "interruption", "console page", "console watched")
+BY_THEMSELVES = ("voice", "interruption", "console page", "console watched", "console chats")
 """Figures that other commands measure (`make bench-voice`, `make bench-console`)."""
 SHORT = tuple(Round(path, chats, 1) for chats in (1, 10) for path in ("direct", "floor", "api"))
 SHORT_LIMITS = {"failed": 0, "sql_writes_per_answer": 12, "sql_commits_per_answer": 7, "bytes_per_token": 250}

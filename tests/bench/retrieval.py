@@ -18,7 +18,7 @@ from core.inference import Embedded
 from core.rag.model import Chunk, ChunkMetadata, Collection, Document, IngestJob, IngestStage, RAGQuery
 from core.rag.retrieval import Retrieval
 from core.users.model import Preferences, User
-from inference.echo import DIMENSIONS, EchoEmbeddings
+from inference.echo import EchoEmbeddings
 
 MODEL = "echo-embed"
 CHUNKS_PER_DOCUMENT = 500
@@ -30,6 +30,10 @@ class EchoEmbedder:
 
     def __init__(self):
         self._engine = EchoEmbeddings(None)
+
+    def of(self, model):
+        """The only model."""
+        return self
 
     async def embed(self, texts, kind, *, caller=None):
         """As the port says."""
@@ -50,7 +54,7 @@ async def _measure(home, chunk_counts, queries):
         await database.migrate()
         await SqlAccounts(database).add(user, None)
         documents, index = SqlDocuments(database), SqliteChunkIndex(database)
-        collection = Collection(new_id(), user.id, "lab", MODEL, DIMENSIONS, "structure-1/700", now)
+        collection = Collection(new_id(), user.id, "lab", MODEL, EchoEmbeddings.DIMENSIONS, "structure-1/700", now)
         await documents.add_collection(collection)
         meanings = await EchoEmbeddings(None).embed(corpus.words, "document")
         for count in chunk_counts:
@@ -88,7 +92,7 @@ async def _add_document(documents, collection, corpus, meanings):
         Chunk(chunk_id(document.id, 1, n), document.id, corpus.text(p), vector, ChunkMetadata(n))
         for n, (p, vector) in enumerate(zip(passages, vectors, strict=True))
     ]
-    await documents.store_chunks(document, rows)
+    await documents.store_chunks(document, rows, 1)
     await documents.publish(document, job)
 
 
@@ -97,7 +101,7 @@ async def _asked(retrieval, user, corpus, queries):
     questions = [corpus.question(p) for p in corpus.passages(queries + 1)]
     first, *rest = [(await retrieval.search(user, RAGQuery(q, "lab", rerank=False))).trace for q in questions]
     assert all(t.returned for t in rest), "a search found nothing"
-    line = {"chunks": first.considered, "dimensions": DIMENSIONS, "queries": len(rest), "first_query_ms": first.ms["total"]}
+    line = {"chunks": first.considered, "dimensions": EchoEmbeddings.DIMENSIONS, "queries": len(rest), "first_query_ms": first.ms["total"]}
     for stage in STAGES:
         ms = [t.ms[stage] for t in rest]
         line |= {f"{stage}_p50_ms": percentile(ms, 50), f"{stage}_p95_ms": percentile(ms, 95)}

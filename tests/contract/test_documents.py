@@ -1,22 +1,21 @@
 """The contract of Documents and ChunkIndex, which meet at the chunk rows."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import NOW, a_collection, add, axis, passages
 
 from core.adapters.chunk_index_sql import SqliteChunkIndex
 from core.adapters.documents_sql import SqlDocuments
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound, WrongShape
 from core.ids import chunk_id, new_id
-from core.rag.model import Chunk, ChunkMetadata, Collection, Document, IngestJob, IngestStage
+from core.rag.model import IngestStage
 
 pytestmark = pytest.mark.anyio
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-DIMENSIONS = 8
 HOSTILE = ['"', "port*", "NEAR(port lamp)", "port AND", "scope : x", "a OR 1==1", "-port", "^port", "{", "\x00"]
 
 
@@ -28,36 +27,6 @@ def store(database):
 @pytest.fixture
 def index(database):
     return SqliteChunkIndex(database)
-
-
-async def a_collection(store, user, name="manuals"):
-    collection = Collection(new_id(), user.id, name, "tiny", DIMENSIONS, "structure-1/700", NOW)
-    await store.add_collection(collection)
-    return collection
-
-
-def axis(n):
-    vector = np.zeros(DIMENSIONS, np.float32)
-    vector[n % DIMENSIONS] = 1
-    return vector
-
-
-def passages(document, texts):
-    return [
-        Chunk(chunk_id(document.id, document.version, n), document.id, text, axis(n), ChunkMetadata(n, n + 1, "Part", 0, len(text)))
-        for n, text in enumerate(texts)
-    ]
-
-
-async def add(store, user, collection, texts=("the port is 8000", "the lamp is green"), sha="a" * 64, publish=True, name="", uri="s3://hearth/x"):
-    document = Document(new_id(), collection.name, "Manual", "", "", None, owner_id=user.id, sha256=sha, uri=uri, size_bytes=3, created_at=NOW, name=name)
-    job = IngestJob(new_id(), document.id, user.id, collection.name, "Manual", IngestStage.QUEUED, 0.0, created_at=NOW)
-    document, job = await store.add_document(document, collection, job)
-    if publish:
-        document = replace(document, chunks=len(texts), content="\n".join(texts), version=job.version, sha256=job.sha256, uri=job.uri)
-        await store.store_chunks(document, passages(document, texts))
-        await store.publish(document, job)
-    return document, job
 
 
 async def test_a_name_is_taken_once_per_owner(store, ada, bob):
@@ -85,7 +54,7 @@ async def test_a_documents_chunks_come_in_their_order_by_pages_and_to_its_owner_
         with pytest.raises(BadInput):
             await store.chunks_for(ada.id, document.id, cursor=cursor)
     unready, _ = await add(store, ada, collection, sha="c" * 64, publish=False)
-    await store.store_chunks(replace(unready, chunks=2), passages(unready, ["x", "y"]))
+    await store.store_chunks(replace(unready, chunks=2), passages(unready, ["x", "y"]), 1)
     assert (await store.chunks_for(ada.id, unready.id)).items == []
     await store.bury_for(ada.id, other.id)
     with pytest.raises(NotFound):
@@ -95,12 +64,12 @@ async def test_a_documents_chunks_come_in_their_order_by_pages_and_to_its_owner_
 async def test_only_published_documents_are_found(store, index, ada):
     collection = await a_collection(store, ada)
     document, job = await add(store, ada, collection, publish=False)
-    await store.store_chunks(replace(document, chunks=2), passages(document, ["the port is 8000", "x"]))
-    assert await index.nearest([collection.id], axis(0), 5) == []
+    await store.store_chunks(replace(document, chunks=2), passages(document, ["the port is 8000", "x"]), 1)
+    assert await index.nearest({collection.id: 1}, axis(0), 5) == []
     assert await index.matching([collection.id], "port", 5) == []
     assert await index.size([collection.id]) == 0
     await store.publish(replace(document, chunks=2), job)
-    assert [h.chunk_id for h in await index.nearest([collection.id], axis(0), 1)] == [chunk_id(document.id, 1, 0)]
+    assert [h.chunk_id for h in await index.nearest({collection.id: 1}, axis(0), 1)] == [chunk_id(document.id, 1, 0)]
     assert [h.chunk_id for h in await index.matching([collection.id], "port", 5)] == [chunk_id(document.id, 1, 0)]
     assert (await store.document_for(ada.id, document.id)).status == "ready"
 
@@ -109,10 +78,10 @@ async def test_storing_chunks_twice_changes_nothing(store, index, ada):
     collection = await a_collection(store, ada)
     document, job = await add(store, ada, collection, publish=False)
     for _ in range(2):
-        await store.store_chunks(replace(document, chunks=2), passages(document, ["one", "two"]))
-    assert list(await store.stored_positions(document.id, 1)) == [0, 1]
+        await store.store_chunks(replace(document, chunks=2), passages(document, ["one", "two"]), 1)
+    assert list(await store.stored_positions(document, 1)) == [0, 1]
     await store.publish(replace(document, chunks=2), job)
-    await store.store_chunks(replace(document, chunks=2), passages(document, ["one", "two"]))
+    await store.store_chunks(replace(document, chunks=2), passages(document, ["one", "two"]), 1)
     assert await index.size([collection.id]) == 2
 
 
@@ -153,7 +122,7 @@ async def test_a_deleted_document_is_gone_from_every_search_at_once_and_leaves_n
     kept, _ = await add(store, ada, collection, ("the cat sleeps",), sha="b" * 64)
     assert await index.size([collection.id]) == 3
     await store.bury_for(ada.id, document.id)
-    assert [h.chunk_id for h in await index.nearest([collection.id], axis(0), 9)] == [chunk_id(kept.id, 1, 0)]
+    assert [h.chunk_id for h in await index.nearest({collection.id: 1}, axis(0), 9)] == [chunk_id(kept.id, 1, 0)]
     assert await index.matching([collection.id], "port", 5) == []
     with pytest.raises(NotFound):
         await store.document_for(ada.id, document.id)
@@ -177,7 +146,7 @@ async def test_nothing_of_another_user_is_found(store, index, ada, bob):
     mine = await a_collection(store, ada)
     theirs = await a_collection(store, bob)
     document, job = await add(store, bob, theirs)
-    assert await index.nearest([mine.id], axis(0), 9) == []
+    assert await index.nearest({mine.id: 1}, axis(0), 9) == []
     assert await index.matching([mine.id], "port lamp", 9) == []
     for attempt in (
         store.document_for(ada.id, document.id),
@@ -201,23 +170,23 @@ async def test_a_vector_of_another_size_is_refused_not_answered_with_nothing(sto
     collection = await a_collection(store, ada)
     await add(store, ada, collection)
     with pytest.raises(WrongShape, match="16 dimensions"):
-        await index.nearest([collection.id], np.zeros(16, np.float32), 3)
+        await index.nearest({collection.id: 1}, np.zeros(16, np.float32), 3)
 
 
 async def test_scores_are_cosine_and_best_first(store, index, ada):
     collection = await a_collection(store, ada)
     await add(store, ada, collection, ("a", "b", "c"))
     query = np.array([0.6, 0.8, 0, 0, 0, 0, 0, 0], np.float32)
-    hits = await index.nearest([collection.id], query, 3)
+    hits = await index.nearest({collection.id: 1}, query, 3)
     assert [round(h.score, 5) for h in hits] == [0.8, 0.6, 0.0]
 
 
 async def test_documents_that_come_later_are_seen_by_an_index_that_is_already_open(store, index, ada):
     collection = await a_collection(store, ada)
     await add(store, ada, collection)
-    assert len(await index.nearest([collection.id], axis(0), 9)) == 2
+    assert len(await index.nearest({collection.id: 1}, axis(0), 9)) == 2
     await add(store, ada, collection, ("a third",), sha="c" * 64)
-    assert len(await index.nearest([collection.id], axis(0), 9)) == 3
+    assert len(await index.nearest({collection.id: 1}, axis(0), 9)) == 3
 
 
 async def test_counts_say_what_is_there(store, ada):
@@ -232,15 +201,15 @@ async def test_counts_say_what_is_there(store, ada):
 async def test_a_new_version_is_swapped_in_whole_and_the_old_original_is_stale(store, index, ada):
     collection = await a_collection(store, ada)
     first, _ = await add(store, ada, collection, ("the port is 8000", "x", "y"), name="m.md", uri="s3://hearth/1")
-    assert len(await index.nearest([collection.id], axis(0), 9)) == 3
+    assert len(await index.nearest({collection.id: 1}, axis(0), 9)) == 3
     second, job = await add(store, ada, collection, sha="b" * 64, publish=False, name="m.md", uri="s3://hearth/2")
     assert (second.id, second.version, job.version, job.uri) == (first.id, 1, 2, "s3://hearth/2")
     new = replace(second, version=2, chunks=1, sha256=job.sha256, uri=job.uri)
-    await store.store_chunks(new, passages(new, ["the port is 9000"]))
-    assert len(await index.nearest([collection.id], axis(0), 9)) == 3
+    await store.store_chunks(new, passages(new, ["the port is 9000"]), 1)
+    assert len(await index.nearest({collection.id: 1}, axis(0), 9)) == 3
     assert list(await store.stale_objects(10)) == []
     await store.publish(new, job)
-    assert [h.chunk_id for h in await index.nearest([collection.id], axis(0), 9)] == [chunk_id(first.id, 2, 0)]
+    assert [h.chunk_id for h in await index.nearest({collection.id: 1}, axis(0), 9)] == [chunk_id(first.id, 2, 0)]
     assert [h.chunk_id for h in await index.matching([collection.id], "port 8000 9000", 9)] == [chunk_id(first.id, 2, 0)]
     assert await index.size([collection.id]) == 1
     assert list(await store.stale_objects(10)) == ["s3://hearth/1"]
@@ -253,7 +222,7 @@ async def test_what_is_done_for_a_cancelled_version_has_no_effect(store, ada):
     document, job = await add(store, ada, collection, publish=False, name="m.md")
     await store.cancel_for(ada.id, job.id)
     assert await store.report(replace(job, stage=IngestStage.EMBEDDING), NOW) is False
-    for attempt in (store.store_chunks(document, passages(document, ["x"])), store.publish(replace(document, chunks=1), job)):
+    for attempt in (store.store_chunks(document, passages(document, ["x"]), 1), store.publish(replace(document, chunks=1), job)):
         with pytest.raises(NotFound):
             await attempt
     await store.fail(replace(job, error="too late"))

@@ -46,6 +46,8 @@ CATCHES_EVERYTHING = {
     ("core/chat/room.py", "ChatRoom._keep_leases"): "a supervised loop",
     ("core/rag/library.py", "Library._work"): "a supervised loop",
     ("core/rag/library.py", "Library.ingest_next"): "a bug ends one job and no other; it is logged and told",
+    ("core/rag/reembedding.py", "Reembedding._work"): "a supervised loop",
+    ("core/rag/reembedding.py", "Reembedding.build_next"): "a bug ends one version and no other; it is logged and told",
     ("core/voice/room.py", "VoiceRoom._go_through"): "a bug ends one turn and no other; it is logged and told",
     ("ui/cli.py", "main"): "the process's entry: a bug becomes a sentence with a reference, its trace is in the log",
     ("ui/admin/frame.py", "shown"): "the one place where the console meets an error: a bug becomes a sentence with a reference, its trace is in the log",

@@ -148,6 +148,34 @@ def test_a_database_of_a_newer_hearth_is_refused_with_a_sentence_and_left_alone(
     assert form_of(path) == before
 
 
+def test_vectors_move_beside_their_passages_and_none_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "HEAD", "0013")
+    path = migrated(tmp_path)
+    with sqlite3.connect(path) as connection:
+        connection.executescript("""
+            INSERT INTO users (id, username, name_key, role, premium, disabled, preferences, created_at) VALUES ('u', 'ada', 'ada', 'admin', 0, 0, '{}', 1);
+            INSERT INTO collections (id, owner_id, name, embedding_model, dimensions, chunker, version, created_at, added_version, removed_version)
+                VALUES ('c', 'u', 'lab', 'tiny', 2, 'structure-1/700', 3, 7, 1, 0);
+            INSERT INTO documents
+                (id, collection_id, owner_id, title, content, source_url, status, version, sha256, media_type, size_bytes, uri, chunks, created_at)
+                VALUES ('d', 'c', 'u', 'T', '', '', 'ready', 1, '', '', 1, '', 2, 1);
+            INSERT INTO chunks (n, id, document_id, collection_id, version, position, start, "end", live, scope, title, heading, content, embedding)
+                VALUES (5, 'one', 'd', 'c', 1, 0, 0, 1, 0, 'c', 'T', '', 'first words', x'01020304'),
+                       (9, 'two', 'd', 'c', 1, 1, 1, 2, 0, 'c', 'T', '', 'second words', x'05060708');
+            UPDATE chunks SET live = 1;""")
+    connection.close()
+    monkeypatch.undo()
+    migrated(tmp_path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT chunk_n, version, hex(embedding) FROM chunk_vectors ORDER BY chunk_n").fetchall() == [
+            (5, 3, "01020304"), (9, 3, "05060708"),
+        ]  # fmt: skip
+        known = connection.execute("SELECT collection_id, version, embedding_model, dimensions, state, made_at FROM collection_versions").fetchall()
+        assert known == [("c", 3, "tiny", 2, "ready", 7)]
+        assert connection.execute("SELECT rowid FROM chunk_text WHERE chunk_text MATCH 'second'").fetchall() == [(9,)]
+    connection.close()
+
+
 @pytest.fixture
 def forms(tmp_path, monkeypatch):
     """What a database looks like at each revision."""

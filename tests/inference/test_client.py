@@ -264,6 +264,25 @@ async def test_vectors_come_back_in_order_and_with_unit_length(script, server):
     assert "kind" not in script.seen[0][1]
 
 
+async def test_another_model_is_asked_for_by_its_name_and_only_where_the_server_lists_it(script):
+    async def handler(request):
+        if request.path.endswith("/models"):
+            return web.json_response({"data": [{"id": "bge"}, {"id": "e5"}]})
+        return web.json_response({"data": [{"index": 0, "embedding": [1.0, 0.0]}]})  # whatever model it is asked for
+
+    script.handler = handler
+    server = ModelServer(Service.EMBEDDINGS, script.url, "bge")
+    chosen = RemoteEmbedder(server)
+    assert chosen.of("bge") is chosen
+    assert chosen.of("e5") is chosen.of("e5")
+    assert (await chosen.of("e5").embed(["a"], "query", caller=Caller())).model == "e5"
+    assert script.seen[-1][1]["model"] == "e5"
+    assert (await chosen.of("e5").info()).dimensions == 2
+    with pytest.raises(ModelMissing, match="doesn't know the model old"):
+        await chosen.of("old").embed(["a"], "query", caller=Caller())
+    await server.close()
+
+
 @pytest.mark.parametrize("data", [[], [{"index": 0, "embedding": [0, 0]}], [{"index": 7, "embedding": [1, 0]}]])
 async def test_vectors_that_can_not_be_right_are_refused(script, server, data):
     script.answers(200, {"data": data})

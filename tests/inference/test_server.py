@@ -67,6 +67,18 @@ async def test_embeddings_and_reranking_have_the_usual_shapes(http):
     assert (await http.post("/v1/embeddings", json={"input": []})).json()["data"] == []
 
 
+async def test_any_embedding_model_of_the_catalogue_answers_beside_the_chosen_one_and_no_other_model_or_folder_does(http, tmp_path):
+    async def asked(model):
+        return await http.post("/v1/embeddings", json={"input": ["a cat"], "model": model})
+
+    other = (await asked("echo-embed-small")).json()
+    assert (other["model"], len(other["data"][0]["embedding"])) == ("echo-embed-small", 64)
+    for model in ("echo", "no-such", f"file://{tmp_path}"):
+        refused = await asked(model)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_missing")
+    assert (await asked("minilm-l6")).json()["error"]["message"].startswith("The model minilm-l6 is not on this machine.")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [

@@ -62,6 +62,10 @@ class Models:
         """As the port says; without a threshold, so that every candidate keeps its place."""
         return Model("maxsim", Service.RERANKER)
 
+    def of(self, model):
+        """The only model."""
+        return self
+
     async def embed(self, texts, kind, *, caller=None):
         """As the port says."""
         return Embedded(await self._embeddings.embed(texts, kind), "minilm-l6")
@@ -100,7 +104,7 @@ async def taken_in(documents, models, collection, cut=lambda parsed: parsed):
         job = IngestJob(new_id(), row.id, collection.owner_id, collection.name, row.title, IngestStage.QUEUED, 0.0, created_at=now)
         await documents.add_document(row, collection, job)
         vectors = (await models.embed([embedding_text(source.parsed.title, c) for c in chunks], "document")).vectors
-        await documents.store_chunks(row, [replace(c, embedding=v) for c, v in zip(chunks, vectors, strict=True)])
+        await documents.store_chunks(row, [replace(c, embedding=v) for c, v in zip(chunks, vectors, strict=True)], 1)
         await documents.publish(row, job)
         count += len(chunks)
     return len(sources), count

@@ -282,6 +282,9 @@ async def test_another_embedding_model_is_refused_with_what_to_do(app, ada, monk
     await taken_in(app, ada, "a.txt", "Some words.")
 
     class Other:
+        def of(self, model):
+            return self
+
         async def embed(self, texts, kind, *, caller):
             return Embedded(np.ones((len(texts), 16), np.float32) / 4, "other")
 
@@ -296,6 +299,9 @@ async def test_without_the_embedder_words_still_find_and_the_answer_says_so(app,
     await taken_in(app, ada, "a.txt", "The quiet harbour.")
 
     class Away:
+        def of(self, model):
+            return self
+
         async def embed(self, texts, kind, *, caller):
             raise ServiceUnavailable("The embeddings server can't be reached.")
 
