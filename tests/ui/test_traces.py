@@ -14,7 +14,11 @@ from core.app import LocalInference, open_app
 from core.chat.stages import stages
 from core.ids import new_id
 from core.rag.stages import OF_SEARCH
+from core.voice.calls import Wishes
+from core.voice.containers import WAV_HEADER_BYTES
+from core.voice.model import SPEECH_RATE_HZ
 from core.voice.stages import STAGES
+from core.voice.talk import FRAME_SAMPLES, RATE_HZ
 from inference.server import application
 from ui.server import LatePage, web
 
@@ -140,6 +144,41 @@ async def test_a_spoken_turn_is_one_trace_with_the_chat_turn_inside(app, ada, co
         ("web", "first_token", "chat turn"),
         ("inference", "chat echo", "chat turn"),
         ("inference", "transcription echo-stt", "voice turn"),
+        ("inference", "speech echo-tts", "voice turn"),
+    }
+
+
+class Line:
+    """A listener who plays what comes in no time."""
+
+    def __init__(self):
+        self.talk, self.sent, self.done = None, 0, asyncio.Event()
+
+    def tell(self, kind, turn, **_):
+        if kind == "response.audio.done":
+            asyncio.get_running_loop().call_soon(lambda: self.talk.played(turn, self.sent / 2 / SPEECH_RATE_HZ * 1000, over=True))
+        if kind == "response.done":
+            self.done.set()
+
+    def play(self, turn, sequence, pcm):
+        self.sent += len(pcm)
+        if not sequence:
+            asyncio.get_running_loop().call_soon(lambda: self.talk.started(turn, 5.0))
+
+
+async def test_a_turn_of_a_call_is_one_trace_with_what_its_speaker_waited_for(app, ada, collector):
+    line = Line()
+    async with await app.calls.open(ada, line, Wishes()) as line.talk:
+        said = recorded("how long does it take until somebody answers").data[WAV_HEADER_BYTES:] + bytes(RATE_HZ)
+        for at in range(0, len(said), FRAME_SAMPLES * 2):
+            line.talk.hear(said[at : at + FRAME_SAMPLES * 2])
+            await asyncio.sleep(0.002)
+        async with asyncio.timeout(10):
+            await line.done.wait()
+    spans = collector.trace_with("voice turn", "chat echo", "speech echo-tts", "playback")
+    assert family(spans) >= {
+        *(("web", stage, "voice turn") for stage in ("endpoint", "stt", "llm_ttft", "tts_ttfb", "playback", "chat turn")),
+        ("inference", "chat echo", "chat turn"),
         ("inference", "speech echo-tts", "voice turn"),
     }
 
