@@ -52,15 +52,17 @@ class OtlpTraces:
     async def __aenter__(self) -> Self:
         """Starts the thread that sends."""
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it would log an error with every batch; _Exporter says it once
-        exporter = _Exporter(self._url, timeout=SEND_TIMEOUT_S, session=_session())
-        self._provider.add_span_processor(BatchSpanProcessor(exporter, WAITING, SENT_EVERY_MS, AT_ONCE))
+        self._exporter = _Exporter(self._url, timeout=SEND_TIMEOUT_S, session=_session())
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter, WAITING, SENT_EVERY_MS, AT_ONCE))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Sends what waits. The thread is left alone where that lasts, and ends with the process."""
-        ending = threading.Thread(target=self._provider.shutdown, daemon=True, name="traces ending")
+        """Sends what waits; what would last longer is given up."""
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True, name="traces ending")  # a daemon: the process need not wait for it either
         ending.start()
         await asyncio.to_thread(ending.join, CLOSE_S)
+        if ending.is_alive():
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def begin(self, name: str, attributes: Attributes | None = None, *, ago_ms: float = 0.0, served: bool = False) -> "_Work":
         """As the port says."""
