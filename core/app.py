@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import troubles
-from core.adapters import OBJECTS, RECORDS, adapter
+from core.adapters import OBJECTS, RECORDS, TRACES, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -33,7 +33,21 @@ from core.console.reading import Reading
 from core.console.versions import Versions
 from core.errors import HearthError, NoSpace, SettingsError
 from core.inference import Model, Service
-from core.ports import AudioCodec, AuditLog, Catalogue, ChatModel, Embedder, EventLog, Reranker, Residency, Synthesizer, Traffic, Transcriber, VoiceActivity
+from core.ports import (
+    AudioCodec,
+    AuditLog,
+    Catalogue,
+    ChatModel,
+    Embedder,
+    EventLog,
+    Reranker,
+    Residency,
+    Synthesizer,
+    Traces,
+    Traffic,
+    Transcriber,
+    VoiceActivity,
+)
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.reembedding import Reembedding
@@ -167,6 +181,7 @@ class App:
     voice: VoiceRoom
     calls: Calls
     models: Models
+    traces: Traces
     audit: AuditLog
     console: Console
     check: Callable[[], Awaitable[list[Health]]]
@@ -251,6 +266,8 @@ async def open_app(
         await database.migrate()
         objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
         models = await stack.enter_async_context(open_models(settings, local))
+        traces_url = settings.traces_url if serving else ""
+        traces = await stack.enter_async_context(adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="web"))
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
@@ -262,11 +279,19 @@ async def open_app(
         kept = Records(database)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold)
+        retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         retention = Retention(conversations, kept.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
-        chat = ChatRoom(conversations, answering, clock, open_answers=settings.open_answers, open_answers_per_user=settings.open_answers_per_user, quota=quota)
+        chat = ChatRoom(
+            conversations,
+            answering,
+            clock,
+            open_answers=settings.open_answers,
+            open_answers_per_user=settings.open_answers_per_user,
+            quota=quota,
+            traces=traces,
+        )
         library = Library(
             documents,
             objects,
@@ -279,6 +304,7 @@ async def open_app(
             max_bytes=settings.upload_max_mb * 1_000_000,
             workers=settings.ingest_workers if serving else 0,
             pages=HttpPages() if settings.url_ingest else None,
+            traces=traces,
         )
         reembedding = Reembedding(kept.versions, models.embedder, clock)
         users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
@@ -295,6 +321,7 @@ async def open_app(
             kept.usage,
             max_bytes=settings.audio_max_mb * 1_000_000,
             quota=quota,
+            traces=traces,
         )
 
         backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
@@ -319,8 +346,9 @@ async def open_app(
             events=events,
             retention=retention,
             voice=voice,
-            calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock),
+            calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock, traces),
             models=models,
+            traces=traces,
             audit=audit,
             console=Console(
                 overview=Overview(

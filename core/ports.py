@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page
     from core.retention import Pin, Sweep
+    from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse
 
@@ -817,3 +818,31 @@ class PageRenderer(Protocol):
 
     async def sizes(self, path: Path, name: str) -> Sequence[tuple[float, float]]:
         """Width and height of every page in points (1/72 inch). Raises: Unreadable."""
+
+
+class Work(Protocol):
+    """A piece of work that a trace tells of, from `Traces.begin` to its end. Attributes hold names of models, counts and ids: never words, names, secrets."""
+
+    @property
+    def cause(self) -> str:
+        """Its name as a traceparent, for what is begun on its account; "" where nobody is told of it."""
+
+    @property
+    def ms(self) -> float:
+        """How long it has gone on, in milliseconds; 0 where nobody is told of it."""
+
+    def stages(self, spent: Iterable[Spent]) -> None:
+        """Tells of parts of it that are over."""
+
+    def end(self, attributes: Attributes | None = None, *, failed: bool = False) -> None:
+        """It is over. Only the first end counts."""
+
+
+class Traces(Protocol):
+    """Whoever collects where the time went. Never blocks and never raises: a collector that is away costs traces and nothing else."""
+
+    def begin(self, name: str, attributes: Attributes | None = None, *, ago_ms: float = 0.0, served: bool = False) -> Work:
+        """A piece of work, as a part of the one that `core.traces.cause` names.
+
+        ago_ms: how long ago it began.   served: it answers somebody outside of this process.
+        """

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     """Serve the chat page. Off: the API and the sign-in alone, which start sooner and take less memory."""
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """How much the log says: debug, info, warning or error."""
+    traces_url: str = ""
+    """Where traces of answers, spoken turns, jobs and requests to models are sent: an OpenTelemetry collector that takes OTLP over HTTP, like
+    http://host:4318; needs the extra `traces`. They hold stages, times, counts and names of models, and nobody's words. Empty: nothing is traced."""
 
     records_url: str = ""
     """Where users, conversations and documents are kept. Empty: SQLite in the home folder."""
@@ -223,6 +227,15 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         raise SettingsError(f"{PREFIX}{name.upper()} has the value {shown}: {first['msg']}.", hint="`hearth settings` says what each one means.") from error
     settings._sources |= dict.fromkeys(values, "environment") | dict.fromkeys(flags, "flag")
     return settings
+
+
+def is_http(url: str) -> bool:
+    """Whether it is an address that can be asked over HTTP."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that don't close, a port that is no number
+        return False
 
 
 def shown(value: object) -> str:

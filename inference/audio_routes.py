@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from core.errors import BadInput, HearthError, NoSpeech, TooLong
 from core.inference import Samples, Service
+from core.traces import ending, in_order
 from core.voice.model import MAX_SPEED, MAX_SPOKEN_CHARS, MIN_SPEED, SPEECH_RATE_HZ, check_language
 from inference import audio
 from inference.engine import Heard
@@ -77,23 +78,26 @@ async def _recording(request: Request, most_bytes: int) -> tuple[bytes, dict[str
 
 async def _heard(house: ModelHouse, resident: Resident, data: bytes, said: Mapping[str, str], who: Ticket) -> Response:
     """What is said in a recording; nothing is asked of a model before there is speech in it."""
-    async with house.lanes[Service.STT].place(who) as queue_ms:
-        begun = time.perf_counter()
-        decoded = await audio.decode(data, max_s=house.settings.audio_max_s)
-        decoded_ms = _since_ms(begun)
-        goes_on = said.get("goes_on") == "true"
-        async with house.voice_activity.used() as detector:
-            if not goes_on:
-                await asyncio.to_thread(demand_speech, detector.listen(), decoded.samples)
-        checked_ms = _since_ms(begun)
-        async with resident.used() as engine:
-            heard: Heard = await engine.transcribe(decoded.samples, said.get("language", ""), goes_on=goes_on)
+    with ending(house.asked(resident)) as work:
+        async with house.lanes[Service.STT].place(who) as queue_ms:
+            begun = time.perf_counter()
+            decoded = await audio.decode(data, max_s=house.settings.audio_max_s)
+            decoded_ms = _since_ms(begun)
+            goes_on = said.get("goes_on") == "true"
+            async with house.voice_activity.used() as detector:
+                if not goes_on:
+                    await asyncio.to_thread(demand_speech, detector.listen(), decoded.samples)
+            checked_ms = _since_ms(begun)
+            async with resident.used() as engine:
+                heard: Heard = await engine.transcribe(decoded.samples, said.get("language", ""), goes_on=goes_on)
+        total_ms = _since_ms(begun)
+        work.stages(in_order([("queue", queue_ms), ("decode", decoded_ms), ("vad", checked_ms - decoded_ms), ("model", total_ms - checked_ms)]))
     text = heard.text.strip()
     if not text:
         raise NoSpeech("I heard somebody speak, but understood no word.", hint="Say it again, a little slower or closer to the microphone.")
     if said.get("response_format") == "text":
         return Response(text, media_type="text/plain; charset=utf-8")
-    times = {"queue_ms": round(queue_ms, 1), "decode_ms": decoded_ms, "vad_ms": round(checked_ms - decoded_ms, 1), "total_ms": _since_ms(begun)}
+    times = {"queue_ms": round(queue_ms, 1), "decode_ms": decoded_ms, "vad_ms": round(checked_ms - decoded_ms, 1), "total_ms": total_ms}
     ours = {"declared_ms": decoded.declared_ms, "duration_ms": round(decoded.duration_ms, 1), "model": resident.entry.name, **times}
     whole: dict[str, Any] = {"text": text, "language": heard.language, "duration": round(decoded.duration_ms / 1000, 3)}
     if said.get("response_format") == "verbose_json":
@@ -149,7 +153,7 @@ async def _spoken(house: ModelHouse, resident: Resident, body: SpeechBody, who: 
 
     async def work() -> None:
         try:
-            async with house.lanes[Service.TTS].place(who), resident.used() as engine, aclosing(engine.speak(text, body.voice_id, body.speed)) as pieces:
+            async with house.served(resident, who) as engine, aclosing(engine.speak(text, body.voice_id, body.speed)) as pieces:
                 async for samples, rate_hz in pieces:
                     made.put_nowait(await asyncio.to_thread(_at_our_rate, samples, rate_hz))
         finally:

@@ -38,7 +38,8 @@ from core.errors import (
 )
 from core.ids import new_id
 from core.inference import Caller, Counted, Done, Embedded, Grounding, Message, Model, Priority, Queued, Service, TextDelta, Usage, estimated_tokens
-from core.settings import shown
+from core.settings import is_http, shown
+from core.traces import cause
 from inference.lanes import Entered, Lanes, Ticket
 from inference.sse import EventReader
 
@@ -99,13 +100,9 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 def parse_model_url(url: str, setting: str) -> tuple[str, str]:
     """(base URL with its version prefix, model name) of `http://host:port/v1#model`. Raises: SettingsError."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # brackets that don't close, a port that is no number
-        usable = False
-    if not usable:
+    if not is_http(url):
         raise SettingsError(f"{setting} is {shown(url)[:120]!r}, which is no model URL.", hint="Write it like http://host:11434/v1#qwen3:8b.")
+    parts = urlsplit(url)
     if not parts.fragment:
         raise SettingsError(f"{setting} names no model.", hint=f"Add it after a #, like {shown(url)[:120]}#qwen3:8b.")
     return parts._replace(fragment="").geturl().rstrip("/"), parts.fragment
@@ -209,8 +206,9 @@ class ModelServer:
         """As `post`, for who has a place already."""
         async with AsyncExitStack() as stack:
             with_caller = {"x-hearth-priority": caller.priority.value, "x-hearth-user": caller.user_key} if self.local else {}
+            traced = {"traceparent": on_account_of} if (on_account_of := cause.get()) else {}
             data, kind = (body.data, body.content_type) if isinstance(body, Body) else (msgspec.json.encode(body), "application/json")
-            response = await self._answer("POST", path, data, {"Content-Type": kind, **with_caller}, timeout)
+            response = await self._answer("POST", path, data, {"Content-Type": kind, **with_caller, **traced}, timeout)
             stack.callback(response.close)
             try:
                 yield response

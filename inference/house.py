@@ -5,26 +5,34 @@ import gc
 import os
 import resource
 import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from core.errors import ModelError, ModelMissing
 from core.inference import Service
+from core.ports import Traces, Work
 from core.settings import SERVICES, Settings
+from core.traces import NO_TRACES, ending, in_order
 from inference.catalog import Entry, chosen, detector, entry
 from inference.device import threads
-from inference.lanes import Lanes
+from inference.lanes import Lanes, Ticket
 from inference.residency import Resident
 
 WORK_PLACES = 1
 IDLE_CHECK_S = 5.0
+OPERATIONS = {Service.LLM: "chat", Service.EMBEDDINGS: "embeddings", Service.RERANKER: "rerank", Service.STT: "transcription", Service.TTS: "speech"}
+"""What a trace calls that which a service does; the first two as OpenTelemetry's conventions for generative AI have them."""
 
 
 class ModelHouse:
     """The models of this process: what each service's is, and the lanes in front of it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, traces: Traces = NO_TRACES) -> None:
+        self.settings, self._traces = settings, traces
         services = [Service(name) for name in SERVICES if name in settings.local_services()]
         self.entries: dict[Service, Entry] = {s: chosen(getattr(settings, f"{s}_model"), s) for s in services}
         count = threads(settings.inference_threads)
@@ -62,6 +70,22 @@ class ModelHouse:
                 return None
             self._others[named] = self._resident(found)
         return self._others[named]
+
+    def asked(self, resident: Resident) -> Work:
+        """A request to a model, as a trace tells of it."""
+        operation, model = OPERATIONS[resident.entry.service], resident.entry.name
+        named = {"gen_ai.operation.name": operation, "gen_ai.provider.name": "hearth", "gen_ai.request.model": model}
+        return self._traces.begin(f"{operation} {model}", named, served=True)
+
+    @asynccontextmanager
+    async def served(self, resident: Resident, who: Ticket) -> AsyncIterator[Any]:
+        """The engine, as soon as there is a place. Raises: ServiceBusy; as the resident."""
+        with ending(self.asked(resident)) as work:
+            async with self.lanes[resident.entry.service].place(who) as queue_ms:
+                begun = time.perf_counter()
+                async with resident.used() as engine:
+                    yield engine
+            work.stages(in_order([("queue", queue_ms), ("model", (time.perf_counter() - begun) * 1000)]))
 
     def status(self) -> dict[str, object]:
         """What is loaded, how full the lanes are, and the memory of this process."""

@@ -23,10 +23,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from core.adapters import TRACES, adapter
 from core.errors import BadInput, HearthError, ServiceBusy
 from core.ids import new_id
 from core.inference import Done, Message, Queued, Service, TextDelta
+from core.ports import Work
 from core.settings import Settings, read_settings
+from core.traces import ending, in_order
 from inference import audio_routes
 from inference.engine import ChatRequest
 from inference.house import ModelHouse
@@ -112,13 +115,21 @@ Piece: TypeAlias = Queued | TextDelta | Done
 
 async def _answer(house: ModelHouse, resident: Resident, wanted: ChatRequest, ticket: Ticket) -> AsyncGenerator[Piece, None]:
     """The position while it waits, then the engine's pieces; how long it waited is told with the last."""
-    with house.lanes[Service.LLM].entered(ticket) as entered:
+    with ending(house.asked(resident)) as work, house.lanes[Service.LLM].entered(ticket) as entered:
         async with aclosing(entered.changes()) as positions:  # type: ignore[type-var]
             async for position in positions:
                 yield position
         async with resident.used() as engine, aclosing(engine.stream(wanted)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, TextDelta) else Done(piece.usage, piece.finish_reason, round(entered.queue_ms, 1))
+                yield piece if isinstance(piece, TextDelta) else _done(work, piece, entered.queue_ms)
+
+
+def _done(work: Work, done: Done, queue_ms: float) -> Done:
+    """The end of an answer with how long it waited, told to the trace too."""
+    work.stages(in_order([("queue", queue_ms), ("model", work.ms - queue_ms)]))
+    usage = {"gen_ai.usage.input_tokens": done.usage.prompt_tokens, "gen_ai.usage.output_tokens": done.usage.completion_tokens}
+    work.end({**usage, "gen_ai.response.finish_reasons": (done.finish_reason,)})
+    return Done(done.usage, done.finish_reason, round(queue_ms, 1))
 
 
 async def _events(first: Piece, rest: AsyncGenerator[Piece, None], model: str) -> AsyncIterator[bytes]:
@@ -189,7 +200,7 @@ async def embed(house: ModelHouse, request: Request) -> Response:
         raise BadInput(f"At most {MAX_INPUTS} texts are taken at once, not {len(texts)}.")
     if not texts:
         return JSONResponse({"object": "list", "model": resident.entry.name, "data": [], "usage": {"prompt_tokens": 0, "total_tokens": 0}})
-    async with house.lanes[Service.EMBEDDINGS].place(ticket(request)), resident.used() as engine:
+    async with house.served(resident, ticket(request)) as engine:
         vectors = await engine.embed(texts, "query" if body.kind == "query" else "document")
     data = [{"object": "embedding", "index": n, "embedding": row} for n, row in enumerate(vectors.tolist())]
     words = sum(len(t.split()) for t in texts)
@@ -205,7 +216,7 @@ async def rerank(house: ModelHouse, request: Request) -> Response:
         raise BadInput(f"At most {MAX_INPUTS} documents are taken at once, not {len(body.documents)}.")
     scores: list[float] = []
     if body.documents:
-        async with house.lanes[Service.RERANKER].place(ticket(request)), resident.used() as engine:
+        async with house.served(resident, ticket(request)) as engine:
             scores = await engine.rerank(body.query, body.documents)
     ranked = sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))[: body.top_n]
     return JSONResponse({"model": resident.entry.name, "results": [{"index": n, "relevance_score": score} for n, score in ranked]})
@@ -254,7 +265,8 @@ async def unload(house: ModelHouse, request: Request) -> Response:
 
 def application(settings: Settings, token: str) -> ASGIApp:
     """The server's application; with a token every route but /healthz asks for it."""
-    house = ModelHouse(settings)
+    traces = adapter(TRACES, settings.traces_url, "HEARTH_TRACES_URL")(settings.traces_url, service="inference", begins=False)
+    house = ModelHouse(settings, traces)
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -263,7 +275,8 @@ def application(settings: Settings, token: str) -> ASGIApp:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(house.preload()), asyncio.create_task(house.keep_idle())]
         try:
-            yield
+            async with traces:
+                yield
         finally:
             for task in tasks:
                 task.cancel()

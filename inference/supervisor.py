@@ -68,7 +68,7 @@ class Supervisor:
         """What the child may know: its own settings and the process token; no key of any server."""
         settings, kept = self._settings, {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         models, how = [f"{name}_model" for name in (*SERVICES, "vad")], ("threads", "idle_s", "queue", "chat_places", "audio_places")
-        named = ("home", "llm_max_tokens", "audio_max_mb", "audio_max_s", *models, *(f"inference_{name}" for name in how))
+        named = ("home", "traces_url", "llm_max_tokens", "audio_max_mb", "audio_max_s", *models, *(f"inference_{name}" for name in how))
         own = {PREFIX + name.upper(): str(getattr(settings, name)) for name in named}
         # A service that is remote has a URL here too, so that the child does not load a model for it; which URL is not its business.
         remote = {f"{PREFIX}{s.upper()}_URL": "http://elsewhere/v1#elsewhere" for s in SERVICES if s not in settings.local_services()}

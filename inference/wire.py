@@ -13,6 +13,7 @@ from starlette.routing import Route
 from core.errors import BadInput, HearthError, ModelMissing, NoSpeech, ServiceBusy, TooLong, Unreadable
 from core.ids import new_id
 from core.inference import Priority
+from core.traces import inside
 from inference.house import ModelHouse
 from inference.lanes import Ticket
 
@@ -84,7 +85,8 @@ def route(path: str, handler: Handler, house: ModelHouse, token: str, *methods: 
         if token and not secrets.compare_digest(given.encode(), token.encode()):
             return JSONResponse({"error": {"message": "The token is wrong.", "type": "authentication_error", "code": "authentication_error"}}, 401)
         try:
-            return await handler(house, request)
+            with inside(request.headers.get("traceparent", "")):
+                return await handler(house, request)
         except HearthError as error:
             return refused(error)
         except ClientDisconnect:

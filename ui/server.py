@@ -37,6 +37,7 @@ from ui.api import voice as voice_api
 from ui.api.auth import caller, scope_of
 from ui.gate import CONSOLE, OWN_CHECK, Gate
 from ui.limits import BodyLimit
+from ui.traced import Traced
 from ui.voice import call
 from ui.words import _
 
@@ -173,7 +174,8 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIA
         api.mount(CONSOLE, console)
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
     settings = app.settings
-    return Gate(BodyLimit(api, upload_bytes=settings.upload_max_mb * 1_000_000, audio_bytes=settings.audio_max_mb * 1_000_000), app)
+    inner = Traced(api, app.traces) if settings.traces_url else api
+    return Gate(BodyLimit(inner, upload_bytes=settings.upload_max_mb * 1_000_000, audio_bytes=settings.audio_max_mb * 1_000_000), app)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

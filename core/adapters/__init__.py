@@ -1,6 +1,7 @@
 """Adapters: one file per technology behind a port. The prefix of a file is its port, so a listing of this folder is the diagram.
 
-Each table below says which adapter a URL's scheme picks; no URL means embedded. Adapters are named as text, so that none is imported before it is chosen.
+Each table below says which adapter a URL's scheme picks; no URL means embedded. Adapters are named as text, so that none is imported before it is chosen; in
+brackets the extra that it needs, as entry points write it.
 """
 
 from importlib import import_module
@@ -10,15 +11,22 @@ from core.errors import SettingsError
 
 RECORDS = {"": "core.adapters.database_sql:SqliteDatabase"}
 OBJECTS = {"": "core.adapters.objects_folder:FolderObjectStore"}
+TRACES = {"": "core.traces:NoTraces"} | dict.fromkeys(("http", "https"), "core.adapters.traces_otlp:OtlpTraces [traces]")
 
 
 def adapter(table: dict[str, str], url: str, setting: str) -> Any:
-    """The adapter class that `url` picks. Raises: SettingsError for a scheme the table doesn't know, with those it knows."""
+    """The adapter class that `url` picks. Raises: SettingsError for a scheme the table doesn't know, with those it knows; for an extra that isn't installed."""
     scheme = url.partition(":")[0]
     if scheme not in table:
         known = ", ".join(sorted(filter(None, table))) or "none yet"
         raise SettingsError(
-            f"{setting} starts with {scheme!r}, which Hearth doesn't speak.", hint=f"Leave it empty for the embedded store; known schemes: {known}."
+            f"{setting} starts with {scheme!r}, which Hearth doesn't speak.", hint=f"Leave it empty to do without a server; known schemes: {known}."
         )
-    module, _, name = table[scheme].partition(":")
-    return getattr(import_module(module), name)
+    path, _, extra = table[scheme].partition(" ")
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{setting} needs software that is not installed ({error.name}).", hint=f"Install it with `pip install 'hearth{extra}'`, or leave it empty."
+        ) from error

@@ -32,14 +32,17 @@ from core.chat.model import (
     Timing,
     Verdict,
 )
+from core.chat.stages import attributes, stages
 from core.chat.turn import Turn, Update
 from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import is_id, new_id, reply_id
-from core.ports import Conversations
+from core.ports import Conversations, Traces
 from core.rag.model import RAGQuery
+from core.rag.stages import OF_SEARCH
 from core.records import DeleteReceipt, Page
+from core.traces import NO_TRACES, inside
 from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn
 
@@ -71,12 +74,13 @@ class ChatRoom:
         open_answers: int = 200,
         open_answers_per_user: int = 20,
         quota: Quota = NO_QUOTA,
+        traces: Traces = NO_TRACES,
     ) -> None:
         """open_answers: how many may be written at the same time, and how many of them for one user.
 
         quota: of users who have none of their own.
         """
-        self._quota = quota
+        self._quota, self._traces = quota, traces
         self._conversations, self._answering, self._clock = conversations, answering, clock
         self._open_answers, self._open_answers_per_user = open_answers, open_answers_per_user
         self._accepting: Counter[str] = Counter()
@@ -157,6 +161,7 @@ class ChatRoom:
         """Nobody sends that message. Nothing happens if it was sent."""
         if (draft := self._drafts.pop(answer_id, None)) is not None:
             draft[1].cancel()
+            draft[0].work.end({"hearth.status": "dropped"})
             draft[1].add_done_callback(lambda writing: writing.cancelled() or writing.exception())  # nobody asks how it ended
 
     async def answer_again(
@@ -386,7 +391,9 @@ class ChatRoom:
 
     def _write(self, turn: Turn, user: User, request: SendMessage, earlier: Sequence[ChatMessage], settings: ChatSettings) -> asyncio.Task[ChatMessage]:
         history = self._answering.history(request, earlier, settings.system_prompt)
-        return asyncio.create_task(self._answering.write(turn, user, _with(settings, request), history, self._due.set), name=f"answer {turn.answer_id}")
+        turn.work = self._traces.begin("chat turn", ago_ms=(self._clock() - turn.started_at) / timedelta(milliseconds=1))
+        with inside(turn.work.cause):
+            return asyncio.create_task(self._answering.write(turn, user, _with(settings, request), history, self._due.set), name=f"answer {turn.answer_id}")
 
     async def _conclude(self, turn: Turn, writing: asyncio.Task[ChatMessage]) -> None:
         """Makes one answer final, however its writing ends."""
@@ -444,6 +451,8 @@ class ChatRoom:
                     )
                 else:
                     await asyncio.sleep(attempt * 0.5)
+        turn.work.stages(spent for spent in stages(answer) if spent[0] not in OF_SEARCH)  # the search has told of its own
+        turn.work.end(attributes(answer), failed=answer.status is MessageStatus.FAILED)
         turn.end(answer)
 
     async def _keep_checkpoints(self) -> None:

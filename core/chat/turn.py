@@ -12,7 +12,9 @@ from datetime import datetime
 from core.chat.model import ChatMessage, MessageStatus
 from core.events import Event
 from core.inference import TextDelta
+from core.ports import Work
 from core.rag.model import RetrievalTrace, Source
+from core.traces import UNTOLD
 from core.updates import Updates
 
 
@@ -63,6 +65,8 @@ class Turn(Updates[Update]):
         self.heard: asyncio.Future[int | None] | None = None
         """Where the answer is read out: how many characters of it the listener has heard, once that is known; None for all."""
         self.chars = 0
+        self.work: Work = UNTOLD
+        """What a trace tells of it."""
         self._speaks = False
         self._pieces: list[str] = []
 

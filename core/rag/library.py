@@ -23,7 +23,7 @@ from core.crash import crash
 from core.errors import AlreadyThere, BadInput, HearthError, NoSpace, NotAllowed, NotFound, ServiceError, TooLong
 from core.ids import new_id
 from core.inference import Caller
-from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser
+from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser, Traces
 from core.rag.archives import is_archive, unpacked
 from core.rag.chunking import chunk, chunker_name, embedding_text
 from core.rag.model import (
@@ -45,6 +45,7 @@ from core.rag.model import (
 from core.rag.pace import EMBEDDING_FROM, EMBEDDING_SHARE, with_outlook
 from core.rag.pictures import PagePictures
 from core.records import DeleteReceipt, Page
+from core.traces import NO_TRACES, Attributes, traced
 from core.users.model import User
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Library:
         max_bytes: int,
         workers: int = 1,
         pages: Pages | None = None,
+        traces: Traces = NO_TRACES,
     ) -> None:
         """chunk_chars: length of a chunk in new collections.   max_bytes: of one upload.   workers: documents taken in at once; 0 only accepts.
 
@@ -87,7 +89,7 @@ class Library:
         self._documents, self._objects, self._parser, self._embedder, self._index = documents, objects, parser, embedder, index
         self._pictures = pictures
         self._clock, self._chunk_chars, self._max_bytes, self._workers = clock, chunk_chars, max_bytes, workers
-        self._pages = pages
+        self._pages, self._traces = pages, traces
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -434,6 +436,24 @@ class Library:
         await self._documents.fail(replace(job, stage=IngestStage.FAILED, error=str(error), heartbeat_at=self._clock()))
 
     async def _ingest(self, job: IngestJob, document: Document, collection: Collection) -> None:
+        told: Attributes = {"hearth.job.id": job.id, "hearth.document.id": document.id, "hearth.document.bytes": document.size_bytes}
+        with traced(self._traces, "ingest", told) as work:
+            with traced(self._traces, IngestStage.PARSING.value):
+                titled, chunks = await self._parsed(job, document, collection)
+            job = replace(job, chunks=len(chunks))
+            published = False
+            while not published:  # again if the collection was re-embedded meanwhile: the passages then need vectors of the model that is searched now
+                with traced(self._traces, IngestStage.EMBEDDING.value):
+                    await self._store(job, titled, collection, chunks)
+                with traced(self._traces, IngestStage.STORING.value):
+                    await self._report(job, IngestStage.STORING, 98)
+                    crash("before_publish")
+                    published = await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
+                collection = collection if published else await self._documents.collection_for(document.owner_id, collection.name)
+            work.end({"hearth.document.chunks": len(chunks)})
+
+    async def _parsed(self, job: IngestJob, document: Document, collection: Collection) -> tuple[Document, Sequence[Chunk]]:
+        """The document with its text, and its chunks. Raises: BadInput if it has none; as the parser."""
         await self._report(job, IngestStage.PARSING, 2)
         path = await self._objects.local_path(document.uri)
         beating = asyncio.create_task(self._beat(replace(job, stage=IngestStage.PARSING, percent=2)))
@@ -445,15 +465,7 @@ class Library:
         content, chunks = await anyio.to_thread.run_sync(chunk, document.id, document.version, parsed, collection.chunk_chars)
         if not chunks:
             raise BadInput(f"{document.title} has no text.", hint="If it holds pictures of text, run OCR over it first.")
-        job = replace(job, chunks=len(chunks))
-        titled = replace(document, title=parsed.title or document.title, content=content, media_type=parsed.media_type, chunks=len(chunks))
-        published = False
-        while not published:  # again if the collection was re-embedded meanwhile: the passages then need vectors of the model that is searched now
-            await self._store(job, titled, collection, chunks)
-            await self._report(job, IngestStage.STORING, 98)
-            crash("before_publish")
-            published = await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
-            collection = collection if published else await self._documents.collection_for(document.owner_id, collection.name)
+        return replace(document, title=parsed.title or document.title, content=content, media_type=parsed.media_type, chunks=len(chunks)), chunks
 
     async def _store(self, job: IngestJob, document: Document, collection: Collection, chunks: Sequence[Chunk]) -> None:
         """Embeds and stores what is not there yet, batch by batch."""

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from core.errors import ModelError, ServiceError, WrongShape
-from core.ports import ChunkIndex, Documents, Embedder, Reranker
+from core.ports import ChunkIndex, Documents, Embedder, Reranker, Traces
 from core.rag.fusion import fuse
 from core.rag.model import OVER_FETCH, RERANK_DEPTH, Candidate, Collection, FoundChunk, Hit, RAGQuery, RAGResult, RetrievalTrace
+from core.rag.stages import search_stages
+from core.traces import NO_TRACES, traced
 from core.users.model import User
 
 Ranked: TypeAlias = tuple[FoundChunk, float]
@@ -48,8 +50,17 @@ class _Stages:
 class Retrieval:
     """Searches the collections of a user."""
 
-    def __init__(self, documents: Documents, index: ChunkIndex, embedder: Embedder, reranker: Reranker | None, threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        index: ChunkIndex,
+        embedder: Embedder,
+        reranker: Reranker | None,
+        threshold: float | None = None,
+        traces: Traces = NO_TRACES,
+    ) -> None:
         """threshold: the rerank score below which a passage is not relevant; None takes the reranker's own, where it has one."""
+        self._traces = traces
         self._documents, self._index, self._embedder, self._reranker, self._threshold = documents, index, embedder, reranker, threshold
 
     async def search(self, user: User, query: RAGQuery, collections: Sequence[str] = ()) -> RAGResult:
@@ -59,7 +70,7 @@ class Retrieval:
         Raises: NotFound for a collection the user doesn't have; WrongShape; ServiceError if neither meaning nor words can be searched.
         """
         stages = _Stages()
-        with stages.timed("total"):
+        with traced(self._traces, "retrieval") as work, stages.timed("total"):
             chosen = [await self._documents.collection_for(user.id, name) for name in dict.fromkeys(collections or (query.collection,))]
             ids = [c.id for c in chosen]
             stages.rerank_depth = max(query.top_k, *(c.rerank_depth for c in chosen))
@@ -74,6 +85,7 @@ class Retrieval:
             if query.rerank and self._reranker is not None and order:
                 order, reranked = await self._rerank(stages, user, query, order)
                 threshold = await self._needed() if reranked else None
+            work.stages(search_stages(stages.ms))
         shown = order[: query.rerank_top_k] if reranked else order[: query.top_k]
         kept = [(f, s) for f, s in shown if threshold is None or s >= threshold]
         stages.returned = {f.chunk.id for f, _ in kept}

@@ -10,7 +10,8 @@ from core.chat.room import ChatRoom
 from core.errors import NoSpeech
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
-from core.ports import ObjectStore, SpokenTurns, VoiceActivity
+from core.ports import ObjectStore, SpokenTurns, Traces, VoiceActivity
+from core.traces import NO_TRACES
 from core.users.model import User
 from core.users.room import SignedIn, Users
 from core.voice.containers import wav
@@ -43,8 +44,10 @@ class Calls:
         objects: ObjectStore,
         activity: Callable[[], Awaitable[VoiceActivity]],
         clock: Callable[[], datetime],
+        traces: Traces = NO_TRACES,
     ) -> None:
         """activity: makes a detector of speech for one stream of sound."""
+        self._traces = traces
         self._chat, self._voice, self._users = chat, voice, users
         self._turns, self._objects, self._activity, self._clock = turns, objects, activity, clock
 
@@ -54,9 +57,8 @@ class Calls:
         speaker = await self._users.voice_session(who)
         activity = await self._activity()
         choices = await self.choices(who, wishes)
-        return Talk(
-            speaker, self._chat, activity.probability, line, choices, self, prepare=partial(self._voice.prepare, who.user), conversation_id=conversation_id
-        )
+        prepare = partial(self._voice.prepare, who.user)
+        return Talk(speaker, self._chat, activity.probability, line, choices, self, prepare=prepare, conversation_id=conversation_id, traces=self._traces)
 
     async def choices(self, who: SignedIn, wishes: Wishes) -> Choices:
         """What a speaker's wishes mean for the turns that follow."""

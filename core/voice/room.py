@@ -22,8 +22,9 @@ from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceErr
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Caller, TextDelta
-from core.ports import AudioCodec, ObjectStore, SpokenTurns, Synthesizer, Transcriber, Usage
+from core.ports import AudioCodec, ObjectStore, SpokenTurns, Synthesizer, Traces, Transcriber, Usage
 from core.rag.library import Library
+from core.traces import NO_TRACES, traced
 from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn, Users
 from core.voice.clauses import Clauses, speakable
@@ -45,6 +46,7 @@ from core.voice.model import (
     VoiceTiming,
     form_of,
 )
+from core.voice.stages import spoken_stages
 from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn, VoiceUpdate
 
 log = logging.getLogger(__name__)
@@ -99,12 +101,13 @@ class VoiceRoom:
         *,
         max_bytes: int,
         quota: Quota,
+        traces: Traces = NO_TRACES,
     ) -> None:
         """transcriber, synthesizer: None where listening or speaking is off.   codec: None where no process of ours opens sound.
 
         max_bytes: of one recording.   quota: of users who have none of their own.
         """
-        self._usage, self._quota = usage, quota
+        self._usage, self._quota, self._traces = usage, quota, traces
         self._turns, self._objects, self._chat, self._library, self._users = turns, objects, chat, library, users
         self._transcriber, self._synthesizer, self._codec, self._clock, self._max_bytes = transcriber, synthesizer, codec, clock, max_bytes
         self._open: dict[str, VoiceTurn] = {}
@@ -270,9 +273,11 @@ class VoiceRoom:
     async def _go_through(self, who: SignedIn, spoken: SendVoice, turn: VoiceTurn) -> None:
         """One turn, from the recording to its end, however that comes."""
         try:
-            progress = await self._heard(who, spoken, turn)
-            if progress is not None:
-                await self._answered(who, spoken, progress)
+            with traced(self._traces, "voice turn", {"gen_ai.conversation.id": spoken.conversation_id, "hearth.message.id": spoken.request_id}) as work:
+                progress = await self._heard(who, spoken, turn)
+                if progress is not None:
+                    await self._answered(who, spoken, progress)
+                    work.stages(spoken_stages(progress.timing))
         except asyncio.CancelledError:
             turn.add(Refused(ServiceUnavailable("The turn was ended before anything was understood.", service="stt", hint="Speak again.")))
             raise

@@ -21,10 +21,13 @@ from core.chat.turn import Finished, SourcesFound, Stage, Turn, Update
 from core.errors import HearthError, NoSpeech, ServiceTimeout, ServiceUnavailable
 from core.ids import new_id, reply_id
 from core.inference import Samples, TextDelta
+from core.ports import Traces
 from core.rag.model import Source
+from core.traces import NO_TRACES, in_order, traced
 from core.users.room import SignedIn
 from core.voice.call import FRAME_MS, RULES, Cancel, Dropped, Duck, Effect, FinalWanted, PartialWanted, SpeechStarted, State, TurnEnded, TurnMachine
 from core.voice.clauses import Clauses, Segment
+from core.voice.stages import STAGES
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,6 @@ KEPT_SOUND_MS = 300_000
 AHEAD_MS = 10_000
 """How much sound is sent ahead of what has been heard."""
 TICK_S = 0.1
-STAGES = ("stt", "rag", "llm_ttft", "tts_ttfb")
-"""What a listener waits for after the endpoint, in this order."""
 FINAL_TIMEOUT_S = 30.0
 PLAYBACK_GRACE_S = 3.0
 """How long after its last sound a listener who says nothing counts as having heard it."""
@@ -202,13 +203,14 @@ class Talk:
         prepare: Callable[[], Awaitable[None]] | None = None,
         conversation_id: str = "",
         clock: Callable[[], float] = time.monotonic,
+        traces: Traces = NO_TRACES,
     ) -> None:
         """activity: the probability in [0, 1] that the next 512 samples at 16 kHz are speech; it remembers those before.
 
         prepare: says that somebody is about to speak.
         """
         self._who, self._chat, self._activity, self._line, self._clock = who, chat, activity, line, clock
-        self._record, self._prepare = record, prepare
+        self._record, self._prepare, self._traces = record, prepare, traces
         self.choices = choices
         self.conversation_id = conversation_id or new_id()
         self._machine = TurnMachine(clock)
@@ -456,6 +458,16 @@ class Talk:
         return " ".join(part for part in (*before, text) if isinstance(part, str) and part)
 
     async def _respond(self, answer: _Answer) -> None:
+        """One turn, traced from the last word said on."""
+        silent_ms = 0.0 if isinstance(answer.asked, str) else self._silent_frames * FRAME_MS
+        with traced(self._traces, "voice turn", {"gen_ai.conversation.id": self.conversation_id}, ago_ms=silent_ms) as work:
+            try:
+                await self._responded(answer)
+            finally:
+                if answer.committed.is_set():
+                    work.stages(in_order(answer.latency_ms.items()))
+
+    async def _responded(self, answer: _Answer) -> None:
         """One turn from its text to the last sound of its answer; whatever goes wrong is told, and the microphone has the floor again."""
         speaking: asyncio.Task[None] | None = None
         try:

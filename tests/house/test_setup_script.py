@@ -91,6 +91,10 @@ def test_listening_and_speaking_here_need_their_own_software_and_no_torch(tmp_pa
     assert Machine(tmp_path).set_up(**REMOTE) == ["-m pip install --editable .[voice]"]
 
 
+def test_a_collector_of_traces_brings_what_sends_them(tmp_path):
+    assert Machine(tmp_path).set_up(**REMOTE, **VOICES, HEARTH_TRACES_URL="http://host:4318") == ["-m pip install --editable .[traces]"]
+
+
 def test_the_programs_that_speak_are_installed_where_they_are_missing(tmp_path):
     machine = Machine(tmp_path, speaks=False)
     assert "apt-get install -y -qq flite espeak-ng" in machine.set_up()

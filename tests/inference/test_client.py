@@ -8,6 +8,7 @@ from aiohttp import web
 
 from core.errors import ModelMissing, ServiceBusy, ServiceError, ServiceUnavailable, SettingsError, TooLong
 from core.inference import Caller, Counted, Done, Message, Priority, Queued, Service, TextDelta
+from core.traces import inside
 from inference import client, lanes
 from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
 from inference.lanes import Lanes
@@ -91,6 +92,14 @@ async def test_an_answer_is_its_deltas_and_one_done_with_the_usage(script, serve
     assert (body["model"], body["max_tokens"], body["temperature"], body["stream_options"]) == ("qwen3:8b", 9, 0.5, {"include_usage": True})
     assert headers["Authorization"] == "Bearer secret-key"
     assert "x-hearth-user" not in {h.lower() for h in headers}, "who asks is not a foreign server's business"
+
+
+async def test_the_work_that_a_request_is_a_part_of_is_named_to_the_server_where_it_is_traced(script, server):
+    script.streams(CHUNK % "a", END)
+    await collected(RemoteChatModel(server))
+    with inside("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"):
+        await collected(RemoteChatModel(server))
+    assert [headers.get("traceparent") for _, _, headers in script.seen] == [None, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]
 
 
 async def test_a_server_without_usage_is_counted_and_said_to_be_estimated(script, server):
