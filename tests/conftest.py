@@ -4,12 +4,22 @@ import os
 from pathlib import Path
 
 import pytest
+from argon2.profiles import CHEAPEST
 from echo_house import Served, echo_settings
 
+from core.adapters import passwords_argon2
 from core.app import LocalInference, open_app
 from inference.server import application
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords():
+    """A password takes a fifth of a second to hash, on purpose, and the tests hash a thousand. What the house does is checked in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords_argon2, "PROFILE", CHEAPEST)
+        yield
 
 
 @pytest.fixture

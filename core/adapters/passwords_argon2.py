@@ -3,13 +3,17 @@
 import anyio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.profiles import RFC_9106_LOW_MEMORY
+
+PROFILE = RFC_9106_LOW_MEMORY
+"""How slow a hash is, and how much memory it takes."""
 
 
 class Argon2Passwords:
-    """argon2id with the library's current defaults (RFC 9106's low-memory profile)."""
+    """argon2id with RFC 9106's low-memory profile."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher()
+        self._hasher = PasswordHasher.from_parameters(PROFILE)
         self._nobody = ""
         self._limiter: anyio.CapacityLimiter | None = None
 

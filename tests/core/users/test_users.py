@@ -1,5 +1,7 @@
 """Who gets in, who doesn't, and for how long."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -159,3 +161,9 @@ async def test_premium_users_go_into_the_premium_lane_and_preferences_stay(clock
     assert user.caller.priority is Priority.PREMIUM
     await app.users.save_preferences(user, Preferences("alto", "qwen", enable_rag=False))
     assert (await app.users.named("ADA")).preferences == Preferences("alto", "qwen", enable_rag=False)
+
+
+def test_a_password_is_hashed_as_rfc_9106_says_for_little_memory():
+    code = "import asyncio; from core.adapters.passwords_argon2 import Argon2Passwords; print(asyncio.run(Argon2Passwords().hash('x')))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert made.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
