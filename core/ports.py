@@ -157,7 +157,7 @@ class Catalogue(Protocol):
     async def fetch(self, name: str, on_progress: Callable[[int, int | None, str], None]) -> None:
         """Downloads, checks and unpacks one. on_progress: (bytes done, bytes in all or None, what is being done), from another thread.
 
-        Raises: ModelError, ServiceUnavailable, NoSpace.
+        Cancelling it ends the download, and nothing of it is left. Raises: ModelError, ServiceError, NoSpace.
         """
 
 

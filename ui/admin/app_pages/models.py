@@ -71,11 +71,16 @@ def fetching() -> None:
         return
     if state.problem:
         st.error(f"{state.name}: {state.problem}", icon=":material/error:")
+    elif state.stopped:
+        st.info(f"{state.name} was stopped; nothing of it is left.", icon=":material/stop_circle:")
     elif state.over:
         st.success(f"{state.name} is here.", icon=":material/task_alt:")
     else:
         share = min(1.0, state.done_bytes / state.total_bytes) if state.total_bytes else 0.0
         st.progress(share, f"{state.name}: {state.what or 'waiting to begin'} · {size(state.done_bytes)}")
+        if st.button("Stop", icon=":material/stop_circle:", key="stop-fetch"):
+            ask(room.stop)
+            st.rerun()
 
 
 def shown(tried: Tried) -> None:
