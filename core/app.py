@@ -24,6 +24,7 @@ from core.console.begun import Begun
 from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.lab import Lab
+from core.console.leftovers import LeftoverRoom
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
 from core.console.notes import Notes
@@ -327,6 +328,7 @@ async def open_app(
                 ),
                 keeping=Keeping(retention, backups, notes, begun, folder=settings.backups_folder),
                 lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, notes, clock, max_tokens=settings.llm_max_tokens),
+                leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
                     users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota

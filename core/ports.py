@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
     from core.rag.golden import GoldenRow
     from core.rag.model import Chunk, Collection, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
-    from core.records import DeleteReceipt, Page
+    from core.records import DeleteReceipt, Page, Stored
     from core.retention import Pin, Sweep
     from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse
@@ -357,6 +357,9 @@ class Belongings(Protocol):
     async def objects(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[str, str]]:
         """(name with folders, uri) of every original and recording."""
 
+    async def named(self, *, limit: int = 1000, cursor: str = "") -> Page[str]:
+        """The uris of all objects that any row of anybody's names, some of them more than once."""
+
     async def spoken(self, user_id: str, *, limit: int = 200, cursor: str = "") -> Page[SpokenTurn]:
         """Turns by voice, oldest first, without their sound."""
 
@@ -689,6 +692,9 @@ class ObjectStore(Protocol):
 
     async def exists(self, uri: str) -> bool:
         """Whether it is there."""
+
+    async def all(self, *, limit: int = 1000, cursor: str = "") -> Page[Stored]:
+        """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not."""
 
 
 class GoldenSets(Protocol):

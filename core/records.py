@@ -22,6 +22,15 @@ class DeleteReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in the object store. put_at: when its last byte was written."""
+
+    uri: str
+    size_bytes: int
+    put_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """One part of the house: whether it works, and a sentence if it doesn't. adapter: what does it.   ms: how long it took to answer."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.console.collections import Collections
 from core.console.keeping import Keeping
 from core.console.lab import Lab
+from core.console.leftovers import LeftoverRoom
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
 from core.console.overview import Overview
@@ -22,6 +23,7 @@ class Console:
     overview: Overview
     keeping: Keeping
     lab: Lab
+    leftovers: LeftoverRoom
     logbook: Logbook
     models: ModelRoom
     people: People
