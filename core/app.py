@@ -22,6 +22,7 @@ from core.chat.shelf import Shelf
 from core.console import Console
 from core.console.begun import Begun
 from core.console.collections import Collections
+from core.console.folders import FolderRoom
 from core.console.keeping import Keeping
 from core.console.lab import Lab
 from core.console.leftovers import LeftoverRoom
@@ -335,6 +336,16 @@ async def open_app(
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
+                folders=FolderRoom(
+                    kept.ledger,
+                    kept.accounts,
+                    library,
+                    notes,
+                    begun,
+                    clock,
+                    roots=settings.folders,
+                    closed=(settings.home, settings.backups_folder),
+                ),
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.console.collections import Holdings, Passage, Row
+    from core.console.folders import Known
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
@@ -495,6 +496,9 @@ class CollectionLedger(Protocol):
     async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[Row]:
         """Searched chunks after that one, by id."""
 
+    async def known(self, collection_id: str, limit: int, after: str = "") -> Sequence[Known]:
+        """Documents after that one, by id."""
+
     async def bare_documents(self, collection_id: str) -> int:
         """How many ready documents have no searched chunk."""
 
@@ -561,7 +565,7 @@ class Documents(Protocol):
         Where a document of that name (if it isn't "") is in the collection: with the same bytes (sha256) as it has or is getting, that one with that job,
         queued again if it had failed; with other bytes its next version, whose forerunner is searched until it is published. Either way other bytes that
         were on their way under this name are cancelled. Where none has that name: the document with the same bytes if there is one, else a new one.
-        The upload's object is used exactly if the job that comes back has its uri.
+        The upload's object is used exactly if the job that comes back has its uri. Raises: NotFound if the collection has been deleted.
         """
 
     async def document_for(self, user_id: str, document_id: str) -> Document:

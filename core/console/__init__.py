@@ -6,6 +6,7 @@ Every public method takes an `Admin` first, which only `Users.admin` makes: ther
 from dataclasses import dataclass
 
 from core.console.collections import Collections
+from core.console.folders import FolderRoom
 from core.console.keeping import Keeping
 from core.console.lab import Lab
 from core.console.leftovers import LeftoverRoom
@@ -29,3 +30,4 @@ class Console:
     people: People
     reading: Reading
     collections: Collections
+    folders: FolderRoom

@@ -72,7 +72,7 @@ async def test_pages_go_on_where_they_were_whatever_goes_meanwhile(objects):
 
 
 @given(keys=st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join), max_size=8), limit=st.integers(1, 9))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_object_is_listed_once_however_the_pages_are_cut(objects, keys, limit):
     # A key that is another's folder is no key of a folder's store; object stores never make such.
     keys = {key for key in keys if not any(other.startswith(f"{key}/") for other in keys)}

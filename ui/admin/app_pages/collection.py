@@ -8,11 +8,12 @@ import plotly.express as px
 import streamlit as st
 
 from core.console.collections import Holdings
+from core.console.folders import Kind, Sync
 from ui.admin.bridge import ask, console
 from ui.admin.downloads import collection_address, original_address
-from ui.admin.frame import ago, cursor, deleting, from_the_start, live, nothing, pager, size
+from ui.admin.frame import ago, cursor, deleting, from_the_start, live, nothing, pager, shown, size, underway
 
-collections = console().collections
+collections, folders = console().collections, console().folders
 st.page_link("app_pages/all_collections.py", label="All collections", icon=":material/arrow_back:")
 
 
@@ -103,6 +104,73 @@ def adding(held: Holdings) -> None:
     jobs(held.collection.id)
 
 
+def folder(held: Holdings) -> None:
+    """A folder of the server against it."""
+    place = ask(folders.place)
+    if not place.inside:
+        nothing(
+            "No folder of the server may be read.",
+            then="Set HEARTH_SYNC_FOLDERS to those that may: none by default, because whoever owns a collection can read what is taken into it.",
+            icon=":material/folder_off:",
+        )
+        return
+    with shown():
+        place = ask(folders.place, st.query_params.get("folder", ""))
+    around = [place.folder, place.above or "all folders"] if place.folder else []
+    st.selectbox("Folder", [*around, *place.inside], 0 if around else None, placeholder="Choose one", key="place", on_change=_go_to, accept_new_options=True)
+    collection_id = held.collection.id
+    now = underway("stop-sync", lambda: ask(folders.sync, collection_id), sync, lambda: ask(folders.stop, collection_id))
+    if (now is None or now.over) and place.folder and st.button("Look what is new", icon=":material/difference:", key="compare"):
+        ask(folders.compare, collection_id, place.folder)
+        st.rerun()
+    if now is not None and now.over and now.compared:
+        compared(held, now)
+    jobs(collection_id)
+
+
+def _go_to() -> None:
+    to = st.session_state["place"]
+    st.query_params["folder"] = "" if to == "all folders" else to or ""
+
+
+def sync(now: Sync) -> None:
+    """How far it is, and what has been found."""
+    counts = " · ".join(f"{count:,} {kind.value}" for kind in Kind if (count := now.counts[kind]))
+    if now.over:
+        st.text(f"{now.folder}, {ago(now.at)}: {counts or 'no file'}")
+    else:
+        st.progress(
+            now.done / now.total if now.total else 0.0, f"{now.folder}: {now.doing}, {now.done:,}{f' of {now.total:,}' if now.total else ''} · {counts}"
+        )
+    if now.problem:
+        st.error(now.problem, icon=":material/error:")
+    elif now.stopped:
+        st.info("It was stopped: what was taken in stays, and looking again finds the rest.", icon=":material/stop_circle:")
+
+
+def compared(held: Holdings, now: Sync) -> None:
+    """Taking it in, deleting what has vanished, and the files."""
+    collection_id, vanished = held.collection.id, now.counts[Kind.VANISHED]
+    if now.wanted and st.button(f"Take in {now.wanted:,}", type="primary", icon=":material/create_new_folder:", key="take-in-folder"):
+        ask(folders.take_in, collection_id)
+        st.rerun()
+    if vanished:
+        deleting(
+            "delete-vanished",
+            f"Delete {vanished:,} that have vanished",
+            what=f"documents of {held.owner} that are not in the folder any more",
+            goes={"documents": vanished},
+            act=lambda: ask(folders.delete_vanished, collection_id),
+        )
+    there = [kind.value for kind in Kind if now.counts[kind]]
+    kind = st.pills("Show", there, key="what", bind="query-params", on_change=from_the_start, args=("synced",))
+    page = ask(folders.items, collection_id, Kind(kind) if kind else None, cursor("synced"))
+    if page.items:
+        rows = [{"File": i.name, "Is": i.kind.value, "Size": size(i.size_bytes) if i.size_bytes else "", "Why": i.why} for i in page.items]
+        st.dataframe(rows, hide_index=True, column_config={"Why": st.column_config.TextColumn(width="large")}, key="synced-list")
+        pager(page, "synced")
+
+
 def landscape(held: Holdings) -> None:
     """Its passages as points: near means alike."""
     found = ask(collections.landscape, held.collection.id)
@@ -168,8 +236,13 @@ if collection_id := st.query_params.get("collection", ""):
     held = ask(collections.one, collection_id)
     head(held)
     view = st.segmented_control(
-        "View", ["documents", "add", "map", "duplicates", "orphans"], default="documents", key="view", bind="query-params", label_visibility="collapsed"
+        "View",
+        ["documents", "add", "folder", "map", "duplicates", "orphans"],
+        default="documents",
+        key="view",
+        bind="query-params",
+        label_visibility="collapsed",
     )
-    {"add": adding, "map": landscape, "duplicates": duplicates, "orphans": orphans}.get(view or "", documents)(held)
+    {"add": adding, "folder": folder, "map": landscape, "duplicates": duplicates, "orphans": orphans}.get(view or "", documents)(held)
 else:
     nothing("No collection is chosen.", then="Open one from the list.", icon=":material/library_books:")
