@@ -169,20 +169,17 @@ class FolderRoom:
 
     async def take_in(self, admin: Admin, collection_id: str) -> None:
         """Begins to take in what is new and changed, which goes on by itself. Raises: IllegalStep where nothing was compared; as `compare`."""
-        held, owner, sync = await self._compared(collection_id, "taking in")
-        wanted = [item for item in self._items if item.kind in WANTED]
-        sync.total = len(wanted)
-        counts = {kind.value: sync.counts[kind] for kind in WANTED}
-        noted = partial(self._notes.note, admin, Act.CHANGED, f"collection {collection_id}", name=held.collection.name, of=held.owner, folder=str(sync.folder))
-        self._begun.begin(self._go(sync, partial(noted, **counts), partial(self._take_in, sync, owner, held.collection, wanted)))
+        held, owner, sync = await self._compared(collection_id)
+        found = {kind.value: sync.counts[kind] for kind in WANTED}
+        await self._notes.note(admin, Act.CHANGED, f"collection {collection_id}", **_of(held, sync), **found)
+        wanted = self._claim(sync, "taking in", WANTED)
+        self._begun.begin(self._go(sync, partial(self._take_in, sync, owner, held.collection, wanted)))
 
     async def delete_vanished(self, admin: Admin, collection_id: str) -> DeleteReceipt:
         """Deletes the documents that have vanished from the folder, unless their file has come back. Raises: as `take_in`; ServiceBusy: it then goes on."""
-        held, owner, sync = await self._compared(collection_id, "deleting")
-        gone = [item for item in self._items if item.kind is Kind.VANISHED]
-        sync.total = len(gone)
-        detail = {"name": held.collection.name, "of": held.owner, "folder": str(sync.folder), "vanished": len(gone)}
-        await self._notes.note(admin, Act.DELETED, f"documents of collection {collection_id}", **detail)
+        held, owner, sync = await self._compared(collection_id)
+        await self._notes.note(admin, Act.DELETED, f"documents of collection {collection_id}", **_of(held, sync), vanished=sync.counts[Kind.VANISHED])
+        gone = self._claim(sync, "deleting", (Kind.VANISHED,))
         late = ServiceBusy("There is much to delete, and it goes on.", hint="The page shows how far it is.")
         return await self._begun.within(self._delete(sync, owner, gone), late)
 
@@ -218,16 +215,20 @@ class FolderRoom:
         above = "" if real in [root.resolve() for root in self._roots] else str(real.parent)
         return Place(str(real), above, [str(real / name) for name in names])
 
-    async def _compared(self, collection_id: str, doing: str) -> tuple[Holdings, User, Sync]:
-        """The collection, its owner and the comparison, which goes on with that."""
-        held = await self._ledger.holding(collection_id)
-        owner = await self._accounts.get(held.collection.owner_id)
+    async def _compared(self, collection_id: str) -> tuple[Holdings, User, Sync]:
+        """The collection, its owner and what it was compared with."""
         self._demand_quiet()
-        sync = self._sync
+        held, sync = await self._ledger.holding(collection_id), self._sync
         if sync is None or sync.collection_id != collection_id or not sync.compared:
             raise IllegalStep("The folder has not been compared with this collection.", hint="Look at it first.")
-        sync.doing, sync.done, sync.total, sync.problem, sync.stopped, sync.over = doing, 0, None, "", False, False
-        return held, owner, sync
+        return held, await self._accounts.get(held.collection.owner_id), sync
+
+    def _claim(self, sync: Sync, doing: str, kinds: Sequence[Kind]) -> list[Item]:
+        """These kinds, which something is done with from now on."""
+        self._demand_quiet()
+        these = [item for item in self._items if item.kind in kinds]
+        sync.doing, sync.done, sync.total, sync.problem, sync.stopped, sync.over = doing, 0, len(these), "", False, False
+        return these
 
     def _demand_quiet(self) -> None:
         if self._sync is not None and not self._sync.over:
@@ -361,6 +362,11 @@ class FolderRoom:
         if sync.problem:
             raise ServiceUnavailable(sync.problem)
         return summed(receipts)
+
+
+def _of(held: Holdings, sync: Sync) -> dict[str, object]:
+    """As the audit log has it."""
+    return {"name": held.collection.name, "of": held.owner, "folder": str(sync.folder)}
 
 
 def _name(folder: Path, path: Path) -> str:

@@ -66,15 +66,16 @@ class LeftoverRoom:
 
     async def look(self, admin: Admin) -> None:
         """Begins to look; it goes on by itself. Raises: ServiceBusy while somebody looks already."""
-        self._demand_quiet()
         await self._notes.look(admin, SUBJECT)
-        self._begun.begin(self._look())
+        self._begun.begin(self._look(self._claim()))
 
     async def drop(self, admin: Admin) -> DeleteReceipt:
         """Looks again, removes what it finds, and looks for what is left. Raises: ServiceBusy while somebody looks, or where it takes long: it then goes on."""
-        count, size = self._demand_quiet().found
+        self._demand_quiet()
+        count, size = self._last.found if self._last else (0, 0)
         await self._notes.note(admin, Act.DELETED, SUBJECT, objects=count, bytes=size)
-        return await self._begun.within(self._drop(), ServiceBusy("There is much to delete, and it goes on.", hint="The page shows how far it is."))
+        late = ServiceBusy("There is much to delete, and it goes on.", hint="The page shows how far it is.")
+        return await self._begun.within(self._drop(self._claim()), late)
 
     async def stop(self, admin: Admin) -> None:
         """Ends a look; what it has removed by then stays removed. Raises: IllegalStep where nobody looks."""
@@ -82,27 +83,24 @@ class LeftoverRoom:
             raise IllegalStep("Nobody is looking for objects.", hint="The page shows what was found.")
         self._last.stopped = True
 
-    def _demand_quiet(self) -> Leftovers:
-        """The last look; from now on the next one goes on."""
-        last, self._last = self._last or Leftovers(self._clock(), over=True), Leftovers(self._clock())
-        if not last.over:
-            self._last = last
+    def _demand_quiet(self) -> None:
+        if self._last is not None and not self._last.over:
             raise ServiceBusy("Somebody is looking for objects already.", hint="Wait until that is over, or stop it.")
-        return last
 
-    async def _drop(self) -> DeleteReceipt:
-        gone = await self._look(drop=True)
-        after = gone
-        if not gone.stopped and not gone.problem:
-            self._last = Leftovers(self._clock())
-            after = await self._look()
+    def _claim(self) -> Leftovers:
+        """The look that begins now."""
+        self._demand_quiet()
+        self._last = Leftovers(self._clock())
+        return self._last
+
+    async def _drop(self, look: Leftovers) -> DeleteReceipt:
+        gone = await self._look(look, drop=True)
+        after = gone if gone.stopped or gone.problem else await self._look(self._claim())
         if after.problem:
             raise ServiceUnavailable(after.problem, hint="Look again: what is removed stays removed.")
         return DeleteReceipt({"objects": gone.dropped[0], "bytes": gone.dropped[1]}, {"objects": after.found[0] - after.dropped[0]})
 
-    async def _look(self, *, drop: bool = False) -> Leftovers:
-        assert self._last is not None
-        now = self._last
+    async def _look(self, now: Leftovers, *, drop: bool = False) -> Leftovers:
         try:
             await self._go_through(now, drop)
         except HearthError as error:

@@ -119,6 +119,11 @@ def test_a_folder_is_looked_at_taken_in_and_what_vanished_is_deleted_from_the_pa
     settled(console)
     held = rows(console.page("collection", collection=console.collection), "Original")
     assert sorted((r["Title"], r["Version"]) for r in held) == [("A", 2), ("C", 1), ("D", 1)]
+    for path in papers.rglob("*.md"):
+        path.unlink()
+    compared(console, papers)
+    assert "The folder is empty: is its disk there?" in said(console.page("collection", **at))
+    assert not [b for b in console.page("collection", **at | {"folder": str(papers.parent)}).button if b.key == "delete-vanished"], "of another folder"
     (deleted,) = console.noted(Act.DELETED)
     assert deleted == (f"documents of collection {console.collection}", {"name": "lab", "of": "bob", "folder": str(papers), "vanished": 1})
     assert console.noted(Act.CHANGED)[0][1] == {"name": "lab", "of": "bob", "folder": str(papers), "new": 1, "changed": 1, "archive": 0}

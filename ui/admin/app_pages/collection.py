@@ -123,7 +123,7 @@ def folder(held: Holdings) -> None:
     if (now is None or now.over) and place.folder and st.button("Look what is new", icon=":material/difference:", key="compare"):
         ask(folders.compare, collection_id, place.folder)
         st.rerun()
-    if now is not None and now.over and now.compared:
+    if now is not None and now.over and now.compared and place.folder in ("", str(now.folder)):
         compared(held, now)
     jobs(collection_id)
 
@@ -154,6 +154,8 @@ def compared(held: Holdings, now: Sync) -> None:
     if now.wanted and st.button(f"Take in {now.wanted:,}", type="primary", icon=":material/create_new_folder:", key="take-in-folder"):
         ask(folders.take_in, collection_id)
         st.rerun()
+    if vanished and vanished == now.counts.total():
+        st.warning("The folder is empty: is its disk there?", icon=":material/hard_drive:")
     if vanished:
         deleting(
             "delete-vanished",
