@@ -22,8 +22,10 @@ from core.chat.shelf import Shelf
 from core.console import Console
 from core.console.begun import Begun
 from core.console.collections import Collections
+from core.console.folders import FolderRoom
 from core.console.keeping import Keeping
 from core.console.lab import Lab
+from core.console.leftovers import LeftoverRoom
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
 from core.console.notes import Notes
@@ -359,6 +361,7 @@ async def open_app(
                 ),
                 keeping=Keeping(retention, backups, notes, begun, folder=settings.backups_folder),
                 lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, notes, clock, max_tokens=settings.llm_max_tokens),
+                leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
                     users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
@@ -366,6 +369,16 @@ async def open_app(
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
                 versions=Versions(reembedding, kept.ledger, kept.golden, models.embedder, models.catalogue, notes, begun),
+                folders=FolderRoom(
+                    kept.ledger,
+                    kept.accounts,
+                    library,
+                    notes,
+                    begun,
+                    clock,
+                    roots=settings.folders,
+                    closed=(settings.home, settings.backups_folder),
+                ),
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),

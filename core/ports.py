@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from core.backups import Backup, Progress
     from core.chat.model import Accepted, ChatMessage, Checkpoint, Conversation, Feedback, NewTurn, SavedPrompt, Share, Thread
     from core.console.collections import Holdings, Passage, Row
+    from core.console.folders import Known
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
     from core.rag.golden import GoldenRow
     from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
-    from core.records import DeleteReceipt, Page
+    from core.records import DeleteReceipt, Page, Stored
     from core.retention import Pin, Sweep
     from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
@@ -161,7 +162,7 @@ class Catalogue(Protocol):
     async def fetch(self, name: str, on_progress: Callable[[int, int | None, str], None]) -> None:
         """Downloads, checks and unpacks one. on_progress: (bytes done, bytes in all or None, what is being done), from another thread.
 
-        Raises: ModelError, ServiceUnavailable, NoSpace.
+        Cancelling it ends the download, and nothing of it is left. Raises: ModelError, ServiceError, NoSpace.
         """
 
 
@@ -361,6 +362,9 @@ class Belongings(Protocol):
     async def objects(self, user_id: str, *, limit: int = 50, cursor: str = "") -> Page[tuple[str, str]]:
         """(name with folders, uri) of every original and recording."""
 
+    async def named(self, *, limit: int = 1000, cursor: str = "") -> Page[str]:
+        """The uris of all objects that any row of anybody's names, some of them more than once."""
+
     async def spoken(self, user_id: str, *, limit: int = 200, cursor: str = "") -> Page[SpokenTurn]:
         """Turns by voice, oldest first, without their sound."""
 
@@ -539,6 +543,9 @@ class CollectionLedger(Protocol):
     async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[Row]:
         """Searched chunks after that one, by id."""
 
+    async def known(self, collection_id: str, limit: int, after: str = "") -> Sequence[Known]:
+        """Documents after that one, by id."""
+
     async def bare_documents(self, collection_id: str) -> int:
         """How many ready documents have no searched chunk."""
 
@@ -605,7 +612,7 @@ class Documents(Protocol):
         Where a document of that name (if it isn't "") is in the collection: with the same bytes (sha256) as it has or is getting, that one with that job,
         queued again if it had failed; with other bytes its next version, whose forerunner is searched until it is published. Either way other bytes that
         were on their way under this name are cancelled. Where none has that name: the document with the same bytes if there is one, else a new one.
-        The upload's object is used exactly if the job that comes back has its uri.
+        The upload's object is used exactly if the job that comes back has its uri. Raises: NotFound if the collection has been deleted.
         """
 
     async def document_for(self, user_id: str, document_id: str) -> Document:
@@ -740,6 +747,9 @@ class ObjectStore(Protocol):
 
     async def exists(self, uri: str) -> bool:
         """Whether it is there."""
+
+    async def all(self, *, limit: int = 1000, cursor: str = "") -> Page[Stored]:
+        """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not."""
 
 
 class GoldenSets(Protocol):

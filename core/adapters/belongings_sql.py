@@ -21,6 +21,7 @@ from core.adapters.tables_sql import (
     ingest_jobs,
     ingest_pauses,
     messages,
+    metadata,
     outbox,
     prompts,
     sessions,
@@ -39,6 +40,8 @@ from core.voice.model import SpokenTurn
 
 SLICED, SLICE_ROWS = ("events", "chunks"), 2_000
 """What there can be very much of, and how many of them one transaction removes."""
+NAMING = [table for table in metadata.sorted_tables if "uri" in table.c]
+"""Whatever names objects."""
 
 
 def _theirs(user_id: str) -> dict[str, ColumnElement[bool]]:
@@ -124,6 +127,16 @@ class SqlBelongings:
         query = _objects(user_id).limit(limit + 1)
         rows = await self._database.read(lambda c: c.execute(query.having(query.selected_columns[1] > cursor) if cursor else query).all())
         return Page([(row[0], row[1]) for row in rows[:limit]], rows[limit - 1][1] if len(rows) > limit else "")
+
+    async def named(self, *, limit: int = 1000, cursor: str = "") -> Page[str]:
+        """As the port says."""
+        number, _, after = cursor.partition(" ")
+        at = int(number or 0)
+        (key,) = NAMING[at].primary_key
+        query = select(key, NAMING[at].c.uri).where(key > after).order_by(key).limit(limit)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        more = f"{at} {rows[-1][0]}" if len(rows) == limit else f"{at + 1} " if at + 1 < len(NAMING) else ""
+        return Page([row[1] for row in rows if row[1]], more)
 
     async def spoken(self, user_id: str, *, limit: int = 200, cursor: str = "") -> Page[SpokenTurn]:
         """As the port says."""

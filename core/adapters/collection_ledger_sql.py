@@ -11,9 +11,10 @@ from core.adapters.documents_sql import GONE, OPEN, collection_of, vector_of
 from core.adapters.tables_sql import chunk_vectors, chunks, collections, documents, ingest_jobs, users
 from core.console.collections import Holdings, Passage
 from core.console.collections import Row as ExportedRow
+from core.console.folders import Known
 from core.errors import NotFound
 from core.inference import Vector
-from core.rag.model import DocumentStatus
+from core.rag.model import DocumentStatus, IngestStage
 from core.records import DeleteReceipt, Page
 
 SHOWN_CHARS = 300
@@ -81,6 +82,13 @@ class SqlCollectionLedger:
         )
         found = await self._database.read(lambda connection: connection.execute(query).all())
         return [ExportedRow(*row[:7], np.frombuffer(row[7], np.float32)) for row in found]
+
+    async def known(self, collection_id: str, limit: int, after: str = "") -> Sequence[Known]:
+        """As the port says."""
+        d, j = documents.c, ingest_jobs.c
+        coming = select(j.sha256).where(j.document_id == d.id, j.stage.in_((*OPEN, IngestStage.FAILED.value))).order_by(j.id.desc()).limit(1).scalar_subquery()
+        query = select(d.id, d.name, func.coalesce(coming, d.sha256), d.source_url).where(d.collection_id == collection_id, HELD, d.id > after)
+        return [Known(*row) for row in await self._database.read(lambda c: c.execute(query.order_by(d.id).limit(limit)).all())]
 
     async def bare_documents(self, collection_id: str) -> int:
         """As the port says."""

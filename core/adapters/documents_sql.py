@@ -273,7 +273,10 @@ class SqlDocuments:
             stored = connection.execute(JOB.where(ingest_jobs.c.id == job_id)).one()
             return _document(_demand_document(connection, stored.owner_id, stored.document_id)), _job(stored)
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except IntegrityError as error:
+            raise NotFound(f"The collection {collection.name!r} was deleted meanwhile.", hint="Make it anew, then upload the file again.") from error
 
     def _same_bytes(self, connection: Connection, document: Document, where: ColumnElement[bool]) -> str | None:
         """The job of a version with these bytes that is searched, on its way or failed (it is queued again); other bytes on their way are cancelled."""

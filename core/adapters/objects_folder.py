@@ -4,6 +4,10 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -11,6 +15,7 @@ from typing import Self
 import anyio
 
 from core.errors import BadInput, NoSpace, NotFound
+from core.records import Page, Stored
 
 BUCKET = "hearth"
 
@@ -80,6 +85,16 @@ class FolderObjectStore:
         """As the port says."""
         return await anyio.to_thread.run_sync(self._path(_key(uri)).is_file)
 
+    async def all(self, *, limit: int = 1000, cursor: str = "") -> Page[Stored]:
+        """As the port says. What a `put` broke off left lies beside the objects under a name that begins with `.put-`."""
+
+        def look() -> list[Stored]:
+            found = islice(_files(self._folder, PurePosixPath(cursor).parts), limit + 1)
+            return [Stored(self.uri(key), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) for key, status in found]
+
+        found = await anyio.to_thread.run_sync(look)
+        return Page(found[:limit], _key(found[limit - 1].uri) if len(found) > limit else "")
+
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
         if not parts or key.startswith("/") or any(p in ("..", ".", "") or "\\" in p or "\0" in p for p in parts):
@@ -92,6 +107,18 @@ def _key(uri: str) -> str:
     if not uri.startswith(prefix):
         raise NotFound("That object is not in this store.")
     return uri.removeprefix(prefix)
+
+
+def _files(folder: Path, after: tuple[str, ...], above: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """(key, status) of every file below, folder by folder and by name; those after the one with these parts. One folder's names at a time are in memory."""
+    first, rest = (after[0], after[1:]) if after else ("", ())
+    with suppress(FileNotFoundError):  # dropped meanwhile, or the folder with its last one
+        for entry in sorted((e for e in os.scandir(folder) if e.name >= first), key=lambda e: e.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(folder / entry.name, rest if entry.name == first else (), f"{above}{entry.name}/")
+            elif entry.name != first and entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    yield above + entry.name, entry.stat()
 
 
 def _store(target: Path, content: bytes | Path) -> None:

@@ -6,8 +6,10 @@ Every public method takes an `Admin` first, which only `Users.admin` makes: ther
 from dataclasses import dataclass
 
 from core.console.collections import Collections
+from core.console.folders import FolderRoom
 from core.console.keeping import Keeping
 from core.console.lab import Lab
+from core.console.leftovers import LeftoverRoom
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
 from core.console.overview import Overview
@@ -23,9 +25,11 @@ class Console:
     overview: Overview
     keeping: Keeping
     lab: Lab
+    leftovers: LeftoverRoom
     logbook: Logbook
     models: ModelRoom
     people: People
     reading: Reading
     collections: Collections
     versions: Versions
+    folders: FolderRoom

@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from core.audit import Act
-from core.console.begun import Begun
+from core.console.begun import PATIENCE_S, Begun
 from core.console.notes import Notes
-from core.errors import HearthError, ServiceBusy, ServiceUnavailable
+from core.errors import HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.inference import CatalogueEntry, Message, Residences, Service, TextDelta
 from core.ports import Catalogue, ChatModel, Embedder, Reranker, Residency, Synthesizer, Transcriber
 from core.users.model import Admin
@@ -21,13 +21,14 @@ TRIED_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """How far a model is on its way here. problem: why it didn't come."""
+    """How far a model is on its way here. problem: why it didn't come.   stopped: somebody ended it."""
 
     name: str
     done_bytes: int = 0
     total_bytes: int | None = None
     what: str = ""
     problem: str = ""
+    stopped: bool = False
     over: bool = False
 
 
@@ -90,6 +91,14 @@ class ModelRoom:
         self._task = self._begun.begin(self._fetch(name))
         await self._notes.note(admin, Act.CHANGED, f"model {name}", fetched=True)
 
+    async def stop(self, admin: Admin) -> None:
+        """Ends the fetch that goes on: nothing of it is left. Raises: IllegalStep where none does."""
+        if self._task is None or self._task.done() or self._fetching is None:
+            raise IllegalStep("No model is on its way.", hint="Its row in the catalogue says whether it is here.")
+        await self._notes.note(admin, Act.CHANGED, f"model {self._fetching.name}", fetched=False)
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=PATIENCE_S)
+
     async def fetching(self, admin: Admin) -> Fetching | None:
         """The fetch that goes on, or the last one."""
         return self._fetching
@@ -100,9 +109,12 @@ class ModelRoom:
 
         try:
             await self._catalogue.fetch(name, told)
-            self._fetching = Fetching(name, what="It is here.", over=True)
+            self._fetching = Fetching(name, over=True)
         except HearthError as error:
             self._fetching = Fetching(name, problem=str(error), over=True)
+        except asyncio.CancelledError:
+            self._fetching = Fetching(name, stopped=True, over=True)
+            raise
 
     async def chat(self, admin: Admin, text: str) -> Tried:
         """Raises: ServiceError, ModelError, TooLong."""

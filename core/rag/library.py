@@ -26,6 +26,7 @@ from core.inference import Caller
 from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser, Traces
 from core.rag.archives import is_archive, unpacked
 from core.rag.chunking import chunk, chunker_name, embedding_text
+from core.rag.folders import source_name
 from core.rag.model import (
     MAX_CHUNK_CHARS,
     MAX_RERANK_DEPTH,
@@ -44,7 +45,7 @@ from core.rag.model import (
 )
 from core.rag.pace import EMBEDDING_FROM, EMBEDDING_SHARE, with_outlook
 from core.rag.pictures import PagePictures
-from core.records import DeleteReceipt, Page
+from core.records import DeleteReceipt, Page, summed
 from core.traces import NO_TRACES, Attributes, traced
 from core.users.model import User
 
@@ -60,7 +61,6 @@ MAX_NAME_CHARS = 100
 MIN_WIDTH_PX, MAX_WIDTH_PX = 400, 2000
 PDF = "application/pdf"
 MAX_TITLE_CHARS = 200
-MAX_SOURCE_NAME_CHARS = 1000
 
 
 class Library:
@@ -143,10 +143,10 @@ class Library:
         What is in an archive is named by the archive and its path inside, so sending it again changes only what has changed. If this breaks off, what was
         accepted stays, and sending it again takes the rest. Raises: as `upload`; BadInput for an archive without a file that can be taken, or a bomb.
         """
-        name = _source_name(filename)
+        name = source_name(filename)
         if not await anyio.to_thread.run_sync(is_archive, content, name):
             return TakenIn(((await self.upload(user, collection, filename, content, source_url=source_url))[1],))
-        self._demand_size(name, (await anyio.Path(content).stat()).st_size)
+        self.demand_size(name, (await anyio.Path(content).stat()).st_size)
         jobs: list[IngestJob] = []
         skipped: list[Skipped] = []
         folder = PurePosixPath(name).with_suffix("")
@@ -192,10 +192,10 @@ class Library:
         filename: as the uploader knows it, with folders if it has some. Changed bytes under the same name are the next version of that document; the same
         bytes again change nothing. Raises: BadInput for an empty file, TooLong, NoSpace, ServiceError.
         """
-        name = _source_name(filename)
+        name = source_name(filename)
         title = PurePosixPath(name).name[:MAX_TITLE_CHARS]
         size_bytes = (await anyio.Path(content).stat()).st_size
-        self._demand_size(title, size_bytes)
+        self.demand_size(title, size_bytes)
         home = await self._home(user, collection)
         now, document_id = self._clock(), new_id()
         sha256 = await anyio.to_thread.run_sync(_sha256, content)
@@ -226,7 +226,8 @@ class Library:
         self._arrived.set()
         return document, job
 
-    def _demand_size(self, name: str, size_bytes: int) -> None:
+    def demand_size(self, name: str, size_bytes: int) -> None:
+        """Raises: BadInput for an empty file, TooLong for one that is too large to be taken in."""
         if not size_bytes:
             raise BadInput(f"{name} is empty.", hint="Check the file and upload it again.")
         if size_bytes > self._max_bytes:
@@ -353,7 +354,7 @@ class Library:
                 with suppress(NotFound):  # somebody deletes the same at the same time
                     receipts.append(await self.delete_document(user, document.id))
         await self.finish_deletions()
-        return _sum([*receipts, await self._documents.delete_collection_for(user.id, name)])
+        return summed([*receipts, await self._documents.delete_collection_for(user.id, name)])
 
     async def finish_deletions(self) -> int:
         """Goes on with deletions that a crash broke off; says how many documents."""
@@ -504,16 +505,6 @@ def _plain(name: str) -> str:
     return " ".join(name.split())
 
 
-def _source_name(filename: str) -> str:
-    """A name or relative path as one printable line, without anything that could lead elsewhere: it is shown and compared, and never used as a path."""
-    parts = ("".join(c if c.isprintable() else " " for c in part).strip() for part in filename.replace("\\", "/").split("/"))
-    name = "/".join(part for part in parts if part not in ("", ".", "..")) or "document"
-    if len(name) <= MAX_SOURCE_NAME_CHARS:
-        return name
-    end = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]  # two long names that begin alike stay two
-    return f"{name[: MAX_SOURCE_NAME_CHARS - 9]}~{end}"
-
-
 def _demand_depth(rerank_depth: int) -> None:
     if not 1 <= rerank_depth <= MAX_RERANK_DEPTH:
         raise BadInput(f"The rerank depth is between 1 and {MAX_RERANK_DEPTH}, not {rerank_depth}.")
@@ -522,13 +513,3 @@ def _demand_depth(rerank_depth: int) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sum(receipts: Sequence[DeleteReceipt]) -> DeleteReceipt:
-    removed: dict[str, int] = {}
-    left: dict[str, int] = {}
-    for receipt in receipts:
-        for total, part in ((removed, receipt.removed), (left, receipt.left)):
-            for kind, count in part.items():
-                total[kind] = total.get(kind, 0) + count
-    return DeleteReceipt(removed, left)

@@ -35,7 +35,8 @@ GUIDE = "# Lab handbook\n\n## Backups\nBackups run every night at 02:30 and are 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """A house that somebody lives in."""
-    with RunningHouse(tmp_path_factory.mktemp("console") / "home", HEARTH_CHAT_PAGE="true") as running:
+    home = tmp_path_factory.mktemp("console") / "home"
+    with RunningHouse(home, HEARTH_CHAT_PAGE="true", HEARTH_SYNC_FOLDERS=str(home.parent)) as running:
         running.make_user()
         for name in ("bob", "a-user-with-a-name-that-is-as-long-as-names-may-be-here"):
             command("user", "add", name, home=running.home, typed=PASSWORD + "\n")
@@ -115,6 +116,40 @@ def test_passages_are_circled_on_the_map_and_read(house, visit):
         page.get_by_role("link", name="Searched rows as JSON lines").click()
     assert download.value.path().read_text().count("\n") >= 6
     assert visitor.foreign == []
+
+
+def test_a_folder_of_the_server_is_chosen_looked_at_and_taken_in(house, visit):
+    folder = house.home.parent / "papers"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("lamp.md", "sub/port.md"):
+        (folder / name).write_text(f"# {name}\n\nOf {name} alone.\n")
+    (folder / "nothing.md").touch()
+    collection = next(c for c in house.get("/v1/collections")[1]["items"] if c["name"] == "notes")["id"]
+    visitor = admin(house, visit)
+    page = visitor.page
+    page.goto(f"{house.url}/admin/collection?collection={collection}&view=folder")
+    there(page)
+    for name in (str(folder.parent), str(folder)):
+        page.get_by_role("combobox", name="Folder").click()
+        page.get_by_role("option", name=name, exact=True).click()
+        page.wait_for_url(f"**folder={name.replace('/', '%2F')}*")
+    page.get_by_role("button", name="Look what is new").click()
+    page.get_by_role("button", name="Take in 2").click()
+    page.wait_for_selector("text=1 left out · 2 taken in")
+    (folder / "lamp.md").unlink()
+    (folder / "bread.md").write_text("# Bread\n\nIt is in the oven.\n")
+    page.get_by_role("button", name="Look what is new").click()
+    assert problems(visitor) == []
+    dark = admin(house, visit, **LOOKS["dark"])
+    dark.page.goto(page.url)
+    for seen, look in ((visitor, "light"), (dark, "dark")):
+        seen.page.wait_for_selector("text=1 new · 1 there already · 1 left out · 1 vanished")
+        seen.page.get_by_role("button", name="Delete 1 that have vanished").wait_for()
+        seen.page.locator("[data-testid=stDataFrame]").scroll_into_view_if_needed()
+        there(seen.page)
+        seen.shoot(f"console-folder-{look}")
+    page.set_viewport_size(LOOKS["phone"]["viewport"])
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_figures_refresh_by_themselves(house, visit):

@@ -36,6 +36,13 @@ async def test_a_name_is_taken_once_per_owner(store, ada, bob):
         await a_collection(store, ada)
 
 
+async def test_nothing_is_added_to_a_collection_that_was_deleted_meanwhile(store, ada):
+    collection = await a_collection(store, ada)
+    await store.delete_collection_for(ada.id, collection.name)
+    with pytest.raises(NotFound, match="was deleted meanwhile"):
+        await add(store, ada, collection)
+
+
 async def test_a_documents_chunks_come_in_their_order_by_pages_and_to_its_owner_alone(store, ada, bob):
     collection = await a_collection(store, ada)
     document, _ = await add(store, ada, collection, [f"text {n}" for n in range(12)])

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import sys
 import zipfile
 
 import pytest
 
-from core.errors import ModelError, ModelMissing
+from core.errors import IllegalStep, ModelError, ModelMissing, ServiceTimeout, ServiceUnavailable
 from core.inference import Service
 from inference import fetch as fetching
 from inference.catalog import Entry, chosen, demand, detector, entry, load, state
@@ -96,6 +97,29 @@ def test_a_fetch_that_breaks_leaves_nothing_that_could_be_loaded(tmp_path, monke
         fetching.fetch("minilm-l6", tmp_path)
     assert state("minilm-l6", tmp_path) == "missing"
     assert [p.name for p in tmp_path.iterdir()] == [".fetching"]
+
+
+def test_a_program_that_hangs_is_ended_when_its_time_is_over_or_somebody_stops_it(monkeypatch):
+    monkeypatch.setattr(fetching, "TELL_EVERY_S", 0.02)
+    hangs = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(ServiceTimeout, match=r"smollm2-135m was not here within"):
+        fetching._run(entry("smollm2-135m"), hangs, lambda: None, timeout_s=0.1)
+
+    def stop():
+        raise IllegalStep("It was stopped.")
+
+    with pytest.raises(IllegalStep):
+        fetching._run(entry("smollm2-135m"), hangs, stop)
+    speaks = [sys.executable, "-c", "import sys; sys.exit('x' * 100_000)"]
+    code, said = fetching._run(entry("smollm2-135m"), speaks, lambda: None)
+    assert (code, len(said)) == (1, 100_000)
+
+
+def test_a_model_hub_that_does_not_answer_is_said_with_what_else_there_is(tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # otherwise it tries for twenty seconds
+    with pytest.raises(ServiceUnavailable, match=r"The model hub could not be reached: .*hearth models list"):
+        fetching._make(entry("hf:owner/name@" + "a" * 40, Service.LLM), tmp_path, lambda done, total, what: None)
 
 
 def test_what_is_there_is_not_fetched_again(tmp_path, monkeypatch):

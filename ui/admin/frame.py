@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import streamlit as st
 
@@ -43,6 +43,38 @@ def live(every_s: float | None) -> Callable[[Callable[P, None]], Callable[P, Non
         return refreshing
 
     return decorate
+
+
+class Underway(Protocol):
+    """Something that a room has begun and that goes on by itself."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+
+
+U = TypeVar("U", bound=Underway)
+
+
+def underway(key: str, look: Callable[[], U | None], draw: Callable[[U], None], stop: Callable[[], None]) -> U | None:
+    """Draws how far something is, again and again with a button that stops it; the whole page once it is over. Gives what it was when the page began."""
+    first = look()
+    if first is None:
+        return None
+    going = not first.over
+
+    @live(2 if going else None)
+    def drawn() -> None:
+        now = look()
+        if now is None or (going and now.over):
+            st.rerun()
+        draw(now)
+        if going and st.button("Stop", icon=":material/stop_circle:", key=key):
+            stop()
+            st.rerun()
+
+    drawn()
+    return first
 
 
 def cursor(key: str = "after") -> str:

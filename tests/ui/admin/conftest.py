@@ -80,9 +80,15 @@ def driven(home, server, **given):
 
 
 @pytest.fixture
-def console(tmp_path, echo_server, monkeypatch):
+def house_settings():
+    """What the house is set to beside its models."""
+    return {}
+
+
+@pytest.fixture
+def console(tmp_path, echo_server, monkeypatch, house_settings):
     """The console as Ada sees it, who is an admin; Bob is none."""
-    with driven(tmp_path, echo_server) as made:
+    with driven(tmp_path, echo_server, **house_settings) as made:
         monkeypatch.setattr(bridge, "token", lambda: made.tokens[made.looking])
         made.sign_in("bob")
         made.ada = made.sign_in("ada", admin=True)

@@ -152,3 +152,9 @@ def test_a_collection_is_created_for_somebody_and_filled_with_progress(console, 
     assert console.noted(Act.MADE)[0][0] == f"collection {made.id}"
     page = console.page("collection", collection=made.id, view="add")
     assert page.get("file_uploader")
+
+
+def test_where_no_folder_may_be_read_the_page_says_which_setting_and_why_there_is_none(console):
+    made = console.call(console.app.console.collections.create, console.admin, "bob", "lab", None)
+    shown = said(console.page("collection", collection=made.id, view="folder"))
+    assert "Set HEARTH_SYNC_FOLDERS to those that may: none by default, because" in shown

@@ -1,15 +1,19 @@
 """The pages that say how long things are kept, and what happened: retention, backups, settings, audit."""
 
+import os
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
 
-from echo_house import ask, echo_settings, finished
+import pytest
+from echo_house import ask, echo_settings, finished, say, taken_in
 from seen import rows, said
 
 from core.adapters import backups_zip
 from core.app import open_app
 from core.audit import Act, AuditEntry
+from core.console import leftovers
+from core.errors import IllegalStep, ServiceBusy
 
 NOW = datetime.now(UTC)
 HOSTILE = '<script>alert(1)</script> **x** `$x$` =HYPERLINK("http://x")'
@@ -141,3 +145,72 @@ def test_the_audit_log_is_found_by_who_what_and_when_page_by_page(console):
     assert rows(console.page("audit", audit_who=HOSTILE), "Of what")[0]["Who"] == HOSTILE
     page.text_input(key="audit_who").set_value("nobody").run()
     assert "Nothing was noted that is like that." in said(page)
+
+
+def left_behind(console, key, minutes_ago, content=b"left"):
+    """An object that no row names."""
+    path = console.app.settings.home / "objects" / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    at = time.time() - minutes_ago * 60
+    os.utime(path, (at, at))
+    return path
+
+
+async def taken_in_and_spoken(app):
+    who = await app.users.by_key((await app.users.make_key(await app.users.named("bob")))[1])
+    await taken_in(app, who, "one.md", b"# One\n\nThe shed is locked.\n")
+    await taken_in(app, who, "one.md", b"# One\n\nThe shed is open.\n")
+    await taken_in(app, who, "broken.pdf", b"%PDF-1.4 broken")
+    async for _ in (await app.voice.send(who, say("hello there"))).follow():
+        pass
+
+
+def test_objects_that_no_row_names_are_counted_once_they_are_an_hour_old_and_deleted_with_a_receipt(console):
+    console.call(taken_in_and_spoken, console.app)
+    named = [p for p in (console.app.settings.home / "objects").rglob("*") if p.is_file()]
+    assert len(named) >= 4
+    for path in named:
+        os.utime(path, (1, 1))
+    left = [left_behind(console, "originals/x/lost", 61), left_behind(console, "voice/lost.wav", 90, b"sound"), left_behind(console, "voice/.put-x", 61)]
+    young = left_behind(console, "originals/x/young", 59)
+    page = console.page("retention")
+    assert "no row names" not in said(page).replace("Objects that no row names", "")
+    page.button(key="look-leftovers").click().run()
+    page = once(page, lambda p: [b for b in p.button if b.key == "leftovers"])
+    assert f"{len(named) + 4} objects were looked at" in said(page)
+    assert "no row names 3 of them (13 B)" in said(page)
+    assert {(r["Of"], r["Objects"]) for r in rows(page, "Objects")} == {("originals", 1), ("voice", 2)}
+    assert {r["Object"] for r in rows(page, "Object")} == {f"s3://hearth/{p.relative_to(console.app.settings.home / 'objects')}" for p in left}
+    page.button(key="leftovers").click().run()
+    assert "· 3 objects, 13 B" in said(page)
+    page.button(key="leftovers-yes").click().run()
+    assert any("3 objects, 13 bytes. 0 left in every store" in s.value for s in page.success)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in (*named, young))
+    assert "no row names 0 of them" in said(page)
+    assert console.noted(Act.DELETED) == [("objects that no row names", {"objects": 3, "bytes": 13})]
+    assert [subject for subject, _ in console.noted(Act.READ)] == ["objects that no row names"]
+
+
+def test_a_look_for_objects_is_stopped_and_there_is_one_at_a_time(console, monkeypatch):
+    room = console.app.console.leftovers
+    monkeypatch.setattr(leftovers, "AT_ONCE", 1)
+    for n in range(100):
+        left_behind(console, f"voice/{n}", 61)
+
+    async def hurried(admin):
+        await room.look(admin)
+        with pytest.raises(ServiceBusy):
+            await room.drop(admin)
+        await room.stop(admin)
+
+    console.call(hurried, console.admin)
+    page = once(console.page("retention"), lambda p: "stopped before it came to its end" in said(p))
+    assert len(list((console.app.settings.home / "objects" / "voice").iterdir())) == 100
+    with pytest.raises(IllegalStep):
+        console.call(room.stop, console.admin)
+    page.button(key="look-leftovers").click().run()
+    once(page, lambda p: "no row names 100 of them" in said(p) and not [b for b in p.button if b.key == "stop-leftovers"])
+    receipt = console.call(room.drop, console.admin)
+    assert (receipt.removed["objects"], receipt.complete) == (100, True)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from seen import rows, said
 
 from core.audit import Act
 from core.console.overview import percentiles
+from core.errors import IllegalStep
 
 
 async def _asked(app, *texts):
@@ -101,3 +103,23 @@ def test_a_fetch_that_fails_says_why(console):
             break
         time.sleep(0.05)
     assert "There is no model named 'nonsense'." in said(console.page("models"))
+
+
+def test_a_fetch_is_stopped_from_the_page_and_leaves_nothing_that_could_be_loaded(console, monkeypatch):
+    room, folder = console.app.console.models, console.app.settings.models_folder
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a mirror that takes the question and never answers
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
+        console.call(room.fetch, console.admin, "minilm-l6")
+        for _ in range(200):
+            if console.call(room.fetching, console.admin).what == "downloading":
+                break
+            time.sleep(0.05)
+        page = console.page("models")
+        page.button(key="stop-fetch").click().run()
+    assert "minilm-l6 was stopped; nothing of it is left." in said(page)
+    assert [p.name for p in folder.iterdir()] == [".fetching"]
+    assert {r["State"] for r in rows(page, "Licence") if r["Name"] == "minilm-l6"} == {"missing"}
+    assert [detail for _, detail in console.noted(Act.CHANGED)] == [{"fetched": False}, {"fetched": True}]
+    assert not [b for b in page.button if b.key == "stop-fetch"]
+    with pytest.raises(IllegalStep):
+        console.call(room.stop, console.admin)

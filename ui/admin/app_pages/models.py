@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from core.console.models import Tried
+from core.console.models import Fetching, Tried
 from core.inference import CatalogueEntry, Service
 from ui.admin.bridge import ask, console
-from ui.admin.frame import live, nothing, size
+from ui.admin.frame import live, nothing, size, underway
 
 room = console().models
 SERVICES = {"llm": "chat", "embeddings": "embed", "reranker": "rerank", "stt": "hear", "tts": "speak"}
@@ -63,14 +63,12 @@ def loading() -> None:
             st.rerun()
 
 
-@live(2)
-def fetching() -> None:
+def fetching(state: Fetching) -> None:
     """How far a fetch is."""
-    state = ask(room.fetching)
-    if state is None:
-        return
     if state.problem:
         st.error(f"{state.name}: {state.problem}", icon=":material/error:")
+    elif state.stopped:
+        st.info(f"{state.name} was stopped; nothing of it is left.", icon=":material/stop_circle:")
     elif state.over:
         st.success(f"{state.name} is here.", icon=":material/task_alt:")
     else:
@@ -124,6 +122,6 @@ if missing:
         name = st.selectbox("Not fetched", missing, key="wanted")
         if st.button("Fetch", icon=":material/download:", key="fetch"):
             ask(room.fetch, name)
-fetching()
+underway("stop-fetch", lambda: ask(room.fetching), fetching, lambda: ask(room.stop))
 st.subheader("Try it")
 trying()

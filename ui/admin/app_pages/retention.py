@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import streamlit as st
 
+from core.console.leftovers import Leftovers
 from core.retention import Policy, Sweep
 from ui.admin.bridge import ask, console
-from ui.admin.frame import ago, cursor, deleting, live, nothing, pager
+from ui.admin.frame import ago, cursor, deleting, live, nothing, pager, size, underway
 
 keeping = console().keeping
 
@@ -81,3 +82,37 @@ def sweeps() -> None:
 
 st.subheader("Sweeps")
 sweeps()
+
+
+def leftovers(now: Leftovers) -> None:
+    """What a look through the object store has found."""
+    count, count_bytes = now.found
+    st.text(f"{now.looked_at:,} objects were looked at {ago(now.at)}; no row names {count:,} of them ({size(count_bytes)}).")
+    if now.dropped[0]:
+        st.text(f"{now.dropped[0]:,} of these are removed.")
+    if now.problem:
+        st.error(now.problem, icon=":material/error:")
+    elif now.stopped:
+        st.info("The look was stopped before it came to its end.", icon=":material/stop_circle:")
+    if now.over and now.first:
+        st.dataframe([{"Of": kind, "Objects": n, "Size": size(b)} for kind, (n, b) in now.kinds.items()], hide_index=True, key="leftover-kinds")
+        rows = [{"Object": stored.uri, "Bytes": stored.size_bytes, "Put there": ago(stored.put_at)} for stored in now.first]
+        st.dataframe(rows, hide_index=True, key="leftover-list")
+        if count > len(rows):
+            st.caption(f"The first {len(rows)} of {count:,}.")
+
+
+st.subheader(
+    "Objects that no row names",
+    help="A crash can leave a file in the object store whose row was never written. What is younger than an hour is not counted: its row may be on its way.",
+)
+room = console().leftovers
+found = underway("stop-leftovers", lambda: ask(room.found), leftovers, lambda: ask(room.stop))
+if found is None or found.over:
+    if st.button("Look for them", icon=":material/search:", key="look-leftovers"):
+        ask(room.look)
+        st.rerun()
+    if found and found.first:
+        count, count_bytes = found.found
+        goes = [f"{count:,} objects, {size(count_bytes)}", "they are looked for again before they are deleted"]
+        deleting("leftovers", "Delete them", what="the objects that no row names", goes=goes, act=lambda: ask(room.drop))

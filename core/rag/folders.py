@@ -1,12 +1,17 @@
 """Which files are meant by paths, what they are called in a collection, and what has changed in them since the last look."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
-from core.errors import BadInput, NotFound
+from core.errors import BadInput, NotFound, Unreadable
 
+MAX_SOURCE_NAME_CHARS = 1000
 SKIPPED_FOLDERS = frozenset({".git", "__pycache__", "node_modules", ".venv"})
 
 
@@ -19,7 +24,7 @@ class Source:
 
 
 def found_files(paths: Sequence[Path]) -> list[Source]:
-    """The files named, and those in the folders named; hidden ones, links and tools' own folders are left out.
+    """The files named, and those in the folders named, as `inside` finds them.
 
     Raises: NotFound for a path that isn't there; BadInput if two files would have the same name, because one would replace the other.
     """
@@ -27,18 +32,54 @@ def found_files(paths: Sequence[Path]) -> list[Source]:
     for path in paths:
         if not path.exists():
             raise NotFound(f"{path} is not there.", hint="Check the path.")
-        for source in _inside(path) if path.is_dir() else [Source(path, path.name)]:
+        for source in inside(path) if path.is_dir() else [Source(path, path.name)]:
             other = found.setdefault(source.name, source)
             if other.path.resolve() != source.path.resolve():
                 raise BadInput(f"{other.path} and {source.path} would both be called {source.name!r}.", hint="Name a folder that holds both.")
     return list(found.values())
 
 
-def _inside(folder: Path) -> list[Source]:
-    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.is_symlink())
-    inside = [(p, p.relative_to(folder)) for p in files]
+def inside(folder: Path, *, closed: Collection[Path] = (), unread: Callable[[OSError], None] | None = None) -> Iterator[Source]:
+    """The files in a folder and in those below, one after the other: hidden ones, links and tools' own folders are left out.
+
+    closed: folders that are not gone into.   unread: is told of those that can't be read.
+    """
     home = folder.resolve().name
-    return [Source(p, f"{home}/{r.as_posix()}") for p, r in inside if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in r.parts)]
+    for at, folders, files in os.walk(folder, onerror=unread):
+        folders[:] = sorted(name for name in folders if not hidden(name) and Path(at, name) not in closed)
+        for path in (Path(at, name) for name in sorted(files) if not hidden(name)):
+            if path.is_file() and not path.is_symlink():
+                yield Source(path, f"{home}/{path.relative_to(folder).as_posix()}")
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder of that name is nobody's document."""
+    return name.startswith(".") or name in SKIPPED_FOLDERS
+
+
+def source_name(filename: str) -> str:
+    """A name or relative path as one printable line, without anything that could lead elsewhere: it is shown and compared, and never used as a path."""
+    parts = ("".join(c if c.isprintable() else " " for c in part).strip() for part in filename.replace("\\", "/").split("/"))
+    name = "/".join(part for part in parts if part not in ("", ".", "..")) or "document"
+    if len(name) <= MAX_SOURCE_NAME_CHARS:
+        return name
+    end = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]  # two long names that begin alike stay two
+    return f"{name[: MAX_SOURCE_NAME_CHARS - 9]}~{end}"
+
+
+def opened(path: Path) -> BufferedReader:
+    """A file that `inside` has found, to be read. Raises: Unreadable if it can't be, or if it or a folder on its way has become a link meanwhile."""
+    try:
+        with ExitStack() as stack:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe is opened too, and doesn't wait for its writer
+            file = stack.enter_context(os.fdopen(handle, "rb"))
+            status = os.fstat(handle)
+            if stat.S_ISREG(status.st_mode) and path.resolve() == path and os.path.samestat(status, path.lstat()):
+                stack.pop_all()
+                return file
+    except OSError as error:
+        raise Unreadable(f"It can't be read: {error.strerror or 'the system refused it'}.", hint="Check its rights.") from error
+    raise Unreadable("It has become something else meanwhile.", hint="Look at the folder again.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,91 @@
+"""What every object store keeps to: whole objects under their uris, each listed once."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.adapters.objects_folder import FolderObjectStore
+from core.errors import BadInput, NotFound
+
+pytestmark = pytest.mark.anyio
+PARTS = st.text("ab-./ü", min_size=1, max_size=4).filter(lambda part: not set(part.split("/")) & {"", ".", ".."})
+
+
+def open_folder(home):
+    return FolderObjectStore("", home=home)
+
+
+@pytest.fixture(params=[open_folder], ids=["leg=folder"])
+async def objects(request, tmp_path):
+    async with request.param(tmp_path) as opened:
+        yield opened
+
+
+async def listed(objects, limit):
+    found, cursor = [], ""
+    while True:
+        page = await objects.all(limit=limit, cursor=cursor)
+        assert len(page.items) <= limit
+        found += page.items
+        if not (cursor := page.next_cursor):
+            return found
+
+
+async def test_an_object_is_kept_whole_under_its_uri_until_it_is_dropped(objects, tmp_path):
+    (tmp_path / "file").write_bytes(b"of a file")
+    one, two = await objects.put("a/one", b"bytes"), await objects.put("a/two", tmp_path / "file")
+    assert (one, await objects.get(one), await objects.get(two)) == (objects.uri("a/one"), b"bytes", b"of a file")
+    assert await objects.put("a/one", b"others") == one
+    assert (await objects.local_path(one)).read_bytes() == b"others"
+    assert await objects.drop(one)
+    assert not await objects.drop(one)
+    assert (await objects.exists(one), await objects.exists(two)) == (False, True)
+    with pytest.raises(NotFound):
+        await objects.get(one)
+    for bad in ("", "/a", "a/../b", "a\0b"):
+        with pytest.raises(BadInput):
+            await objects.put(bad, b"x")
+
+
+async def test_what_is_stored_is_listed_with_its_size_and_when_it_was_put(objects):
+    assert (await objects.all()).items == []
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    await objects.put("a/one", b"four")
+    await objects.put("a/one", b"seven..")
+    (stored,) = (await objects.all()).items
+    assert (stored.uri, stored.size_bytes) == (objects.uri("a/one"), 7)
+    assert before < stored.put_at <= datetime.now(UTC)
+
+
+async def test_pages_go_on_where_they_were_whatever_goes_meanwhile(objects):
+    for n in range(6):
+        await objects.put(f"a/{n}", b"x")
+    page = await objects.all(limit=3)
+    for stored in page.items:
+        await objects.drop(stored.uri)
+    rest = await objects.all(limit=3, cursor=page.next_cursor)
+    assert {s.uri for s in (*page.items, *rest.items)} == {objects.uri(f"a/{n}") for n in range(6)}
+    assert not rest.next_cursor
+
+
+@given(keys=st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join), max_size=8), limit=st.integers(1, 9))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_every_object_is_listed_once_however_the_pages_are_cut(objects, keys, limit):
+    # A key that is another's folder is no key of a folder's store; object stores never make such.
+    keys = {key for key in keys if not any(other.startswith(f"{key}/") for other in keys)}
+    for key in keys:
+        await objects.put(key, b"x")
+    found = [stored.uri for stored in await listed(objects, limit)]
+    assert sorted(found) == sorted(map(objects.uri, keys))
+    for uri in found:
+        await objects.drop(uri)
+
+
+async def test_what_a_broken_put_left_is_listed_and_a_link_is_not(objects, tmp_path):
+    await objects.put("a/one", b"x")
+    (tmp_path / "objects/a/.put-half").write_bytes(b"half")
+    os.symlink("/etc/passwd", tmp_path / "objects/a/link")
+    assert [s.uri for s in await listed(objects, 1)] == [objects.uri("a/.put-half"), objects.uri("a/one")]
