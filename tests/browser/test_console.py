@@ -152,6 +152,33 @@ def test_a_folder_of_the_server_is_chosen_looked_at_and_taken_in(house, visit):
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def test_a_collection_is_re_embedded_compared_and_let_be_searched(house, visit):
+    collection = next(c for c in house.get("/v1/collections")[1]["items"] if c["name"] == "handbook")["id"]
+    visitor = admin(house, visit)
+    page = visitor.page
+    page.goto(f"{house.url}/admin/collection?collection={collection}&view=versions")
+    there(page)
+    page.get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name="echo-embed-small", exact=True).click()
+    page.get_by_role("button", name="Re-embed").click()
+    page.get_by_role("button", name="Let version 2 be searched").wait_for()
+    page.get_by_text("Compare it with the one that is searched").click()
+    page.wait_for_selector("text=By meaning alone")
+    there(page)
+    visitor.shoot("console-versions")
+    page.get_by_role("button", name="Let version 2 be searched").click()
+    page.get_by_role("button", name="Let version 1 be searched").wait_for()
+    page.wait_for_selector("text=Model echo-embed-small, 64 dimensions")
+    assert problems(visitor) == []
+    for look in ("dark", "phone"):
+        other = admin(house, visit, **LOOKS[look])
+        other.page.goto(page.url)
+        other.page.get_by_role("button", name="Remove this version").wait_for()
+        there(other.page)
+        assert other.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        other.shoot(f"console-versions-{look}")
+
+
 def test_figures_refresh_by_themselves(house, visit):
     visitor = admin(house, visit)
     before = visitor.page.locator("[data-testid=stMetricValue]").nth(2).inner_text()

@@ -1,5 +1,6 @@
 """What every page of the console stands in: errors as sentences, parts that refresh themselves, paged tables, deletes with a question and a receipt."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ P = ParamSpec("P")
 
 PAGE_ROWS = 50
 _RECEIPT = "receipt"
+RECEIPT_S = 15.0
+"""So long a receipt is drawn again: a page draws itself more than once after a click, and nobody reads in a blink."""
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def deleting(key: str, button: str, *, what: str, goes: Mapping[str, int] | Sequ
             st.button("Keep it", key=f"{key}-no", on_click=_set, args=(asked, False))
             wanted = st.button("Delete for good", type="primary", key=f"{key}-yes")
     if wanted:
-        st.session_state[_RECEIPT] = (what, act())
+        st.session_state[_RECEIPT] = (what, act(), time.monotonic() + RECEIPT_S)
         st.session_state[asked] = False
         st.rerun()
 
@@ -137,10 +140,13 @@ def _set(key: str, value: object) -> None:
 
 
 def receipt() -> None:
-    """The receipt of the last delete, once: what went, by kind, and what was still found afterwards."""
+    """The receipt of the last delete: what went, by kind, and what was still found afterwards."""
     if _RECEIPT not in st.session_state:
         return
-    what, given = st.session_state.pop(_RECEIPT)
+    what, given, until_s = st.session_state[_RECEIPT]
+    if time.monotonic() > until_s:
+        del st.session_state[_RECEIPT]
+        return
     gone = ", ".join(f"{count:,} {kind}" for kind, count in given.removed.items() if count) or "nothing"
     if given.complete:
         st.success(f"Deleted {what}: {gone}. 0 left in every store.", icon=":material/task_alt:")

@@ -46,7 +46,7 @@ def named(session: Session) -> str:
 def gone_for_good() -> DeleteReceipt:
     """Deletes the user; the page is nobody's from then on."""
     given = ask(people.delete, user.id)
-    st.query_params.clear()
+    del st.query_params["user"]  # not all of them: the open tab is the widget's
     return given
 
 
