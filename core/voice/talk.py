@@ -36,6 +36,8 @@ KEPT_SOUND_MS = 300_000
 """How much of an answer's sound is kept for its hour."""
 AHEAD_MS = 10_000
 """How much sound is sent ahead of what has been heard."""
+CHAR_MS = 60
+"""How long a character takes to say, about; for words whose sound is not all there yet."""
 TICK_S = 0.1
 STAGES = ("stt", "rag", "llm_ttft", "tts_ttfb")
 """What a listener waits for after the endpoint, in this order."""
@@ -117,6 +119,8 @@ class _Said:
     segment: Segment
     begins_ms: float
     ends_ms: float
+    whole: bool = False
+    """All of its sound is there."""
 
 
 @dataclass(slots=True)
@@ -184,11 +188,12 @@ class _Answer:
         heard_ms = min(self.sent_ms, self.heard_ms + (now - self.heard_at) * 1000)
         chars = 0
         for said in self.said:
-            if heard_ms >= said.ends_ms:
+            raw = self.text[chars : said.segment.end]
+            ends_ms = said.ends_ms if said.whole else max(said.ends_ms, said.begins_ms + len(raw) * CHAR_MS)
+            if heard_ms >= ends_ms:
                 chars = said.segment.end
             elif heard_ms > said.begins_ms:
-                raw = self.text[chars : said.segment.end]
-                part = int(len(raw) * (heard_ms - said.begins_ms) / (said.ends_ms - said.begins_ms))
+                part = int(len(raw) * (heard_ms - said.begins_ms) / (ends_ms - said.begins_ms))
                 return chars + max(raw.rfind(" ", 0, part + 1), 0)
         return chars
 
@@ -572,6 +577,7 @@ class Talk:
                             sequence += 1
                         said.ends_ms = answer.sent_ms
                         await self._not_too_far(answer)
+                said.whole = True
             except HearthError as error:
                 answer.voiceless = True
                 await answer.committed.wait()

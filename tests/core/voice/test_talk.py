@@ -10,7 +10,7 @@ import pytest
 from core.chat.model import MessageStatus
 from core.errors import ServiceUnavailable
 from core.events import VOICE_ORDER, EventType
-from core.voice.call import FRAME_MS, RULES
+from core.voice.call import FRAME_MS, RULES, State
 from core.voice.talk import FRAME_SAMPLES, Choices, Talk
 
 pytestmark = pytest.mark.anyio
@@ -375,6 +375,19 @@ async def test_who_hangs_up_finds_what_they_heard_in_the_chat_and_can_have_it_co
     more = await app.chat.go_on(ada, answer.id)
     assert (await messages(app, ada, talk))[2][0] == "assistant"
     await app.chat.stop(ada.user, more.answer_id)
+
+
+async def test_what_a_slow_voice_has_not_said_yet_was_not_heard(app, ada):
+    async def slowly(text):
+        yield sound(256)
+        await asyncio.sleep(60)
+
+    async with call(app, ada, "one two three four five six seven eight", speak=slowly) as (talk, listener, _):
+        await say(talk)
+        await listener.until("response.audio.start")
+        await until(lambda: talk.state is State.SPEAKING)
+        talk.played(1, 256, over=False)
+    assert (await messages(app, ada, talk))[1] == ("assistant", "You", MessageStatus.INTERRUPTED)
 
 
 async def test_an_answer_without_a_voice_is_kept_as_far_as_it_was_written(app, ada):
