@@ -187,6 +187,47 @@ def test_a_lost_connection_is_taken_up_again_and_the_microphone_comes_back(house
     assert ada.page.evaluate("window.hearthVoice.call.mic === null")
 
 
+def test_a_line_that_breaks_in_an_answer_is_taken_up_again_and_all_of_it_is_heard_once(house, caller):
+    ada = caller(1.0, in_tones(QUESTION), 20.0)
+    ada.page.click("#voice-call")
+    ada.state("speaking", 40)
+    ada.page.evaluate("window.hearthVoice.call.socket.close()")
+    ada.state("connecting")
+    assert "The connection is lost." in ada.page.inner_text("#voice-trouble")
+    ada.state("speaking")
+    assert not ada.page.is_visible("#voice-trouble")
+    ada.done()
+    ada.quiet_again()
+    heard, answered = conversation(house, ada)
+    assert (heard["content"], answered["status"]) == (QUESTION, "complete")
+    assert ada.page.inner_text(".theirs .text") == answered["content"] == ada.spoken()
+    ada.state("listening")
+
+
+def test_after_too_long_without_a_line_the_page_shows_what_was_heard_and_leads_to_the_rest(house, caller):
+    ada = caller()
+    ada.page.fill("#voice-typing input", LONG)
+    ada.page.keyboard.press("Enter")
+    ada.state("speaking")
+    ada.page.wait_for_timeout(500)
+    ada.context.set_offline(True)
+    ada.state("connecting")
+    ada.page.wait_for_timeout(2500)
+    ada.context.set_offline(False)
+    ada.page.wait_for_selector(".theirs.cut")
+    ada.state("off")
+    ada.shoot("voice-cut-line")
+    assert "away for too long" in ada.page.inner_text("#voice-trouble")
+    heard, cut = conversation(house, ada)
+    assert cut["status"] == "interrupted"
+    assert 10 < len(cut["content"]) < len(LONG)
+    assert [ada.page.inner_text(".said"), ada.page.inner_text(".theirs .text")] == [heard["content"], cut["content"]]
+    assert ada.page.locator(".turn").count() == 1
+    ada.page.click("text=Continue in the chat")
+    ada.page.click("[data-act=continue]")
+    ada.page.wait_for_selector(".message.theirs >> nth=1")
+
+
 def test_a_muted_microphone_sends_nothing_until_the_space_bar_is_held(caller):
     ada = caller()  # the browser's own beeps
     ada.page.click("#voice-call")
