@@ -39,6 +39,8 @@ MAX_FRAME_BYTES = 64 * 1024
 MAX_MESSAGE_CHARS = 16 * 1024
 QUEUE = 512
 """Messages and pieces of sound under way; a listener who takes none of them for so long is told and dropped."""
+KEPT = 256
+"""How many are kept after they were sent: what can be under way when a line breaks."""
 AHEAD_S = 10.0
 """How much faster than time a microphone may be, in all: a network hands over late what it held back."""
 HELLO_TIMEOUT_S = 10.0
@@ -98,7 +100,7 @@ class SocketLine:
                     await self._more.wait()
                 message = self._messages[self._sent - self._forgotten]
                 self._sent += 1
-                if self._sent - self._forgotten > QUEUE:
+                if self._sent - self._forgotten > KEPT:
                     self._messages.popleft()
                     self._forgotten += 1
                 await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
