@@ -354,7 +354,7 @@ class Talk:
         return b"".join(self._frames[first - self._first_kept : last + 1 - self._first_kept])
 
     def _trouble(self, turn: int, error: HearthError) -> None:
-        self._line.tell("error", turn, what=error.message, do=error.hint)
+        self._line.tell("error", turn, what=error.message, do=error.hint, aloud=isinstance(error, NoSpeech))
 
     async def _prepared(self, prepare: Callable[[], Awaitable[None]]) -> None:
         with suppress(HearthError):  # the first words will say what is wrong

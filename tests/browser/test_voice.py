@@ -6,6 +6,7 @@ from packing import packed
 from speech import in_tones
 from talking import called
 
+from core.voice.containers import wav
 from inference.echo import tones
 
 pytestmark = [pytest.mark.timeout(180)]
@@ -98,6 +99,18 @@ def test_push_to_talk_shows_the_words_and_reads_the_answer_out(house, caller):
     ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
     assert ada.problems == []
     assert ada.foreign == []
+
+
+def test_where_nothing_was_heard_it_is_said_aloud_and_in_writing(caller, tmp_path):
+    ada = caller(1.0)
+    ada.page.click("button[data-mode=talk]")
+    ada.page.click("#talk-audio button[aria-label='Upload file']")
+    (tmp_path / "silence.wav").write_bytes(wav(bytes(64_000), 16_000))
+    ada.page.set_input_files("#talk-audio input[type=file]", tmp_path / "silence.wav")
+    told = ada.page.wait_for_selector("#talk-turn .trouble").inner_text()
+    assert told.startswith("I heard nothing")
+    ada.quiet_again()
+    assert ada.spoken() == told
 
 
 def test_a_recording_that_was_made_elsewhere_is_uploaded_whatever_it_is_packed_as(house, caller, tmp_path):

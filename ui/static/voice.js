@@ -255,8 +255,8 @@
         if (late) this.caughtUp(); else turns.clear();
       } else if (type === "session.resumed") { this.back(); this.show(message.state); }
       else if (type === "session.state") this.show(message.state);
-      else if (type === "error") { tell(message.what, message.do); if (turn) forget(turn); }
-      else if (type === "input_audio_buffer.speech_started") { shown(turn); tell(""); }
+      else if (type === "error") { tell(message.what, message.do); if (turn) forget(turn); if (message.aloud) aloud(message.what); }
+      else if (type === "input_audio_buffer.speech_started") { shown(turn); tell(""); if (player?.turn === -1) player.stop(); }
       else if (type === "input_audio_buffer.dropped") forget(turn);
       else if (type === "input_audio_transcription.delta" || type === "input_audio_transcription.completed") {
         const known = shown(turn);
@@ -388,6 +388,13 @@
     out.done = true;
   }
 
+  // Who is only listening hears an error too; where there is no voice it is there to be read.
+  async function aloud(text) {
+    const body = JSON.stringify({ input: text, voice: $("#voice-voice")?.value || "", response_format: "wav" });
+    const answer = await fetch("/v1/audio/speech", { method: "POST", headers: { "Content-Type": "application/json" }, body }).catch(() => null);
+    if (answer?.ok) await recording(answer);
+  }
+
   const dark = () => document.body.classList.contains("dark");
   const setTheme = (mode) => { document.body.classList.toggle("dark", mode === "dark"); document.documentElement.style.colorScheme = mode; };
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -457,6 +464,8 @@
     // Gradio redraws the answer as it grows: an address that was read once is not read again.
     const place = $("#talk-turn [data-speech]");
     if (place?.dataset.speech && place.dataset.speech !== read) { read = place.dataset.speech; readOut(place).catch(() => tell(_("The answer can't be spoken."), _("You can read it here."))); }
+    const trouble = $("#talk-turn [data-aloud]");
+    if (trouble && trouble.dataset.aloud !== read) { read = trouble.dataset.aloud; aloud(trouble.textContent); }
   };
   new MutationObserver(changed).observe(document, { childList: true, subtree: true });
   const begin = () => { applyTheme(); changed(); };

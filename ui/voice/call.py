@@ -70,7 +70,7 @@ class SocketLine:
     def tell(self, kind: str, turn: int, **data: object) -> None:
         """As the port says."""
         if kind == "error":
-            data = {name: told(str(text)) for name, text in data.items()}
+            data = {name: told(text) if isinstance(text, str) else text for name, text in data.items()}
         self._put(json.dumps({"type": kind, "turn": turn, **data}))
 
     def play(self, turn: int, sequence: int, pcm: bytes) -> None:

@@ -329,6 +329,7 @@ async def test_speech_without_a_word_is_said_and_makes_no_turn(app, ada):
         await say(talk)
         await listener.until("error")
         assert listener.last("error")["what"] == "I heard no words."
+        assert listener.last("error")["aloud"]
         await asyncio.sleep(0)
         assert listener.told[-1][2] == {"state": "listening"}
         assert (await app.chat.conversations(ada.user)).items == []
