@@ -45,10 +45,12 @@ def conversation(house, caller):
 def test_a_call_hears_a_question_and_answers_aloud(house, caller):
     ada = caller(1.5, in_tones(QUESTION), 6.0)
     ada.shoot("voice-empty")
+    assert "Recordings are kept for one hour" in ada.page.inner_text("#voice-empty")
     ada.page.click("#voice-call")
     ada.state("listening")
     ada.state("hearing")
     ada.page.wait_for_selector(".said.interim:not(:empty)")
+    assert ada.page.evaluate("document.querySelector('#voice-level').value") > 0.1
     ada.shoot("voice-hearing")
     ada.state("speaking")
     ada.shoot("voice-speaking")
@@ -271,6 +273,18 @@ def test_hanging_up_gives_the_microphone_back(caller):
     assert ada.page.evaluate("window.tracks.every((track) => track.readyState === 'ended')")
 
 
+def test_a_microphone_that_goes_away_in_a_call_is_said_and_the_next_call_has_one(caller):
+    ada = caller()
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.page.evaluate("window.hearthVoice.call.mic.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+    ada.page.wait_for_selector("#voice-trouble >> text=The microphone has gone.")
+    ada.state("off")
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    assert ada.page.evaluate("window.hearthVoice.call.mic.active")
+
+
 def test_a_second_window_takes_the_call_over_and_the_first_says_so(caller):
     ada = caller()
     ada.page.click("#voice-call")
@@ -327,3 +341,22 @@ def test_a_chosen_voice_and_language_are_the_users_from_then_on(house, caller):
     ada.page.select_option("#voice-language", "")
     ada.page.wait_for_timeout(500)
     assert house.get("/v1/preferences")[1]["voice_id"] == ""
+
+
+def test_an_answer_in_a_call_shows_its_sources_where_its_time_went_and_plays_again(house, caller):
+    ada = caller()
+    try:
+        house.job_done(house.upload("boiler.md", b"# The boiler\n\nThe boiler in the cellar is serviced every October.\n")[1]["id"])
+        ada.page.fill("#voice-typing input", "When is the boiler serviced?")
+        ada.page.keyboard.press("Enter")
+        ada.done()
+        ada.quiet_again()
+        assert "boiler" in ada.page.inner_text(".turn .chip")
+        ada.page.click(".waterfall summary")
+        assert {"Documents", "First word", "First sound", "Playback"} <= set(ada.page.locator(".waterfall th").all_inner_texts())
+        ada.shoot("voice-sources")
+        before = ada.loud().size
+        ada.page.click(".turn .replay")
+        ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
+    finally:
+        house.delete("/v1/collections/lab")
