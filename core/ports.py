@@ -298,6 +298,7 @@ class Accounts(Protocol):
     async def change(self, user_id: str, changes: Mapping[str, object], password_hash: str | None = None) -> tuple[User, User]:
         """Changes these fields of a user and no other, read and written in one transaction; the password only if one is given: (before, after).
 
+        preferences: whole, or only those that change, as a mapping.
         Raises: NotFound; AlreadyThere for a taken name; IllegalStep if no admin who isn't disabled would be left.
         """
 

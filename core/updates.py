@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-ABANDONED_AFTER_S = 1.5
-"""How long something that only one program wanted goes on when that program is gone; long enough for a retry to find it."""
+ABANDONED_AFTER_S = 1.2
+"""How long something that only one program wanted goes on when that program is gone; long enough for a retry to find it, short enough to free its places
+within two seconds."""
 U = TypeVar("U")
 
 

@@ -43,6 +43,9 @@ from ui.words import _
 
 log = logging.getLogger(__name__)
 
+PING_S = 5.0
+"""How often a socket is asked whether somebody is still there, and how long it may take to say so: a network that goes away says nothing."""
+
 
 def _notice(title: str, text: str, status: int, *, again: bool = False) -> Response:
     """A page that says one thing. again: it looks again after a second."""
@@ -302,6 +305,8 @@ async def _serve(app: App, served: ASGIApp, sockets: list[socket.socket], on_rea
         server_header=False,
         backlog=2048,
         ws_max_size=call.MAX_FRAME_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
     )
     server = _Server(config, app)
 

@@ -116,7 +116,9 @@ class SqlAccounts:
 
         def work(connection: Connection) -> tuple[User, User]:
             before = _found(connection, user_id)
-            after = replace(before, **changes)  # type: ignore[arg-type]
+            chosen = changes.get("preferences")
+            whole = {**changes, "preferences": replace(before.preferences, **chosen)} if isinstance(chosen, Mapping) else changes
+            after = replace(before, **whole)  # type: ignore[arg-type]
             values = _values(after) | ({"password_hash": password_hash} if password_hash else {})
             connection.execute(update(users).where(users.c.id == user_id).values(values))
             if _usable_admin(before) and not _usable_admin(after) and not connection.execute(USABLE_ADMINS).scalar_one():

@@ -224,7 +224,8 @@ class ChatRoom:
         turn.hear(heard)
 
     async def heard(self, user: User, answer_id: str, chars: int | None = None) -> None:
-        """How far an answer that is read out was heard, in characters; None for all of it. Less than all ends the answer there, and only that much is kept.
+        """How far an answer that is read out was heard, in characters; None for all of it. Less than all ends the answer there, and only that much is kept
+        when this returns.
 
         Nothing happens if it is over. Raises: NotFound for somebody else's.
         """
@@ -235,6 +236,7 @@ class ChatRoom:
             turn.hear(None)
         else:
             self._stop(turn, chars)
+            await asyncio.wait([self._tasks[answer_id]])
 
     def answering_for(self) -> set[str]:
         """The ids of the users for whom answers are being written now."""

@@ -7,7 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 from core.audit import Act, AuditEntry
@@ -221,8 +221,9 @@ class Users:
         return before, after
 
     async def save_preferences(self, user: User, preferences: Preferences) -> User:
-        """The user with what they chose."""
-        return (await self.change(user.id, preferences=preferences))[1]
+        """The user with what they chose; only what is not as it was, so that two choices at once are both kept."""
+        chosen = {name: value for name, value in asdict(preferences).items() if value != getattr(user.preferences, name)}
+        return (await self.change(user.id, preferences=chosen))[1]
 
     async def named(self, username: str) -> User:
         """Raises: NotFound."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from core.chat.model import ChatMessage, MessageContent, SendMessage
+from core.chat.model import ChatMessage, MessageContent, MessageStatus, SendMessage
 from core.chat.room import ChatRoom
 from core.chat.turn import Finished, SourcesFound, Stage, Turn, Update
 from core.errors import HearthError, NoSpeech, ServiceTimeout, ServiceUnavailable
@@ -39,6 +39,8 @@ KEPT_SOUND_MS = 300_000
 """How much of an answer's sound is kept for its hour."""
 AHEAD_MS = 10_000
 """How much sound is sent ahead of what has been heard."""
+CHAR_MS = 60
+"""How long a character takes to say, about; for words whose sound is not all there yet."""
 TICK_S = 0.1
 FINAL_TIMEOUT_S = 30.0
 PLAYBACK_GRACE_S = 3.0
@@ -118,6 +120,8 @@ class _Said:
     segment: Segment
     begins_ms: float
     ends_ms: float
+    whole: bool = False
+    """All of its sound is there."""
 
 
 @dataclass(slots=True)
@@ -133,7 +137,9 @@ class _Answer:
     committed: asyncio.Event = field(default_factory=asyncio.Event)
     """It is the listener's turn: until then it is made on the guess that nothing more is said, and nobody is told of it."""
     untold: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-    draft_id: str = ""
+    answer_id: str = ""
+    drafted: bool = False
+    """It was begun before its question was sent."""
     endpoint_ms: float = 0.0
     heard: Heard | None = None
     keeping: asyncio.Task[None] | None = None
@@ -153,6 +159,8 @@ class _Answer:
     written: bool = False
     started: bool = False
     over: bool = False
+    voiceless: bool = False
+    """The voice has failed: the text is read, not heard."""
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     """The listener has heard more."""
 
@@ -174,16 +182,19 @@ class _Answer:
 
     def heard_chars(self, now: float) -> int:
         """How many characters of the text have been heard: whole segments, and of the one that is being played the words whose time has come."""
+        if self.voiceless:
+            return len(self.text)
         if not self.started:
             return 0
         heard_ms = min(self.sent_ms, self.heard_ms + (now - self.heard_at) * 1000)
         chars = 0
         for said in self.said:
-            if heard_ms >= said.ends_ms:
+            raw = self.text[chars : said.segment.end]
+            ends_ms = said.ends_ms if said.whole else max(said.ends_ms, said.begins_ms + len(raw) * CHAR_MS)
+            if heard_ms >= ends_ms:
                 chars = said.segment.end
             elif heard_ms > said.begins_ms:
-                raw = self.text[chars : said.segment.end]
-                part = int(len(raw) * (heard_ms - said.begins_ms) / (said.ends_ms - said.begins_ms))
+                part = int(len(raw) * (heard_ms - said.begins_ms) / (ends_ms - said.begins_ms))
                 return chars + max(raw.rfind(" ", 0, part + 1), 0)
         return chars
 
@@ -245,15 +256,20 @@ class Talk:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """The listener is gone: an answer that was being read out is kept whole, because it can be read."""
+        """The listener is gone: an answer that was being read out ends where it was heard, as if they had interrupted it."""
         answer, self._answer = self._answer, None
         self._forget_ahead()
+        if answer is not None:
+            self._spawn(self._close(answer, answer.heard_chars(self._clock())), self._closing)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if answer is not None:
-            self._spawn(self._close(answer, None), self._closing)
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    @property
+    def state(self) -> State:
+        """What is shown."""
+        return self._machine.state
 
     def hear(self, pcm: bytes) -> None:
         """Sound of the microphone: 16 bits, 16 kHz, mono, any length."""
@@ -340,7 +356,7 @@ class Talk:
         return b"".join(self._frames[first - self._first_kept : last + 1 - self._first_kept])
 
     def _trouble(self, turn: int, error: HearthError) -> None:
-        self._line.tell("error", turn, what=error.message, do=error.hint)
+        self._line.tell("error", turn, what=error.message, do=error.hint, aloud=isinstance(error, NoSpeech))
 
     async def _prepared(self, prepare: Callable[[], Awaitable[None]]) -> None:
         with suppress(HearthError):  # the first words will say what is wrong
@@ -439,8 +455,8 @@ class Talk:
         answering.cancel()
         if answer.sending is not None:
             answer.sending.cancel()
-        if answer.draft_id:
-            self._chat.drop_draft(answer.draft_id)
+        if answer.drafted:
+            self._chat.drop_draft(answer.answer_id)
 
     def _tell(self, answer: _Answer, kind: str, **data: object) -> None:
         """Tells the listener of an answer, once it is their turn."""
@@ -479,12 +495,13 @@ class Talk:
             answer.reached("stt", self._clock())
             self._tell(answer, "input_audio_transcription.completed", text=text)
             request = SendMessage(self.conversation_id, new_id(), MessageContent(text), self.choices.collections, read_out=True)
+            answer.answer_id = reply_id(request.message_id)
             if not answer.committed.is_set():
-                answer.draft_id = reply_id(request.message_id)
+                answer.drafted = True
                 turn = await self._chat.draft(self._who, request)
             answer.sending = asyncio.create_task(self._send(answer, request))
             speaking = self._spawn(self._read_out(answer))
-            if not answer.draft_id:
+            if not answer.drafted:
                 turn = await asyncio.shield(answer.sending)
             async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
                 async for update in updates:
@@ -521,8 +538,8 @@ class Talk:
         try:
             return await self._chat.send(self._who, request)
         except HearthError as error:
-            if answer.draft_id:  # its answer is followed already, and would never end
-                self._chat.drop_draft(answer.draft_id)
+            if answer.drafted:  # its answer is followed already, and would never end
+                self._chat.drop_draft(answer.answer_id)
                 self._trouble(answer.turn, error)
                 if self._answer is answer and self._answering is not None:
                     self._answering.cancel()
@@ -572,7 +589,9 @@ class Talk:
                             sequence += 1
                         said.ends_ms = answer.sent_ms
                         await self._not_too_far(answer)
+                said.whole = True
             except HearthError as error:
+                answer.voiceless = True
                 await answer.committed.wait()
                 self._trouble(0, ServiceUnavailable(f"The voice is not available: {error.message}", hint="The answer goes on in writing."))
                 break
@@ -624,18 +643,17 @@ class Talk:
             self._line.tell("input_audio_buffer.dropped", answer.turn)
             return
         chars = answer.heard_chars(self._clock())
-        self._line.tell("response.cancelled", answer.turn, spoken=answer.text[:chars].rstrip())
+        self._line.tell("response.cancelled", answer.turn, spoken=answer.text[:chars].rstrip(), answer_id=answer.answer_id)
         self._spawn(self._close(answer, chars), self._closing)
 
-    async def _close(self, answer: _Answer, chars: int | None) -> None:
-        """Says to the chat room how much of an answer was heard."""
+    async def _close(self, answer: _Answer, chars: int) -> None:
+        """Says to the chat room how much of an answer was heard; over when that is kept."""
         if answer.sending is not None:
             with suppress(HearthError):
                 turn = await answer.sending
                 await self._chat.heard(self._who.user, turn.answer_id, chars)
-                if chars is not None:
-                    del answer.sound[int(answer.heard_ms * self.choices.rate_hz / 1000) * 2 :]
-                await self._keep(answer, answer.text[:chars].rstrip(), interrupted=chars is not None)
+                del answer.sound[int(answer.heard_ms * self.choices.rate_hz / 1000) * 2 :]
+                await self._keep(answer, answer.text[:chars].rstrip(), interrupted=turn.answer.status is not MessageStatus.COMPLETE)
 
     async def _keep(self, answer: _Answer, text: str, *, interrupted: bool) -> None:
         """Keeps the turn, if it was a spoken one."""

@@ -6,6 +6,7 @@ from packing import packed
 from speech import in_tones
 from talking import called
 
+from core.voice.containers import wav
 from inference.echo import tones
 
 pytestmark = [pytest.mark.timeout(180)]
@@ -44,10 +45,12 @@ def conversation(house, caller):
 def test_a_call_hears_a_question_and_answers_aloud(house, caller):
     ada = caller(1.5, in_tones(QUESTION), 6.0)
     ada.shoot("voice-empty")
+    assert "Recordings are kept for one hour" in ada.page.inner_text("#voice-empty")
     ada.page.click("#voice-call")
     ada.state("listening")
     ada.state("hearing")
     ada.page.wait_for_selector(".said.interim:not(:empty)")
+    assert ada.page.evaluate("document.querySelector('#voice-level').value") > 0.1
     ada.shoot("voice-hearing")
     ada.state("speaking")
     ada.shoot("voice-speaking")
@@ -98,6 +101,18 @@ def test_push_to_talk_shows_the_words_and_reads_the_answer_out(house, caller):
     ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
     assert ada.problems == []
     assert ada.foreign == []
+
+
+def test_where_nothing_was_heard_it_is_said_aloud_and_in_writing(caller, tmp_path):
+    ada = caller(1.0)
+    ada.page.click("button[data-mode=talk]")
+    ada.page.click("#talk-audio button[aria-label='Upload file']")
+    (tmp_path / "silence.wav").write_bytes(wav(bytes(64_000), 16_000))
+    ada.page.set_input_files("#talk-audio input[type=file]", tmp_path / "silence.wav")
+    told = ada.page.wait_for_selector("#talk-turn .trouble").inner_text()
+    assert told.startswith("I heard nothing")
+    ada.quiet_again()
+    assert ada.spoken() == told
 
 
 def test_a_recording_that_was_made_elsewhere_is_uploaded_whatever_it_is_packed_as(house, caller, tmp_path):
@@ -187,6 +202,47 @@ def test_a_lost_connection_is_taken_up_again_and_the_microphone_comes_back(house
     assert ada.page.evaluate("window.hearthVoice.call.mic === null")
 
 
+def test_a_line_that_breaks_in_an_answer_is_taken_up_again_and_all_of_it_is_heard_once(house, caller):
+    ada = caller(1.0, in_tones(QUESTION), 20.0)
+    ada.page.click("#voice-call")
+    ada.state("speaking", 40)
+    ada.page.evaluate("window.hearthVoice.call.socket.close()")
+    ada.state("connecting")
+    assert "The connection is lost." in ada.page.inner_text("#voice-trouble")
+    ada.state("speaking")
+    assert not ada.page.is_visible("#voice-trouble")
+    ada.done()
+    ada.quiet_again()
+    heard, answered = conversation(house, ada)
+    assert (heard["content"], answered["status"]) == (QUESTION, "complete")
+    assert ada.page.inner_text(".theirs .text") == answered["content"] == ada.spoken()
+    ada.state("listening")
+
+
+def test_after_too_long_without_a_line_the_page_shows_what_was_heard_and_leads_to_the_rest(house, caller):
+    ada = caller()
+    ada.page.fill("#voice-typing input", LONG)
+    ada.page.keyboard.press("Enter")
+    ada.state("speaking")
+    ada.page.wait_for_timeout(500)
+    ada.context.set_offline(True)
+    ada.state("connecting")
+    ada.page.wait_for_timeout(2500)
+    ada.context.set_offline(False)
+    ada.page.wait_for_selector(".theirs.cut")
+    ada.state("off")
+    ada.shoot("voice-cut-line")
+    assert "away for too long" in ada.page.inner_text("#voice-trouble")
+    heard, cut = conversation(house, ada)
+    assert cut["status"] == "interrupted"
+    assert 10 < len(cut["content"]) < len(LONG)
+    assert [ada.page.inner_text(".said"), ada.page.inner_text(".theirs .text")] == [heard["content"], cut["content"]]
+    assert ada.page.locator(".turn").count() == 1
+    ada.page.click("text=Continue in the chat")
+    ada.page.click("[data-act=continue]")
+    ada.page.wait_for_selector(".message.theirs >> nth=1")
+
+
 def test_a_muted_microphone_sends_nothing_until_the_space_bar_is_held(caller):
     ada = caller()  # the browser's own beeps
     ada.page.click("#voice-call")
@@ -215,6 +271,18 @@ def test_hanging_up_gives_the_microphone_back(caller):
     ada.page.click("#voice-call")
     ada.state("off")
     assert ada.page.evaluate("window.tracks.every((track) => track.readyState === 'ended')")
+
+
+def test_a_microphone_that_goes_away_in_a_call_is_said_and_the_next_call_has_one(caller):
+    ada = caller()
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    ada.page.evaluate("window.hearthVoice.call.mic.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+    ada.page.wait_for_selector("#voice-trouble >> text=The microphone has gone.")
+    ada.state("off")
+    ada.page.click("#voice-call")
+    ada.state("listening")
+    assert ada.page.evaluate("window.hearthVoice.call.mic.active")
 
 
 def test_a_second_window_takes_the_call_over_and_the_first_says_so(caller):
@@ -273,3 +341,22 @@ def test_a_chosen_voice_and_language_are_the_users_from_then_on(house, caller):
     ada.page.select_option("#voice-language", "")
     ada.page.wait_for_timeout(500)
     assert house.get("/v1/preferences")[1]["voice_id"] == ""
+
+
+def test_an_answer_in_a_call_shows_its_sources_where_its_time_went_and_plays_again(house, caller):
+    ada = caller()
+    try:
+        house.job_done(house.upload("boiler.md", b"# The boiler\n\nThe boiler in the cellar is serviced every October.\n")[1]["id"])
+        ada.page.fill("#voice-typing input", "When is the boiler serviced?")
+        ada.page.keyboard.press("Enter")
+        ada.done()
+        ada.quiet_again()
+        assert "boiler" in ada.page.inner_text(".turn .chip")
+        ada.page.click(".waterfall summary")
+        assert {"Documents", "First word", "First sound", "Playback"} <= set(ada.page.locator(".waterfall th").all_inner_texts())
+        ada.shoot("voice-sources")
+        before = ada.loud().size
+        ada.page.click(".turn .replay")
+        ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
+    finally:
+        house.delete("/v1/collections/lab")

@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager, nullcontext
 import aiohttp
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 
+from core.chat.model import MessageStatus
 from inference.audio import resampled
 from inference.client import ModelServer
 from inference.echo import TONES_RATE_HZ, tones
@@ -58,16 +61,32 @@ def _small(address):
 
 
 @asynccontextmanager
-async def call(url, headers):
-    """An open call that has said hello."""
+async def call(url, headers, answered="session.created", **hello):
+    """An open call that has said hello; `line.taken` is what came until that was answered."""
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=_small)) as client,
         client.ws_connect(f"{url}/voice/ws", headers=headers) as line,
     ):
-        await line.send_json({"type": "session.update"})
-        while (await line.receive_json(timeout=5))["type"] != "session.created":
-            pass
+        await line.send_json({"type": "session.update"} | hello)
+        line.taken = await taken(line, answered)
         yield line
+
+
+async def taken(line, kind):
+    """What comes up to a message of that kind, with the answer's sound as bytes."""
+    came = []
+    async with asyncio.timeout(10):
+        while not came or isinstance(came[-1], bytes) or came[-1]["type"] != kind:
+            message = await line.receive()
+            came.append(message.data if message.type is aiohttp.WSMsgType.BINARY else json.loads(message.data))
+            if kind == "sound" and isinstance(came[-1], bytes):
+                break
+    return came
+
+
+def vanish(line):
+    """As if the power had gone: no farewell is said."""
+    line._response.connection.transport.abort()
 
 
 def open_calls():
@@ -134,9 +153,9 @@ async def test_a_listener_who_takes_nothing_is_dropped_nothing_more_is_kept_and_
     assert line.close_code == (TOO_SLOW if told else aiohttp.WSCloseCode.ABNORMAL_CLOSURE)
 
 
-@pytest.mark.parametrize("doing", ["listening", "speaking"])
+@pytest.mark.parametrize("doing", ["listening", "answering", "speaking"])
 async def test_a_caller_who_vanishes_in_mid_turn_frees_their_place_within_two_seconds(url, cookie, echo_server, doing):
-    service, model = {"listening": ("stt", "echo-stt"), "speaking": ("tts", "echo-tts")}[doing]
+    service, model = {"listening": ("stt", "echo-stt"), "answering": ("llm", "echo"), "speaking": ("tts", "echo-tts")}[doing]
     server = ModelServer(service, echo_server.url, model, key=echo_server.token, local=True)
 
     async def busy():
@@ -147,14 +166,117 @@ async def test_a_caller_who_vanishes_in_mid_turn_frees_their_place_within_two_se
 
     try:
         async with call(url, cookie) as line:
-            if doing == "speaking":
-                await line.send_json({"type": "conversation.item.create", "text": f"{LONG} rate=1"})
+            if doing != "listening":
+                await line.send_json({"type": "conversation.item.create", "text": f"{LONG} rate=1" if doing == "speaking" else f"[tokens={MANY} rate=20]"})
             else:
                 said = resampled(tones("[slow=30] hello"), TONES_RATE_HZ, MICROPHONE_HZ).tobytes() + bytes(MICROPHONE_HZ)
                 for at in range(0, len(said), 8_192):
                     await line.send_bytes(said[at : at + 8_192])
             await until(busy, 5)
-            line._response.connection.transport.abort()  # as if the power had gone: no farewell is said
+            vanish(line)
             assert await until(free, 10) < 2
     finally:
         await server.close()
+
+
+async def cut_answer(app, conversation_id):
+    """The answer of a conversation's first turn, once it is over."""
+    who = (await app.users.sign_in("cleo", PASSWORD, "test"))[0]
+
+    async def over():
+        return not app.chat.open_answers
+
+    waited_s = await until(over, 5)
+    (_question, answer) = (await app.chat.thread(who.user, conversation_id)).messages
+    assert answer.status is MessageStatus.INTERRUPTED
+    return who, answer, waited_s
+
+
+async def test_a_line_that_breaks_in_a_turn_and_comes_back_misses_nothing_and_hears_nothing_twice(app, url, cookie):
+    async with call(url, cookie) as line:
+        await line.send_json({"type": "conversation.item.create", "text": f"{LONG} rate=0.5"})
+        conversation_id = line.taken[-1]["conversation_id"]
+        came = line.taken + await taken(line, "sound")
+        await asyncio.sleep(0.5)  # more is on its way, and never arrives
+        vanish(line)
+    resumed = {"type": "session.resume", "conversation_id": conversation_id, "received": len(came)}
+    async with call(url, cookie, "session.resumed", **resumed) as line:
+        assert line.taken[-1]["state"] in ("thinking", "speaking")
+        came += line.taken + await taken(line, "response.audio.done")
+        await line.send_json({"type": "output_audio.played", "turn": 1, "ms": 1e6, "over": True})
+        came += await taken(line, "response.done")
+    sound = [int.from_bytes(message[4:8], "little") for message in came if isinstance(message, bytes)]
+    assert sound == list(range(len(sound)))
+    assert "".join(m["text"] for m in came if isinstance(m, dict) and m["type"] == "response.text.delta") == came[-1]["text"]
+    assert came[-1]["text"] == f"You said: {LONG} rate=0.5"
+
+
+async def test_who_comes_back_too_late_finds_what_they_heard_and_can_have_it_continued(app, url, cookie):
+    async with call(url, cookie) as line:
+        conversation_id = line.taken[-1]["conversation_id"]
+        await line.send_json({"type": "conversation.item.create", "text": f"{LONG} {LONG} {LONG} rate=1"})
+        await taken(line, "sound")
+        await line.send_json({"type": "output_audio.started", "turn": 1, "after_ms": 5})
+        await asyncio.sleep(0.3)
+        vanish(line)
+    who, answer, waited_s = await cut_answer(app, conversation_id)
+    assert waited_s < 2
+    assert 0 < len(answer.content) < 2 * len(LONG)
+    assert f"You said: {LONG} {LONG}".startswith(answer.content)
+    async with call(url, cookie, type="session.resume", conversation_id=conversation_id, received=3) as line:
+        assert line.taken[0] == {"type": "session.created", "turn": 0, "conversation_id": conversation_id}
+    more = await app.chat.go_on(who, answer.id)
+    assert more.conversation_id == conversation_id
+    await app.chat.stop(who.user, more.answer_id)
+
+
+async def test_who_hangs_up_is_not_waited_for(app, url, cookie):
+    async with call(url, cookie) as line:
+        await line.send_json({"type": "conversation.item.create", "text": f"[tokens={MANY} rate=20]"})
+        await taken(line, "response.text.delta")
+        await line.close()
+        assert (await cut_answer(app, line.taken[-1]["conversation_id"]))[2] < 1
+
+
+async def test_a_call_is_resumed_by_nobody_but_its_caller_and_from_nothing_that_was_never_sent(app, url, cookie):
+    await app.users.add("dora", PASSWORD)
+    hers = {"Cookie": f"{COOKIE}={(await app.users.sign_in('dora', PASSWORD, 'test'))[1]}"}
+    async with call(url, cookie) as line:
+        resumed = {"type": "session.resume", "conversation_id": line.taken[-1]["conversation_id"], "received": 1}
+        async with call(url, hers, **resumed):
+            assert open_calls() == 2
+        async with call(url, cookie, "session.resumed", **resumed) as again:
+            await again.send_json({"type": "conversation.item.create", "text": "still there"})
+            await taken(again, "response.text.delta")
+        async with call(url, cookie, **resumed | {"received": 10_000}):
+            pass
+
+
+class Wire:
+    """Carries so many messages; what is sent later is lost without a word."""
+
+    def __init__(self, carries, received):
+        self.left, self.received = carries, received
+
+    async def send_text(self, message):
+        if self.left:
+            self.left -= 1
+            self.received.append(json.loads(message)["n"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=QUEUE // 21))
+def test_however_often_a_line_breaks_its_listener_gets_every_message_once_and_in_order(sockets):
+    async def listen():
+        line, received, said = SocketLine(), [], 0
+        for says, carries in [*sockets, (1, QUEUE)]:
+            for _ in range(says):
+                line.tell("response.text.delta", 1, n=said)
+                said += 1
+            assert line.resume(len(received))
+            sending = asyncio.create_task(line.send(Wire(carries, received)))
+            await asyncio.sleep(0)
+            sending.cancel()
+        assert received == list(range(said))
+        assert not line.resume(said + 1)
+
+    asyncio.run(listen())

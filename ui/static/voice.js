@@ -11,7 +11,9 @@
   const CAPTURE_HZ = 16000;
   const DUCKED = 0.1;
   const REPORT_MS = 200;
-  const RECONNECTS_MS = [300, 1000, 3000, 8000];
+  const RECONNECTS_MS = [100, 300, 600, 3000, 8000];
+  const KEPT_MS = 1200;  // how long the server keeps a call whose line has broken
+  const WAITING = 200;  // frames and messages that wait for a line
   const STATES = { off: _("Not in a call"), connecting: _("Connecting …"), listening: _("Listening"), hearing: _("Hearing you"), thinking: _("Thinking"), speaking: _("Speaking"), muted: _("Muted") };
   const STAGES = { endpoint: _("End of speech"), stt: _("Your words"), rag: _("Documents"), llm_ttft: _("First word"), tts_ttfb: _("First sound"), playback: _("Playback") };
 
@@ -67,6 +69,7 @@
     get over() { return this.done && this.context.currentTime >= this.next + (this.context.outputLatency || 0); }
     duck(on) { this.gain.gain.setTargetAtTime(on ? DUCKED : 1, this.context.currentTime, 0.015); }
     stop() { for (const { node } of this.pieces || []) { try { node.stop(); } catch { /* it has ended */ } } this.pieces = []; this.turn = 0; }
+    pause() { this.context.suspend(); }
     resume() { return this.context.resume(); }
   }
   let player = null;
@@ -134,6 +137,7 @@
 
   const call = {
     socket: null, mic: null, context: null, state: "off", muted: false, held: false, turn: 0, conversation: "", attempts: 0, wanted: false, silent: 0,
+    ready: false, received: 0, waiting: [], pausing: 0,
 
     async start() {
       tell("");
@@ -168,40 +172,91 @@
       const open = !this.muted || this.held;
       level(open ? Math.sqrt(sum / samples.length) / 32768 : 0);
       // A socket that is behind gets no more: what is late is worth nothing to a conversation.
-      if (open && this.socket?.readyState === 1 && this.socket.bufferedAmount < 64000) this.socket.send(data);
+      if (open && !(this.socket?.bufferedAmount >= 64000)) this.send(data);
+    },
+    // What is said while there is no line waits for it.
+    send(data) {
+      if (this.ready) this.socket.send(data);
+      else if (this.state === "connecting" && this.waiting.length < WAITING) this.waiting.push(data);
     },
 
     connect() {
       const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/voice/ws`);
       socket.binaryType = "arraybuffer";
       this.socket = socket;
-      socket.onopen = () => this.update();
-      socket.onmessage = ({ data }) => typeof data === "string" ? this.told(JSON.parse(data)) : this.sound(data);
-      socket.onclose = ({ code }) => {
+      socket.onopen = () => socket.send(JSON.stringify({ type: this.received ? "session.resume" : "session.update", received: this.received, ...this.wishes() }));
+      socket.onmessage = ({ data }) => {
         if (this.socket !== socket) return;
-        this.socket = null;
-        player?.stop();
-        if (!this.wanted) return;
-        if (code === 4401) { trouble("signedOut"); return this.end(); }
-        if (code >= 4408 && code <= 4410) return this.end();  // it has been said why
-        if (this.attempts >= RECONNECTS_MS.length) { trouble("lost"); return this.end(); }
-        this.show("connecting");
-        setTimeout(() => { if (this.wanted && !this.socket) this.connect(); }, RECONNECTS_MS[this.attempts++]);
+        this.received++;
+        typeof data === "string" ? this.told(JSON.parse(data)) : this.sound(data);
       };
+      socket.onclose = ({ code }) => { if (this.socket === socket) this.lost(code); };
+    },
+    // The line has broken: what came over it is played on, and the call goes on where the next line is there soon enough.
+    lost(code) {
+      this.socket = null; this.ready = false;
+      const idle = !this.wanted && ["off", "listening"].includes(this.state);  // nobody waits for anything
+      if (idle || (code >= 4408 && code <= 4410)) return this.end();  // or it has been said why
+      if (code === 4401) { trouble("signedOut"); return this.end(); }
+      if (this.attempts >= RECONNECTS_MS.length) { trouble("lost"); return this.end(); }
+      if (!this.attempts) { this.pausing = setTimeout(() => player?.pause(), KEPT_MS); tell(_("The connection is lost."), _("It is being taken up again …")); }
+      this.show("connecting");
+      setTimeout(() => this.again(), RECONNECTS_MS[this.attempts++]);
+    },
+    again() { if (this.state === "connecting" && !this.socket) this.connect(); },
+    // There is a line. What was heard is said again: it may have been lost on the way.
+    back() {
+      this.ready = true;
+      if (this.attempts) { tell(""); player?.resume(); }
+      this.attempts = 0;
+      clearTimeout(this.pausing);
+      if (player?.turn > 0 && player.started) this.started();
+      for (const data of this.waiting.splice(0)) this.send(data);
+    },
+    // Too late: turns that were not told to their end are shown as they are kept.
+    async caughtUp() {
+      const told = [...turns.values()].map(({ answer }) => answer).filter(Boolean);
+      for (const { node, answer } of turns.values()) if (!answer) node.remove();
+      turns.clear();
+      const kept = await fetch(`/v1/conversations/${this.conversation}?limit=20`).catch(() => null);
+      if (!kept?.ok) return;  // nothing was said yet
+      const { messages } = await kept.json();
+      const last = messages.findLastIndex(({ id }) => told.includes(id));
+      for (const { id, role, content, status, reply_to } of messages.slice(last < 0 ? -2 : last + 1)) {
+        const known = shown(role === "user" ? id : reply_to);
+        if (role === "user") { known.said.textContent = content; known.said.classList.remove("interim"); continue; }
+        known.theirs.hidden = false;
+        known.text.textContent = content;
+        known.answer = id;
+        if (status === "complete") continue;
+        known.theirs.classList.add("cut");
+        known.below.append(made("a", { className: "quiet", href: `/chat?c=${this.conversation}`, textContent: _("Continue in the chat") }));
+        tell(_("The connection was away for too long."), _("The answer ends where you stopped hearing it; ask on, or have it continued in the chat."));
+      }
+      follow();
     },
 
-    say(type, more = {}) { if (this.socket?.readyState === 1) this.socket.send(JSON.stringify({ type, ...more })); },
-    update() {
+    say(type, more = {}) { this.send(JSON.stringify({ type, ...more })); },
+    wishes() {
       const chosen = (name) => $(`#voice-${name}`)?.value || "";
-      this.say("session.update", { conversation_id: this.conversation, voice: chosen("voice"), speed: Number(chosen("speed")) || 1, language: chosen("language"), enable_rag: !!$("#voice-documents")?.checked });
+      return { conversation_id: this.conversation, voice: chosen("voice"), speed: Number(chosen("speed")) || 1, language: chosen("language"), enable_rag: !!$("#voice-documents")?.checked };
     },
+    update() { this.say("session.update", this.wishes()); },
 
     told(message) {
       const { type, turn } = message;
-      if (type === "session.created") { this.conversation = message.conversation_id; this.attempts = 0; address(this.conversation); }
+      if (type === "session.created") {
+        const late = this.received > 1;  // it was another call that we asked for
+        this.received = 1;
+        this.conversation = message.conversation_id;
+        address(this.conversation);
+        if (late) player?.stop();
+        this.back();
+        if (late) this.caughtUp(); else turns.clear();
+      } else if (type === "session.resumed") { this.back(); this.show(message.state); }
       else if (type === "session.state") this.show(message.state);
-      else if (type === "error") { tell(message.what, message.do); if (turn) forget(turn); }
-      else if (type === "input_audio_buffer.speech_started") { shown(turn); tell(""); }
+      else if (type === "error") { tell(message.what, message.do); if (turn) forget(turn); if (message.aloud) aloud(message.what); }
+      else if (type === "input_audio_buffer.speech_started") { shown(turn); tell(""); if (player?.turn === -1) player.stop(); }
       else if (type === "input_audio_buffer.dropped") forget(turn);
       else if (type === "input_audio_transcription.delta" || type === "input_audio_transcription.completed") {
         const known = shown(turn);
@@ -219,9 +274,10 @@
       else if (type === "response.cancelled") {
         if (player?.turn === turn) { this.report(true); player.stop(); }
         const known = turns.get(turn);
-        if (known) { known.text.textContent = message.spoken; known.theirs.classList.add("cut"); known.theirs.hidden = false; }
+        if (known) { known.answer = message.answer_id; known.text.textContent = message.spoken; known.theirs.classList.add("cut"); known.theirs.hidden = false; }
       } else if (type === "response.done") {
         const known = shown(turn);
+        known.answer = message.answer_id;
         if (message.text !== undefined) known.text.textContent = message.text;
         Object.assign(known.stages, message.latency);
         waterfall(known);
@@ -237,10 +293,11 @@
       const pcm = new Int16Array(data, 8), known = shown(turn);
       player.push(pcm);
       known.sound.push(pcm);
-      if (sequence === 0) this.say("output_audio.started", { turn, after_ms: Math.max(0, Math.round(player.started - performance.now())) });
+      if (sequence === 0) { player.after = Math.max(0, Math.round(player.started - performance.now())); this.started(); }
     },
+    started() { this.say("output_audio.started", { turn: player.turn, after_ms: player.after }); },
     report() {
-      if (player?.turn > 0 && player.started) this.say("output_audio.played", { turn: player.turn, ms: player.heard(), over: player.over });
+      if (this.ready && player?.turn > 0 && player.started) this.say("output_audio.played", { turn: player.turn, ms: player.heard(), over: player.over });
     },
 
     show(state) {
@@ -270,6 +327,8 @@
     // The microphone always comes back: whatever happened, the tracks are stopped and the button calls again.
     end() {
       this.wanted = false; this.attempts = 0; this.held = false;
+      this.ready = false; this.received = 0; this.waiting = [];
+      clearTimeout(this.pausing);
       const socket = this.socket;
       this.socket = null;
       socket?.close(1000);
@@ -282,7 +341,7 @@
     },
     async type(text) {
       if (!text.trim()) return;
-      if (!this.socket) { await speaker().resume(); this.connect(); await new Promise((done) => { const socket = this.socket; socket.addEventListener("message", done, { once: true }); socket.addEventListener("close", done, { once: true }); }); }
+      if (!this.socket && this.state !== "connecting") { await speaker().resume(); this.show("connecting"); this.connect(); }
       this.say("conversation.item.create", { text });
     },
   };
@@ -329,6 +388,13 @@
     out.done = true;
   }
 
+  // Who is only listening hears an error too; where there is no voice it is there to be read.
+  async function aloud(text) {
+    const body = JSON.stringify({ input: text, voice: $("#voice-voice")?.value || "", response_format: "wav" });
+    const answer = await fetch("/v1/audio/speech", { method: "POST", headers: { "Content-Type": "application/json" }, body }).catch(() => null);
+    if (answer?.ok) await recording(answer);
+  }
+
   const dark = () => document.body.classList.contains("dark");
   const setTheme = (mode) => { document.body.classList.toggle("dark", mode === "dark"); document.documentElement.style.colorScheme = mode; };
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -371,6 +437,9 @@
   document.addEventListener("keyup", (event) => { if (event.code === "Space") call.hold(false); });
   addEventListener("blur", () => call.hold(false));
   addEventListener("pagehide", () => call.end());
+  // A network that goes away says so sooner than its sockets.
+  addEventListener("offline", () => { const socket = call.socket; if (socket) { call.lost(1006); socket.close(); } });
+  addEventListener("online", () => call.again());
 
   function mode(name) {
     document.body.dataset.mode = name;
@@ -395,6 +464,8 @@
     // Gradio redraws the answer as it grows: an address that was read once is not read again.
     const place = $("#talk-turn [data-speech]");
     if (place?.dataset.speech && place.dataset.speech !== read) { read = place.dataset.speech; readOut(place).catch(() => tell(_("The answer can't be spoken."), _("You can read it here."))); }
+    const trouble = $("#talk-turn [data-aloud]");
+    if (trouble && trouble.dataset.aloud !== read) { read = trouble.dataset.aloud; aloud(trouble.textContent); }
   };
   new MutationObserver(changed).observe(document, { childList: true, subtree: true });
   const begin = () => { applyTheme(); changed(); };

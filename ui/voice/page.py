@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from core.app import App
 from core.chat.turn import SourcesFound
-from core.errors import HearthError
+from core.errors import HearthError, NoSpeech
 from core.ids import is_id, new_id
 from core.inference import TextDelta
 from core.rag.model import Source
@@ -158,7 +158,7 @@ class _Page:
                         due = now + SHOWN_EVERY_S
                         yield _turn(said, text, sources, spoken.request_id, whole=isinstance(update, Answered), error=error), conversation
         except HearthError as error:
-            yield _turn("", "", (), "", whole=True, error=sentence(error)), conversation
+            yield _turn("", "", (), "", whole=True, error=sentence(error), aloud=isinstance(error, NoSpeech)), conversation
 
 
 async def _taken(path: str) -> bytes:
@@ -178,11 +178,15 @@ def _spoken(audio: AudioData, conversation: str, choices: str) -> SendVoice:
     return SendVoice(new_id(), conversation, audio, language=language, enable_rag=documents, voice=voice, speed=speed, streamed=True)
 
 
-def _turn(said: str, text: str, sources: tuple[Source, ...], request_id: str, *, whole: bool, error: str = "") -> str:
-    """One turn as HTML, with the addresses of the answer's sound: while it is spoken, which the browser then plays, and afterwards."""
+def _turn(said: str, text: str, sources: tuple[Source, ...], request_id: str, *, whole: bool, error: str = "", aloud: bool = False) -> str:
+    """One turn as HTML, with the addresses of the answer's sound: while it is spoken, which the browser then plays, and afterwards.
+
+    aloud: the browser says the error too.
+    """
     chips = f'<div class="chips">{"".join(map(_chip, sources))}</div>' if sources else ""
     replayed = f'<button type="button" class="quiet replay" data-speak-again="/files/voice/{request_id}/response">{_("Play again")}</button>'
-    trouble = f'<div class="trouble">{escape(error)}</div>' if error else ""
+    told = f' data-aloud="{new_id()}"' if aloud else ""
+    trouble = f'<div class="trouble"{told}>{escape(error)}</div>' if error else ""
     below = f'<div class="below">{chips}{replayed if whole and text else ""}{trouble}</div>'
     answer = f'<div class="text">{escape(text) or ("" if whole else _("Thinking …"))}</div>{below}'
     mine = f'<div class="message mine"><div class="said">{escape(said)}</div></div>' if said else ""

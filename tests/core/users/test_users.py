@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -130,6 +131,14 @@ async def test_what_a_user_chooses_undoes_nothing_that_an_admin_did_meanwhile(cl
     now = await app.users.save_preferences(as_it_was, Preferences(enable_rag=True))
     assert (now.disabled, now.quota, now.preferences.enable_rag) == (True, Quota(requests=1), True)
     assert await app.users.named("ada") == now
+
+
+async def test_two_choices_at_once_are_both_kept(clocked):
+    app, _ = clocked
+    as_it_was = await app.users.add("ada", PASSWORD)
+    for chosen in ({"voice_id": "alto"}, {"speech_language": "de"}):
+        now = await app.users.save_preferences(as_it_was, replace(as_it_was.preferences, **chosen))
+    assert now.preferences == replace(as_it_was.preferences, voice_id="alto", speech_language="de")
 
 
 async def test_an_api_key_is_kept_only_as_a_hash(clocked):

@@ -238,7 +238,7 @@ async def test_a_client_that_leaves_in_mid_turn_frees_its_place_within_two_secon
         begun = asyncio.get_running_loop().time()
         while app.voice.open_turn(ada.user, turn.request_id) is not None:
             await asyncio.sleep(0.05)
-        assert asyncio.get_running_loop().time() - begun < 2.5
+        assert asyncio.get_running_loop().time() - begun < 2
     from inference.client import ModelServer
 
     server = ModelServer("stt", echo_server.url, "echo-stt", key=echo_server.token, local=True)

@@ -10,7 +10,7 @@ import pytest
 from core.chat.model import MessageStatus
 from core.errors import ServiceUnavailable
 from core.events import VOICE_ORDER, EventType
-from core.voice.call import FRAME_MS, RULES
+from core.voice.call import FRAME_MS, RULES, State
 from core.voice.talk import FRAME_SAMPLES, Choices, Talk
 
 pytestmark = pytest.mark.anyio
@@ -329,6 +329,7 @@ async def test_speech_without_a_word_is_said_and_makes_no_turn(app, ada):
         await say(talk)
         await listener.until("error")
         assert listener.last("error")["what"] == "I heard no words."
+        assert listener.last("error")["aloud"]
         await asyncio.sleep(0)
         assert listener.told[-1][2] == {"state": "listening"}
         assert (await app.chat.conversations(ada.user)).items == []
@@ -359,17 +360,45 @@ async def test_a_question_can_be_typed_into_a_call(app, ada):
         assert [m[1] for m in await messages(app, ada, talk)] == ["how are you", "You said: how are you"]
 
 
-async def test_who_hangs_up_finds_the_whole_answer_in_the_chat(app, ada):
-    async with call(app, ada, "one two three") as (talk, listener, _):
+async def test_who_hangs_up_finds_what_they_heard_in_the_chat_and_can_have_it_continued(app, ada):
+    async with call(app, ada, "one two three four five six seven eight") as (talk, listener, _):
         listener.plays = False
         await say(talk)
         await listener.until("response.audio.done")
-    for _ in range(100):
-        stored = await messages(app, ada, talk)
-        if stored[1][2] is MessageStatus.COMPLETE:
-            break
-        await asyncio.sleep(0.01)
-    assert stored[1] == ("assistant", "You said: one two three", MessageStatus.COMPLETE)
+        talk.played(1, 5 * WORD_MS, over=False)
+    (_question, answer) = (await app.chat.thread(ada.user, talk.conversation_id)).messages
+    assert answer.status is MessageStatus.INTERRUPTED
+    assert answer.content.startswith("You said: one two")
+    assert "eight" not in answer.content
+    assert app.chat.open_answers == 0
+    turn = await app.voice.turn(ada.user, answer.reply_to)
+    assert (turn.response.response_text, turn.response.interrupted) == (answer.content, True)
+    more = await app.chat.go_on(ada, answer.id)
+    assert (await messages(app, ada, talk))[2][0] == "assistant"
+    await app.chat.stop(ada.user, more.answer_id)
+
+
+async def test_what_a_slow_voice_has_not_said_yet_was_not_heard(app, ada):
+    async def slowly(text):
+        yield sound(256)
+        await asyncio.sleep(60)
+
+    async with call(app, ada, "one two three four five six seven eight", speak=slowly) as (talk, listener, _):
+        await say(talk)
+        await listener.until("response.audio.start")
+        await until(lambda: talk.state is State.SPEAKING)
+        talk.played(1, 256, over=False)
+    assert (await messages(app, ada, talk))[1] == ("assistant", "You", MessageStatus.INTERRUPTED)
+
+
+async def test_an_answer_without_a_voice_is_kept_as_far_as_it_was_written(app, ada):
+    async with call(app, ada, "[tokens=400 rate=100]", speak=mute) as (talk, listener, _):
+        await say(talk)
+        await listener.until("error")
+        await listener.until("response.text.delta", 20)
+    stored = (await messages(app, ada, talk))[1]
+    shown = "".join(data["text"] for kind, _, data in listener.told if kind == "response.text.delta")
+    assert stored == ("assistant", shown.rstrip(), MessageStatus.INTERRUPTED)
 
 
 async def test_no_sound_of_a_cancelled_turn_comes_after_it(app, ada):
