@@ -171,7 +171,8 @@ class Settings(BaseSettings):
     quota_tokens: Annotated[int, Field(ge=0)] | None = None
     """How many tokens of prompts and answers a user may use in a day, unless an admin has set another number for them. Empty: as many as they like."""
     quota_requests: Annotated[int, Field(ge=0)] | None = None
-    """How many questions a user may ask in a day, unless an admin has set another number for them. Empty: as many as they like."""
+    """How many questions a user may ask in a day, and texts have read out over the API, unless an admin has set another number for them. Empty: as many as
+    they like."""
     quota_audio_s: Annotated[int, Field(ge=0)] | None = None
     """How many seconds of recordings a user may send in a day, unless an admin has set another number for them. Empty: as many as they like."""
     open_answers: Annotated[int, Field(ge=1)] = 200

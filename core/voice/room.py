@@ -207,6 +207,11 @@ class VoiceRoom:
         await self._usage.add(user.id, self._clock(), requests=1, audio_ms=heard.duration_ms)
         return heard
 
+    async def may_read_out(self, user: User) -> None:
+        """A program has a text to be read out, which counts as a request. Raises: QuotaSpent."""
+        await self.demand_quota(user)
+        await self._usage.add(user.id, self._clock(), requests=1)
+
     async def demand_quota(self, user: User) -> None:
         """Raises: QuotaSpent if the user may say no more today."""
         quota = user.quota.over(self._quota)

@@ -10,6 +10,7 @@ from packing import packed
 
 from core.app import open_app
 from core.ids import new_id
+from core.users.model import Quota
 from core.voice.containers import wav
 from inference.audio import HEARD_RATE_HZ, decode, encode, resampled
 from inference.echo import tones, understood
@@ -159,6 +160,13 @@ async def test_a_text_is_spoken_in_openais_shape(api, form):
         assert understood(resampled(np.frombuffer(answer.content, np.int16), 24_000, HEARD_RATE_HZ)) == "hello"
     else:
         assert await said(answer.content) == "hello"
+
+
+async def test_a_text_that_is_read_out_counts_as_a_request(app, ada, api):
+    await app.users.change(ada.user.id, quota=Quota(requests=1))
+    first, second = [await api.post("/v1/audio/speech", json={"input": "hello", "response_format": form}) for form in ("wav", "pcm")]
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert "Your quota of 1 for today is used up" in second.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ async def speak(body: SpeechIn, who: Who, app: Hearth) -> Response:
     """OpenAI's route. `pcm` is sent while it is made, the others at the end; it is 16-bit little-endian at 24 kHz, one channel."""
     if not body.input.strip():
         raise BadInput("There is nothing to say.", hint="Put the text into `input`.")
+    await app.voice.may_read_out(who.user)
     if body.response_format == "pcm":
         chunks = app.voice.speak(who.user, body.input, voice=body.voice, speed=body.speed)
         try:
