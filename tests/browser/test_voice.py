@@ -1,7 +1,10 @@
 """Push-to-talk and calls in a real browser with a microphone out of a file: tones, which the echo models understand and speak. What the page plays is taken
 down where sound leaves it."""
 
+import json
+
 import pytest
+from echo_house import recorded
 from packing import packed
 from speech import in_tones
 from talking import called
@@ -343,8 +346,10 @@ def test_a_chosen_voice_and_language_are_the_users_from_then_on(house, caller):
     assert house.get("/v1/preferences")[1]["voice_id"] == ""
 
 
-def test_an_answer_in_a_call_shows_its_sources_where_its_time_went_and_plays_again(house, caller):
-    ada = caller()
+def test_an_answer_shows_its_sources_where_its_time_went_and_plays_again(house, caller, tmp_path):
+    ada, sent = caller(), []
+    ada.page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    ada.page.select_option("#voice-speed", "1.5")
     try:
         house.job_done(house.upload("boiler.md", b"# The boiler\n\nThe boiler in the cellar is serviced every October.\n")[1]["id"])
         ada.page.fill("#voice-typing input", "When is the boiler serviced?")
@@ -358,5 +363,11 @@ def test_an_answer_in_a_call_shows_its_sources_where_its_time_went_and_plays_aga
         before = ada.loud().size
         ada.page.click(".turn .replay")
         ada.page.wait_for_function(f"window.tap.out.filter(([, level]) => level > 0.02).length > {before}")
+        assert json.loads(next(frame for frame in sent if isinstance(frame, str)))["speed"] == 1.5
+        ada.page.click("button[data-mode=talk]")
+        ada.page.click("#talk-audio button[aria-label='Upload file']")
+        (tmp_path / "question.wav").write_bytes(recorded("When is the boiler serviced?").data)
+        ada.page.set_input_files("#talk-audio input[type=file]", tmp_path / "question.wav")
+        assert "boiler" in ada.page.wait_for_selector("#talk-turn .chip", timeout=60_000).inner_text()
     finally:
         house.delete("/v1/collections/lab")

@@ -1,6 +1,7 @@
 """The socket of a call over a real network: who may open one, who is too slow for one, and what is left of one whose caller has vanished."""
 
 import asyncio
+import gc
 import json
 import socket
 import time
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.chat.model import MessageStatus
+from core.voice.talk import Talk
 from inference.audio import resampled
 from inference.client import ModelServer
 from inference.echo import TONES_RATE_HZ, tones
@@ -177,6 +179,22 @@ async def test_a_caller_who_vanishes_in_mid_turn_frees_their_place_within_two_se
             assert await until(free, 10) < 2
     finally:
         await server.close()
+
+
+async def test_of_many_callers_who_vanish_nothing_stays(app, url, cookie):
+    tasks = len(asyncio.all_tasks())
+    for _ in range(12):
+        async with call(url, cookie) as line:
+            await line.send_json({"type": "conversation.item.create", "text": f"[tokens={MANY} rate=200]"})
+            await taken(line, "response.text.delta")
+            vanish(line)
+
+    async def over():
+        gc.collect()
+        return not app.chat.open_answers and not any(isinstance(thing, Talk | SocketLine) for thing in gc.get_objects())
+
+    await until(over, 10)
+    assert len(asyncio.all_tasks()) <= tasks + 1, "one socket of the server may still be closing"
 
 
 async def cut_answer(app, conversation_id):
