@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console clean
 BIN := .venv/bin
+BROWSER_LEGS := leg=chromium leg=real-speech
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -15,7 +16,8 @@ test: ## Everything that must hold: lint, types, stairs, tests, and a real brows
 	@scripts/setup test
 	@$(BIN)/hearth models fetch --home .test-home
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
+	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest tests/browser
 
 check: ## The part without tests: format, lint, types, stairs
 	$(BIN)/ruff format --check core inference ui tests

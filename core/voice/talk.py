@@ -599,7 +599,9 @@ class Talk:
             self._line.tell("response.audio.done", answer.turn)
 
     def _sound(self, answer: _Answer, sequence: int, pcm: bytes) -> None:
-        """Sends one piece."""
+        """Sends one piece, unless the answer was interrupted: its task may not know that yet."""
+        if self._answer is not answer:
+            return
         if not sequence:
             self._line.tell("response.audio.start", answer.turn, rate=self.choices.rate_hz)
         self._line.play(answer.turn, sequence, pcm)

@@ -196,15 +196,22 @@ async def test_a_query_gives_as_many_passages_as_it_was_asked_for(app, ada, api,
     assert found["reranked"] is depth.get("rerank", True)
 
 
-async def test_a_collection_of_another_models_vectors_is_refused_with_what_to_do(app, ada, api):
+async def test_where_a_collections_model_is_not_there_its_words_are_searched_and_that_is_said(app, ada, api):
     collection = await app.library.create(ada.user, "lab")
     await app.library._documents.delete_collection_for(ada.user.id, "lab")
     await app.library._documents.add_collection(replace(collection, dimensions=1024, embedding_model="bge-large"))
     answer = await api.post("/v1/collections/lab/query", json={"query": "backups"})
+    assert answer.status_code == 200
+    assert "Only words were searched, not meaning: The embeddings server doesn't have the model bge-large" in answer.json()["stages"]["degraded"]
+
+
+async def test_a_collection_of_vectors_of_another_length_is_refused_with_what_to_do(app, ada, api):
+    collection = await app.library.create(ada.user, "lab")
+    await app.library._documents.delete_collection_for(ada.user.id, "lab")
+    await app.library._documents.add_collection(replace(collection, dimensions=1024))
+    answer = await api.post("/v1/collections/lab/query", json={"query": "backups"})
     assert answer.status_code == 400
-    error = answer.json()["error"]
-    assert "bge-large" in error["message"]
-    assert "HEARTH_EMBEDDINGS_URL" in error["hint"]
+    assert "HEARTH_EMBEDDINGS_URL" in answer.json()["error"]["hint"]
 
 
 def a_zip(entries):

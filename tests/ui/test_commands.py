@@ -31,7 +31,8 @@ def hearth(home, monkeypatch, capsys):
     """Runs one command in this process: (exit code, standard output, standard error)."""
     for name in [n for n in os.environ if n.startswith("HEARTH_")]:
         monkeypatch.delenv(name)
-    for name, value in ({"HEARTH_HOME": str(home), "COLUMNS": "300"} | ECHO).items():
+    monkeypatch.setattr(commands.out, "width", 300)
+    for name, value in ({"HEARTH_HOME": str(home)} | ECHO).items():
         monkeypatch.setenv(name, value)
 
     def run(*args, typed="", **environment):

