@@ -124,8 +124,8 @@ TAIL = """
 ## Repeat it
 
     make bench          # everything above, about ten minutes; writes this file
-    make bench-voice WRITE=1    # calls, about ten minutes; writes their part of this file
-    make bench-console WRITE=1  # the console over a large house, about four minutes; writes its part of this file
+    make bench-voice WRITE=1    # calls, about forty minutes; writes their part of this file
+    make bench-console WRITE=1  # the console over a large house, about six minutes; writes its part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
 Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:

@@ -1,8 +1,9 @@
 """Measures calls in a real browser with the embedded engines: from the last loud sample that the microphone heard to the first loud one that the page played.
 
 Prints JSON lines. `--turns N` (30 unless told otherwise) of each kind, `--anyway` measures on a busy machine too, `--write` puts the figures into
-docs/benchmarks.md. Three kinds: a model that answers at once, with two of flite's voices asking; one that streams at 30 words a second after 0.3 s; and
-somebody who talks into its answer. One microphone serves many turns, with seconds of silence between. Every turn that failed is counted.
+docs/benchmarks.md. Three kinds (`--kind K` measures one alone and leaves the others as they were): a model that answers at once, with two of flite's voices
+asking; one that streams at 30 words a second after 0.3 s; and somebody who talks into its answer. All take about forty minutes. One microphone serves many
+turns, with seconds of silence between. Every turn that failed is counted.
 """
 
 import argparse
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.house import linked_models
 from bench.processes import serving
-from bench.report import ROOT, keep, now_and_here
+from bench.report import ROOT, keep, now_and_here, read
 from playwright.sync_api import sync_playwright
 from running_house import RunningHouse
 from speech import flite, word_errors, words
@@ -39,6 +40,8 @@ GAP_S, ANSWER_S = 6.0, 4.0
 LONG_GAP_S = 24.0
 """The longer answer must be over by then."""
 BUSY = 1.0
+AT_ONCE, STREAMS, INTERRUPTED = KINDS = ("answers at once", "streams", "is interrupted")
+FIGURES = ("voice", "interruption")
 ENGINES = {"HEARTH_STT_MODEL": "pocketsphinx", "HEARTH_TTS_MODEL": "flite", "HEARTH_VAD_MODEL": "silero-vad", "HEARTH_CHAT_PAGE": "true"}
 STAGES = ("endpoint", "stt", "llm_ttft", "tts_ttfb", "playback")
 
@@ -129,14 +132,19 @@ def house_of(folder, **given):
         yield house
 
 
-def measured(playwright, folder, count):
-    """Every line."""
-    with house_of(folder) as house:
-        for voice in ("rms", "slt"):
-            yield {"figure": "voice", "model": "answers at once", "asks": voice} | turns(playwright, house.url, folder, count, voice, GAP_S)
+def measured(playwright, folder, count, kinds):
+    """Every line of these kinds."""
+    if AT_ONCE in kinds:
+        with house_of(folder) as house:
+            for voice in ("rms", "slt"):
+                yield {"figure": "voice", "model": AT_ONCE, "asks": voice} | turns(playwright, house.url, folder, count, voice, GAP_S)
+    if kinds == (AT_ONCE,):
+        return
     with serving("stub.py") as stub, house_of(folder, HEARTH_LLM_URL=f"{stub.url}/v1#stub") as house:
-        yield {"figure": "voice", "model": "streams", "asks": "rms"} | turns(playwright, house.url, folder, count, "rms", LONG_GAP_S)
-        yield {"figure": "interruption"} | interruptions(playwright, house.url, folder, count)
+        if STREAMS in kinds:
+            yield {"figure": "voice", "model": STREAMS, "asks": "rms"} | turns(playwright, house.url, folder, count, "rms", LONG_GAP_S)
+        if INTERRUPTED in kinds:
+            yield {"figure": "interruption", "model": INTERRUPTED} | interruptions(playwright, house.url, folder, count)
 
 
 def main():
@@ -144,17 +152,20 @@ def main():
     asked.add_argument("--turns", type=int, default=30)
     asked.add_argument("--anyway", action="store_true")
     asked.add_argument("--write", action="store_true")
+    asked.add_argument("--kind", choices=KINDS, action="append")
     given = asked.parse_args()
+    kinds = tuple(given.kind or KINDS)
     load = os.getloadavg()[0]
     if load > BUSY and not given.anyway:
         sys.exit(f"the machine is busy (load {load:.1f}): what would be measured is its other work; --anyway does it nevertheless")
     lines = []
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        for line in measured(playwright, Path(name), given.turns):
+        for line in measured(playwright, Path(name), given.turns, kinds):
             lines.append(now_and_here() | line)
             print(json.dumps(lines[-1]), flush=True)
     if given.write:
-        keep(ROOT / "docs", ("voice", "interruption"), lines)
+        others = [line for line in read(ROOT / "docs")[1] if line["figure"] in FIGURES and line["model"] not in kinds]
+        keep(ROOT / "docs", FIGURES, [*others, *lines])
 
 
 if __name__ == "__main__":
