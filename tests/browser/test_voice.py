@@ -348,7 +348,7 @@ def test_a_chosen_voice_and_language_are_the_users_from_then_on(house, caller):
 
 def test_an_answer_shows_its_sources_where_its_time_went_and_plays_again(house, caller, tmp_path):
     ada, sent = caller(), []
-    ada.page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    ada.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     ada.page.select_option("#voice-speed", "1.5")
     try:
         house.job_done(house.upload("boiler.md", b"# The boiler\n\nThe boiler in the cellar is serviced every October.\n")[1]["id"])
