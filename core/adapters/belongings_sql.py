@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, delete, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, delete, func, literal, select, tuple_, union_all
 from sqlalchemy.dialects.sqlite import insert
 
 from core.adapters.conversations_sql import message_of
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import (
     api_keys,
+    chunk_vectors,
     chunks,
+    collection_versions,
     collections,
     conversations,
     documents,
@@ -38,7 +40,7 @@ from core.errors import NotFound
 from core.records import DeleteReceipt, Page
 from core.voice.model import SpokenTurn
 
-SLICED, SLICE_ROWS = ("events", "chunks"), 2_000
+SLICED, SLICE_ROWS = ("events", "vectors", "chunks"), 2_000
 """What there can be very much of, and how many of them one transaction removes."""
 NAMING = [table for table in metadata.sorted_tables if "uri" in table.c]
 """Whatever names objects."""
@@ -60,10 +62,12 @@ def _theirs(user_id: str) -> dict[str, ColumnElement[bool]]:
         "events": outbox.c.user_id == user_id,
         "messages": messages.c.conversation_id.in_(talks),
         "conversations": conversations.c.user_id == user_id,
+        "vectors": chunk_vectors.c.chunk_n.in_(select(chunks.c.n).where(chunks.c.collection_id.in_(shelves))),
         "chunks": chunks.c.collection_id.in_(shelves),
         "jobs": ingest_jobs.c.document_id.in_(papers),
         "documents": documents.c.collection_id.in_(shelves),
         "pauses": ingest_pauses.c.user_id == user_id,
+        "versions of collections": collection_versions.c.collection_id.in_(shelves),
         "collections": collections.c.owner_id == user_id,
         "days of usage": usage.c.user_id == user_id,
         "keys": api_keys.c.user_id == user_id,
@@ -162,5 +166,5 @@ def _count(connection: Connection, where: ColumnElement[bool]) -> int:
 
 def _slice(connection: Connection, where: ColumnElement[bool]) -> int:
     """Removes some of it; says how many."""
-    (key,) = where.left.table.primary_key
-    return connection.execute(delete(where.left.table).where(key.in_(select(key).where(where).limit(SLICE_ROWS)))).rowcount
+    table = where.left.table
+    return connection.execute(delete(table).where(tuple_(*table.primary_key).in_(select(*table.primary_key).where(where).limit(SLICE_ROWS)))).rowcount

@@ -67,15 +67,22 @@ class Reembedding:
 
     async def serve(self, collection_id: str, version: int) -> Collection:
         """From now on this version is searched; what came since it was ready is embedded first. Raises: NotFound; IllegalStep if that takes longer."""
-        until = asyncio.get_running_loop().time() + CATCH_UP_S
-        while True:
-            try:
-                return await self._versions.serve(collection_id, version)
-            except IllegalStep:
-                if asyncio.get_running_loop().time() > until:
-                    raise
-                self._arrived.set()
-                await asyncio.sleep(LOOK_S)
+        try:
+            return await self._versions.serve(collection_id, version)
+        except IllegalStep:
+            self._arrived.set()
+            if not await self._ready_soon(collection_id, version):
+                raise
+        return await self._versions.serve(collection_id, version)
+
+    async def _ready_soon(self, collection_id: str, version: int) -> bool:
+        """Looks at its row alone: to look for gaps holds up everybody who writes."""
+        for _ in range(int(CATCH_UP_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            found = next((v for v in await self._versions.versions(collection_id) if v.version == version), None)
+            if found is None or found.state is not VersionState.BUILDING:
+                return found is not None and found.state is VersionState.READY
+        return False
 
     async def drop(self, collection_id: str, version: int) -> DeleteReceipt:
         """Removes a version, also one that is being built. Raises: NotFound; IllegalStep for the one that is searched."""

@@ -127,6 +127,8 @@ def test_everything_of_a_user_is_deleted_with_a_receipt_from_every_store(console
     assert files == []
     noted = console.call(console.app.audit.entries, act=Act.DELETED).items[0]
     assert (noted.actor, noted.subject, noted.detail["objects"]) == ("ada", "user bob", 3)
+    assert noted.detail["vectors"] == noted.detail["chunks"]
+    assert noted.detail["versions of collections"] == noted.detail["collections"]
 
 
 def test_the_last_admin_can_not_be_lost(console):
