@@ -403,6 +403,7 @@
 
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);
+    if (on("#talk-audio")) speaker().resume();  // the answer comes later, when no browser that asks for a touch would let it be heard
     if (on("#voice-call")) call.wanted ? call.end() : call.start();
     else if (on("#voice-mute")) call.mute(!call.muted);
     else if (on("#voice-stop")) call.say("response.cancel");

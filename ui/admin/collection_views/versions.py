@@ -59,7 +59,7 @@ def listed(found: Sequence[CollectionVersion], searched: int) -> None:
 def beside(held: Holdings, other: CollectionVersion) -> None:
     """What can be done with a version that is not searched."""
     collection_id, searched, number = held.collection.id, held.collection.version, other.version
-    if other.state is not VersionState.BUILDING and st.toggle("Compare it with the one that is searched", key="compare-versions"):
+    if other.state is VersionState.READY and st.toggle("Compare it with the one that is searched", key="compare-versions"):
         with shown():  # it may take longer than a page waits
             compared(ask(console().versions.compare, collection_id, searched, number), searched, number)
     with st.container(horizontal=True):
