@@ -29,7 +29,7 @@ from core.console.leftovers import LeftoverRoom
 from core.console.logbook import Logbook
 from core.console.models import ModelRoom
 from core.console.notes import Notes
-from core.console.overview import LATEST_ANSWERS, WITHIN, Overview, Percentiles, percentiles
+from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
@@ -42,11 +42,11 @@ from core.ports import (
     ChatModel,
     Embedder,
     EventLog,
+    ObjectStore,
     Reranker,
     Residency,
     Synthesizer,
     Traces,
-    Traffic,
     Transcriber,
     VoiceActivity,
 )
@@ -337,7 +337,7 @@ async def open_app(
             await kept.versions.release()
             await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, events, retention, backups))
 
-        check = partial(_checked, settings, database, models)
+        check = partial(_checked, settings, database, objects, models)
         yield App(
             settings=settings,
             users=users,
@@ -382,7 +382,7 @@ async def open_app(
             ),
             check=check,
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
-            latency=partial(_latency, kept.traffic, clock),
+            latency=lambda: waits(kept.traffic, clock()),
         )
 
 
@@ -425,13 +425,10 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _latency(traffic: Traffic, clock: Callable[[], datetime]) -> Sequence[Percentiles]:
-    return percentiles(await traffic.latest_answers(clock() - WITHIN, LATEST_ANSWERS))
-
-
-async def _checked(settings: Settings, database: "SqliteDatabase", models: Models) -> list[Health]:
+async def _checked(settings: Settings, database: "SqliteDatabase", objects: ObjectStore, models: Models) -> list[Health]:
     """Every part of the house, asked now."""
-    parts = [("records", database.check, database.adapter), *((part, port.check, _where(settings, part)) for part, port in models.parts())]
+    stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
+    parts = [*stores, *((part, port.check, _where(settings, part)) for part, port in models.parts())]
     return list(await asyncio.gather(*(_check(*part) for part in parts)))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.retention import Pin, Sweep
     from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
-    from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse
+    from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse, VoiceTiming
 
 
 class ChatModel(Protocol):
@@ -342,6 +342,9 @@ class Traffic(Protocol):
 
     async def latest_answers(self, since: datetime, limit: int) -> Sequence[ChatMessage]:
         """The latest answers with their figures; their text is left out."""
+
+    async def latest_spoken(self, since: datetime, limit: int) -> Sequence[VoiceTiming]:
+        """Where the time of the latest spoken turns went."""
 
     async def days(self, until: datetime, count: int) -> Sequence[tuple[datetime, Used]]:
         """What all users used on each of the last `count` days up to that of `until`, each with its beginning."""
@@ -730,6 +733,12 @@ class ChunkIndex(Protocol):
 
 class ObjectStore(Protocol):
     """Keeps bytes under `s3://bucket/key` uris. What `put` returned from is on the disk."""
+
+    adapter: str
+    """What it is, for people."""
+
+    async def check(self) -> None:
+        """Tries whether something can be put. Raises: NoSpace, ServiceError."""
 
     async def put(self, key: str, content: bytes | Path) -> str:
         """Stores the bytes (or a file's) under a relative key and gives the uri; the same key is replaced whole, never in part. Raises: NoSpace, BadInput."""

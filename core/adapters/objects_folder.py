@@ -25,6 +25,7 @@ class FolderObjectStore:
 
     def __init__(self, url: str, *, home: Path) -> None:
         """`url` is empty."""
+        self.adapter = "folder"
         self._folder = home / "objects"
 
     async def __aenter__(self) -> Self:
@@ -37,6 +38,18 @@ class FolderObjectStore:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Nothing to close."""
+
+    async def check(self) -> None:
+        """As the port says."""
+
+        def write() -> None:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                file.write(b"?")
+
+        try:
+            await anyio.to_thread.run_sync(write)
+        except OSError as error:
+            raise NoSpace("The folder for originals can't be written.", hint="Free some space or check the home folder's rights.") from error
 
     async def put(self, key: str, content: bytes | Path) -> str:
         """As the port says."""

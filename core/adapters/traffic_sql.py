@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import msgspec
 from sqlalchemy import func, literal, select
 
 from core.adapters.conversations_sql import message_of
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.tables_sql import EPOCH, messages, usage
+from core.adapters.tables_sql import EPOCH, messages, usage, voice_requests, voice_responses
 from core.adapters.usage_sql import day_of
 from core.chat.model import ChatMessage
 from core.users.model import Used
+from core.voice.model import VoiceTiming
 
 
 class SqlTraffic:
@@ -26,6 +28,12 @@ class SqlTraffic:
         query = select(*columns).where(messages.c.created_at >= since, messages.c.role == "assistant").order_by(messages.c.created_at.desc()).limit(limit)
         rows = await self._database.read(lambda c: c.execute(query).all())
         return [_lean(message_of(row)) for row in rows]
+
+    async def latest_spoken(self, since: datetime, limit: int) -> Sequence[VoiceTiming]:
+        """As the port says."""
+        query = select(voice_responses.c.timing).join(voice_requests).where(voice_requests.c.created_at >= since)
+        query = query.order_by(voice_requests.c.created_at.desc()).limit(limit)
+        return [msgspec.convert(timing, VoiceTiming) for timing in await self._database.read(lambda c: c.execute(query).scalars().all())]
 
     async def days(self, until: datetime, count: int) -> Sequence[tuple[datetime, Used]]:
         """As the port says."""

@@ -15,6 +15,8 @@ from core.inference import Residences
 from core.ports import Residency, Traffic
 from core.records import Health, Trouble
 from core.users.model import Admin, Used
+from core.voice.model import VoiceTiming
+from core.voice.stages import spoken_stages
 
 FRESH_S = 4.0
 """How old figures may be: every console that is open asks for them again and again, and one answer serves all."""
@@ -81,12 +83,10 @@ class Overview:
 
     async def _look(self) -> Now:
         now = self._clock()
-        health, answers, days, local = await asyncio.gather(
-            self._check(), self._traffic.latest_answers(now - WITHIN, LATEST_ANSWERS), self._traffic.days(now, DAYS), self._local()
-        )
+        health, latency, days, local = await asyncio.gather(self._check(), waits(self._traffic, now), self._traffic.days(now, DAYS), self._local())
         if time.monotonic() - self._stored_at > STORAGE_FRESH_S:
             self._stored, self._stored_at = await asyncio.to_thread(self._measure), time.monotonic()
-        return Now(now, health, self._open_answers(), percentiles(answers), days, local, *self._stored, self._troubles())
+        return Now(now, health, self._open_answers(), latency, days, local, *self._stored, self._troubles())
 
     async def _local(self) -> Residences | None:
         try:
@@ -101,15 +101,23 @@ class Overview:
         return sizes, shutil.disk_usage(next(iter(self._folders.values())).parent).free
 
 
-def percentiles(answers: Sequence[ChatMessage]) -> list[Percentiles]:
-    """Of each stage over the answers, in the order in which stages follow each other."""
-    spent: dict[str, list[float]] = {}
+async def waits(traffic: Traffic, now: datetime) -> Sequence[Percentiles]:
+    """Of each stage of the last day's answers and spoken turns: what the console shows, and /metrics under the same names."""
+    since = now - WITHIN
+    return percentiles(*await asyncio.gather(traffic.latest_answers(since, LATEST_ANSWERS), traffic.latest_spoken(since, LATEST_ANSWERS)))
+
+
+def percentiles(answers: Sequence[ChatMessage], spoken: Sequence[VoiceTiming] = ()) -> list[Percentiles]:
+    """Of each stage, in the order in which stages follow each other; of spoken turns what their answers don't know: hearing, and the first sound."""
+    heard = [dict((stage, length_ms) for stage, _, length_ms in spoken_stages(timing)) for timing in spoken]
+    spent: dict[str, list[float]] = {"stt": [turn["stt"] for turn in heard if "stt" in turn]}
     for answer in answers:
         for stage, _, length_ms in stages(answer):
             spent.setdefault(stage, []).append(length_ms)
         if answer.metadata.latency_ms:
             spent.setdefault("whole", []).append(answer.metadata.latency_ms)
-    return [Percentiles(stage, len(times), *_p50_p95(times)) for stage, times in spent.items()]
+    spent["tts_ttfb"] = [turn["tts_ttfb"] for turn in heard if "tts_ttfb" in turn]
+    return [Percentiles(stage, len(times), *_p50_p95(times)) for stage, times in spent.items() if times]
 
 
 def _p50_p95(times: Sequence[float]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import accumulate
 
 from core.chat.room import ChatRoom
 from core.errors import NoSpeech
@@ -17,6 +18,7 @@ from core.users.room import SignedIn, Users
 from core.voice.containers import wav
 from core.voice.model import SPEECH_RATE_HZ, AudioData, AudioFormat, SpokenTurn, Transcription, VoiceRequest, VoiceResponse, VoiceTiming
 from core.voice.room import VoiceRoom
+from core.voice.stages import STAGES
 from core.voice.talk import RATE_HZ, Choices, Heard, Line, Talk, Told
 
 SpokenEvent = tuple[EventType, dict[str, object]]
@@ -108,8 +110,9 @@ class Calls:
         """As the port says. The events describe the whole answer, in the domain's order; that it was spoken while it was written is in their times."""
         heard, latency = told.heard, told.latency_ms
         key = f"voice/{heard.request_id}-answer.wav"
-        first_audio_ms = sum(latency.get(stage, 0.0) for stage in ("stt", "rag", "llm_ttft", "tts_ttfb")) if told.pcm else None
-        timing = VoiceTiming(latency.get("stt"), latency.get("rag"), latency.get("llm_ttft"), None, first_audio_ms)
+        reached = dict(zip(STAGES, accumulate(latency.get(stage, 0.0) for stage in STAGES), strict=True))
+        first_audio_ms = reached["tts_ttfb"] if told.pcm else None
+        timing = VoiceTiming(latency.get("stt"), latency.get("rag"), reached["llm_ttft"] if "llm_ttft" in latency else None, None, first_audio_ms)
         response = VoiceResponse(
             reply_id(heard.request_id),
             heard.request_id,

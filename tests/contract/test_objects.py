@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.adapters.objects_folder import FolderObjectStore
-from core.errors import BadInput, NotFound
+from core.errors import BadInput, NoSpace, NotFound
 
 pytestmark = pytest.mark.anyio
 PARTS = st.text("ab-./ü", min_size=1, max_size=4).filter(lambda part: not set(part.split("/")) & {"", ".", ".."})
@@ -32,6 +32,14 @@ async def listed(objects, limit):
         found += page.items
         if not (cursor := page.next_cursor):
             return found
+
+
+async def test_a_store_that_nothing_can_be_put_into_says_so(objects, tmp_path):
+    await objects.check()
+    assert await listed(objects, 10) == []
+    (tmp_path / "objects").rmdir()
+    with pytest.raises(NoSpace):
+        await objects.check()
 
 
 async def test_an_object_is_kept_whole_under_its_uri_until_it_is_dropped(objects, tmp_path):

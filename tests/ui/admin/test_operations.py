@@ -6,7 +6,7 @@ import socket
 import time
 
 import pytest
-from echo_house import ask, finished
+from echo_house import ask, finished, say
 from seen import rows, said
 
 from core.audit import Act
@@ -21,8 +21,8 @@ async def _asked(app, *texts):
 
 def test_an_empty_house_says_that_all_works_and_that_nothing_was_asked(console):
     page = console.page()
-    assert "All 6 parts work." in said(page)
-    assert {r["Part"] for r in rows(page, "Answers in ms")} == {"records", "llm", "embeddings", "reranker", "stt", "tts"}
+    assert "All 7 parts work." in said(page)
+    assert {r["Part"] for r in rows(page, "Answers in ms")} == {"records", "objects", "llm", "embeddings", "reranker", "stt", "tts"}
     assert rows(page, "Answers in ms")[0]["By"].startswith("SQLite 3")
     assert all(r["Answers in ms"] >= 0 for r in rows(page, "Answers in ms"))
     assert "Nobody has asked anything in the last 24 hours." in said(page)
@@ -65,6 +65,21 @@ def test_percentiles_are_of_each_stage(console):
     assert times[3] <= found["whole"].p50_ms <= times[4]
     assert times[6] <= found["whole"].p95_ms <= times[7]
     assert percentiles([]) == []
+
+
+def test_hearing_and_the_first_sound_of_spoken_turns_are_stages_too(console):
+    async def spoken(app):
+        who = await app.users.by_key((await app.users.make_key(await app.users.named("bob")))[1])
+        for _ in range(3):
+            await app.voice.answer(who, say("How long?"))
+
+    console.call(spoken, console.app)
+    found = {p.stage: p for p in console.call(console.app.latency)}
+    assert found["stt"].count == found["tts_ttfb"].count == 3
+    assert next(iter(found)) == "stt"
+    page = console.page()
+    assert {"heard", "first sound"} <= {r["Stage"] for r in rows(page, "p95 ms")}
+    assert "objects" in [r["Part"] for r in rows(page, "State")]
 
 
 def test_models_are_loaded_and_unloaded_by_hand_and_that_is_noted(console):

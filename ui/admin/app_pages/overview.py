@@ -8,8 +8,9 @@ from ui.admin.frame import ago, live, nothing, size
 
 REFRESH_S = 10
 STAGES = {
-    "embed": "question embedded", "dense": "searched by meaning", "lexical": "searched by words", "fuse": "fused", "load": "passages read",
+    "stt": "heard", "embed": "question embedded", "dense": "searched by meaning", "lexical": "searched by words", "fuse": "fused", "load": "passages read",
     "rerank": "reranked", "queue": "waited for a place", "first_token": "first word", "writing": "written", "whole": "whole answer",
+    "tts_ttfb": "first sound",
 }  # fmt: skip
 
 
