@@ -25,8 +25,10 @@ def versions(held: Holdings) -> None:
         listed(now, searched)
 
     drawn()
-    if others := [v for v in found if v.version != searched]:
-        beside(held, st.selectbox("Another version", others, format_func=lambda v: f"version {v.version}, {v.embedding_model}", key="another"))
+    # Its number is chosen, not the version itself: what is kept between two drawings would be the version as it was then.
+    if others := {v.version: v for v in found if v.version != searched}:
+        number = st.selectbox("Another version", others, format_func=lambda n: f"version {n}, {others[n].embedding_model}", key="another")
+        beside(held, others[number])
     with st.container(border=True):
         st.text("Re-embed every passage with another model, in the background. What is searched stays as it is until you let the new version be searched.")
         offered = ask(console().versions.models)
