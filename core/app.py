@@ -5,7 +5,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
 from core.errors import HearthError, NoSpace, SettingsError
-from core.inference import Model, Service
+from core.inference import Model, Queue, Service
 from core.ports import (
     AudioCodec,
     AuditLog,
@@ -104,6 +104,8 @@ class Models:
     """Makes a detector of speech for one stream of sound. Raises: ModelError, ModelMissing."""
     catalogue: Catalogue
     residency: Residency | None
+    queues: Callable[[], Mapping[Service, Queue]]
+    """Who waits here for a model elsewhere: the local process has queues of its own."""
 
     def parts(self) -> list[tuple[str, AnyModel]]:
         """The models that are there, by service."""
@@ -126,6 +128,7 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
     from inference.shelf import LocalResidency, ModelShelf
 
     async with AsyncExitStack() as stack:
+        lanes: dict[Service, Lanes] = {}
 
         def closed_later(made: ModelServer) -> ModelServer:
             stack.push_async_callback(made.close)
@@ -142,7 +145,8 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
             key: str = getattr(settings, f"{service}_api_key").get_secret_value()
             places = settings.llm_places if service is Service.LLM else settings.open_answers
-            return closed_later(ModelServer(service, base, model, key=key, lanes=Lanes(places, queue=settings.inference_queue)))
+            lanes[service] = Lanes(places, queue=settings.inference_queue)
+            return closed_later(ModelServer(service, base, model, key=key, lanes=lanes[service]))
 
         here, activity = sorted(settings.local_services()), _detector(settings)
 
@@ -156,6 +160,7 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             activity,
             ModelShelf(settings.models_folder),
             LocalResidency(beside(Service(here[0]))) if here else None,
+            lambda: {service: before.load() for service, before in lanes.items()},
         )
 
 
@@ -354,10 +359,26 @@ async def open_app(
             audit=audit,
             console=Console(
                 overview=Overview(
-                    check, kept.traffic, models.residency, partial(troubles.latest, settings.home), lambda: chat.open_answers, _folders(settings), clock
+                    check,
+                    kept.traffic,
+                    models.residency,
+                    models.queues,
+                    partial(troubles.latest, settings.home),
+                    lambda: chat.open_answers,
+                    _folders(settings),
+                    clock,
                 ),
                 models=ModelRoom(
-                    models.catalogue, models.residency, models.llm, models.embedder, models.reranker, models.transcriber, models.synthesizer, notes, begun
+                    models.catalogue,
+                    models.residency,
+                    models.llm,
+                    models.embedder,
+                    models.reranker,
+                    models.transcriber,
+                    models.synthesizer,
+                    partial(_models_checked, settings, models),
+                    notes,
+                    begun,
                 ),
                 keeping=Keeping(retention, backups, notes, begun, folder=settings.backups_folder),
                 lab=Lab(retrieval, documents, kept.accounts, kept.talks, chat, models.llm, kept.golden, notes, clock, max_tokens=settings.llm_max_tokens),
@@ -428,8 +449,13 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
 async def _checked(settings: Settings, database: "SqliteDatabase", objects: ObjectStore, models: Models) -> list[Health]:
     """Every part of the house, asked now."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
-    parts = [*stores, *((part, port.check, _where(settings, part)) for part, port in models.parts())]
-    return list(await asyncio.gather(*(_check(*part) for part in parts)))
+    found, answers = await asyncio.gather(asyncio.gather(*(_check(*part) for part in stores)), _models_checked(settings, models))
+    return [*found, *answers]
+
+
+async def _models_checked(settings: Settings, models: Models) -> list[Health]:
+    """Every service's model, asked now where it is served."""
+    return list(await asyncio.gather(*(_check(part, port.check, _where(settings, part)) for part, port in models.parts())))
 
 
 async def _check(part: str, ask: Callable[[], Awaitable[object]], by: str) -> Health:

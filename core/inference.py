@@ -188,12 +188,23 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """A request that waits for a model. position: 1 is next.   waited_s: so far.   eta_s: about how long it still waits."""
+
+    position: int
+    priority: Priority
+    waited_s: float
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
-    """How many requests a model serves now, and how many wait in each lane."""
+    """How many requests a model serves now, how many wait in each lane, and the first of those, in their order."""
 
     serving: int = 0
     waiting_premium: int = 0
     waiting_standard: int = 0
+    first: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +212,8 @@ class Residence:
     """A model of the local inference process: whether it is in memory, and how it is used.
 
     load_ms: how long it took to load; None where it hasn't been.   idle_s: since somebody used it.   unload_after_s: of idle time; -1 never.
+    lane: the queue in front of it, which it may share.   device: the processor it runs on, "" while it isn't loaded.
+    grown_bytes: by how much the process grew while it was loaded, None while it isn't.
     """
 
     model: str
@@ -209,6 +222,9 @@ class Residence:
     idle_s: float = 0.0
     unload_after_s: float = -1.0
     queue: Queue = Queue()
+    lane: str = ""
+    device: str = ""
+    grown_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

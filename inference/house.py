@@ -2,14 +2,10 @@
 
 import asyncio
 import gc
-import os
-import resource
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from core.errors import ModelError, ModelMissing
@@ -20,7 +16,7 @@ from core.traces import NO_TRACES, ending, in_order
 from inference.catalog import Entry, chosen, detector, entry
 from inference.device import threads
 from inference.lanes import Lanes, Ticket
-from inference.residency import Resident
+from inference.residency import Resident, resident_bytes
 
 WORK_PLACES = 1
 IDLE_CHECK_S = 5.0
@@ -48,6 +44,7 @@ class ModelHouse:
         places = settings.inference_audio_places
         listening, speaking = (Lanes(places, queue=settings.inference_queue) for _ in range(2))
         self.lanes = {Service.LLM: chat, Service.EMBEDDINGS: work, Service.RERANKER: work, Service.STT: listening, Service.TTS: speaking}
+        self._named = {chat: "chat", work: "search", listening: "listening", speaking: "speaking"}
 
     def resident(self, service: Service, named: str) -> Resident:
         """The service's model; of embedding models also any other that the catalogue names or that was fetched. Raises: ModelMissing for another name."""
@@ -97,6 +94,9 @@ class ModelHouse:
                 "idle_s": round(r.idle_s, 1),
                 "unload_after_s": r.unload_after_s,
                 "queue": self.lanes[s].load(),
+                "lane": self._named[self.lanes[s]],
+                "device": r.device,
+                "grown_bytes": r.grown_bytes,
             }
             for s, r in self.residents.items()
         }
@@ -125,11 +125,3 @@ class ModelHouse:
 
     def _all(self) -> list[Resident]:
         return [*self.residents.values(), *self._others.values(), self.voice_activity]
-
-
-def resident_bytes() -> int:
-    """How much memory this process holds; where the system doesn't say, the most it has held."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from core.errors import ServiceBusy
-from core.inference import Priority, Queued
+from core.inference import Priority, Queue, Queued, Standing
 
 AGE_S = 20.0
 """After waiting so long a standard request counts as premium."""
@@ -21,6 +21,8 @@ QUIET_S = 0.1
 """A wait that is over so soon is not told."""
 TOLD_EVERY_S = 0.5
 """How often a changed position is told at most."""
+SHOWN = 20
+"""How many of those who wait an operator is shown."""
 REPEATED_S = 15.0
 """An unchanged position is told again after so long, so that whoever listens knows that the request still waits."""
 
@@ -90,15 +92,6 @@ class Entered:
             self.begun = self._lanes.now()
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How full it is: requests being served and waiting, by lane."""
-
-    serving: int
-    waiting_premium: int
-    waiting_standard: int
-
-
 class Lanes:
     """A fixed number of places and a bounded queue in front of them."""
 
@@ -115,10 +108,14 @@ class Lanes:
         """The order of the queue, made once for all who ask; None after it has changed."""
         self._positions_at = 0.0
 
-    def load(self) -> Load:
-        """How full it is now."""
-        premium = sum(w.ticket.priority is Priority.PREMIUM for w in self._waiting)
-        return Load(sum(self._serving.values()), premium, len(self._waiting) - premium)
+    def load(self) -> Queue:
+        """How full it is now, and who comes next: `SHOWN` of them at most."""
+        premium, now = sum(w.ticket.priority is Priority.PREMIUM for w in self._waiting), self._clock()
+        first = tuple(
+            Standing(position, waiting.ticket.priority, round(now - waiting.since, 1), round(self.eta_s(position), 1))
+            for position, waiting in enumerate(self._ordered()[:SHOWN], 1)
+        )
+        return Queue(sum(self._serving.values()), premium, len(self._waiting) - premium, first)
 
     def position(self, ticket_id: str) -> int:
         """The place in the queue, 1 is next; 0 when it isn't waiting."""

@@ -3,6 +3,9 @@
 import asyncio
 import gc
 import logging
+import os
+import resource
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -34,11 +37,22 @@ class Resident:
         self._last_used = clock()
         self._loading = asyncio.Lock()
         self.load_ms: float | None = None
+        self._grown_bytes = 0
 
     @property
     def loaded(self) -> bool:
         """Whether it is in memory."""
         return self._engine is not None
+
+    @property
+    def device(self) -> str:
+        """The processor it runs on, as torch names it; "" while it isn't in memory."""
+        return getattr(self._engine, "device", "cpu") if self.loaded else ""
+
+    @property
+    def grown_bytes(self) -> int | None:
+        """By how much the process grew while it was loaded, which on a graphics card is not where its weights are; None while it isn't in memory."""
+        return self._grown_bytes if self.loaded else None
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[Any]:
@@ -47,9 +61,9 @@ class Resident:
         try:
             async with self._loading:
                 if self._engine is None:
-                    begun = self._clock()
+                    begun, before = self._clock(), resident_bytes()
                     self._engine = await self._load()
-                    self.load_ms = (self._clock() - begun) * 1000
+                    self.load_ms, self._grown_bytes = (self._clock() - begun) * 1000, max(0, resident_bytes() - before)
             yield self._engine
         finally:
             self._users -= 1
@@ -121,3 +135,11 @@ class Resident:
                 pass
         except HearthError as error:
             log.warning("%s", error)
+
+
+def resident_bytes() -> int:
+    """How much memory this process holds; where the system doesn't say, the most it has held."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, ScalarSelect, Select, case, delete, exists, func, select
+from sqlalchemy import Connection, Row, ScalarSelect, Select, case, delete, exists, func, or_, select
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.documents_sql import GONE, OPEN, collection_of, vector_of
@@ -121,9 +121,12 @@ def _searched(collection_id: str) -> ScalarSelect[int]:
     return select(collections.c.version).where(collections.c.id == collection_id).scalar_subquery()
 
 
-def _orphans(collection_id: str) -> dict[str, Any]:
-    """Chunks of a version that its document has left behind, and of a document that is gone. A failed one's stay: a retry goes on from them."""
-    here, mine = chunks.c.collection_id == collection_id, documents.c.id == chunks.c.document_id
+def _orphans(of: Any) -> dict[str, Any]:
+    """Chunks of a version that its document has left behind, and of a document that is gone. A failed one's stay: a retry goes on from them.
+
+    of: a collection's id, or the column with it.
+    """
+    here, mine = chunks.c.collection_id == of, documents.c.id == chunks.c.document_id
     ready, gone = documents.c.status == DocumentStatus.READY.value, documents.c.status.in_(GONE)
     going = exists().where(ingest_jobs.c.document_id == chunks.c.document_id, ingest_jobs.c.stage.in_(OPEN))
     behind = exists().where(mine, ready, documents.c.version != chunks.c.version) & ~going
@@ -147,9 +150,10 @@ def _holdings() -> Select[Any]:
         counted(func.coalesce(func.sum(documents.c.size_bytes), 0), OF_DOCUMENTS).label("size_bytes"),
         counted(func.coalesce(func.sum(case((documents.c.status == DocumentStatus.FAILED.value, 1), else_=0)), 0), OF_DOCUMENTS).label("failed"),
         counted(func.max(documents.c.ingested_at), OF_DOCUMENTS).label("last_ingest"),
+        counted(func.count(), or_(*_orphans(collections.c.id).values())).label("orphans"),
     ).join(users, users.c.id == collections.c.owner_id)
 
 
 def _held(row: Row[Any]) -> Holdings:
     counts = (row.document_count, row.chunk_count, row.live_count, int(row.size_bytes), int(row.failed))
-    return Holdings(collection_of(row), row.username, *counts, row.last_ingest, row.added_version)
+    return Holdings(collection_of(row), row.username, *counts, row.last_ingest, row.added_version, row.orphans)

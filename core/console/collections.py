@@ -32,6 +32,7 @@ class Holdings:
 
     documents: without deleted and cancelled ones.   chunks: rows, searched or not; live_chunks: those that are searched.   size_bytes: of the originals.
     failed: documents that could not be taken in.   last_ingest: None for never.   state: another number after every change of what is searched.
+    orphans: rows that belong to nothing any more.
     """
 
     collection: Collection
@@ -43,6 +44,7 @@ class Holdings:
     failed: int
     last_ingest: datetime | None
     state: int
+    orphans: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +175,13 @@ class Collections:
         await self._notes.note(admin, Act.DELETED, _named(held), **_of(held), orphans=dict(await self._ledger.orphans(collection_id)))
         return await self._ledger.drop_orphans(collection_id)
 
-    async def create(self, admin: Admin, username: str, name: str, chunk_chars: int | None) -> Collection:
-        """A new one of somebody's, pinned to the present embedding model and a chunk size. Raises: NotFound, AlreadyThere, BadInput, ServiceError."""
+    async def create(self, admin: Admin, username: str, name: str, chunk_chars: int | None, model: str = "") -> Collection:
+        """A new one of somebody's, pinned to an embedding model ("": the present one) and a chunk size.
+
+        Raises: NotFound, AlreadyThere, BadInput; ServiceError, ModelError for a model that is not there.
+        """
         owner, _ = await self._accounts.named(username)
-        made = await self._library.create(owner, name, chunk_chars=chunk_chars)
+        made = await self._library.create(owner, name, chunk_chars=chunk_chars, model=model)
         await self._notes.note(admin, Act.MADE, f"collection {made.id}", name=made.name, of=username)
         return made
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from core.console.notes import Notes
 from core.errors import HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
 from core.inference import CatalogueEntry, Message, Residences, Service, TextDelta
 from core.ports import Catalogue, ChatModel, Embedder, Reranker, Residency, Synthesizer, Transcriber
+from core.records import Health
 from core.users.model import Admin
 from core.voice.model import AudioData, AudioFormat
 
@@ -54,11 +55,12 @@ class ModelRoom:
         reranker: Reranker | None,
         transcriber: Transcriber | None,
         synthesizer: Synthesizer | None,
+        check: Callable[[], Awaitable[Sequence[Health]]],
         notes: Notes,
         begun: Begun,
     ) -> None:
-        """residency: None where every model is elsewhere; the others None where they are switched off."""
-        self._catalogue, self._residency, self._notes, self._begun = catalogue, residency, notes, begun
+        """residency: None where every model is elsewhere; the others None where they are switched off.   check: asks each where it is served."""
+        self._catalogue, self._residency, self._check, self._notes, self._begun = catalogue, residency, check, notes, begun
         self._llm, self._embedder, self._reranker, self._transcriber, self._synthesizer = llm, embedder, reranker, transcriber, synthesizer
         self._fetching: Fetching | None = None
         self._task: asyncio.Task[None] | None = None
@@ -70,6 +72,10 @@ class ModelRoom:
     async def residences(self, admin: Admin) -> Residences | None:
         """What is in memory; None where no model runs here. Raises: ServiceError."""
         return await self._residency.status() if self._residency is not None else None
+
+    async def checked(self, admin: Admin) -> Sequence[Health]:
+        """Where each service is, asked now: whether it answers, how fast, and with which model."""
+        return await self._check()
 
     async def load(self, admin: Admin, service: Service) -> Residences:
         """Raises: ServiceError, ModelError."""

@@ -11,7 +11,7 @@ from statistics import quantiles
 from core.chat.model import ChatMessage
 from core.chat.stages import stages
 from core.errors import HearthError
-from core.inference import Residences
+from core.inference import Queue, Residences, Service
 from core.ports import Residency, Traffic
 from core.records import Health, Trouble
 from core.users.model import Admin, Used
@@ -39,7 +39,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The house at one moment. local: None where no model runs here, or its process doesn't answer."""
+    """The house at one moment. local: None where no model runs here, or its process doesn't answer.   queues: by lane, of models here and elsewhere."""
 
     at: datetime
     health: Sequence[Health]
@@ -47,6 +47,7 @@ class Now:
     latency: Sequence[Percentiles]
     days: Sequence[tuple[datetime, Used]]
     local: Residences | None
+    queues: Mapping[str, Queue]
     storage: Mapping[str, int]
     free_bytes: int
     troubles: Sequence[Trouble]
@@ -60,13 +61,15 @@ class Overview:
         check: Callable[[], Awaitable[Sequence[Health]]],
         traffic: Traffic,
         residency: Residency | None,
+        queues: Callable[[], Mapping[Service, Queue]],
         troubles: Callable[[], Sequence[Trouble]],
         open_answers: Callable[[], int],
         folders: Mapping[str, Path],
         clock: Callable[[], datetime],
     ) -> None:
-        """residency: None where every model is elsewhere.   folders: what is kept where, by kind."""
-        self._check, self._traffic, self._residency, self._troubles, self._open_answers = check, traffic, residency, troubles, open_answers
+        """residency: None where every model is elsewhere.   queues: of the models that are.   folders: what is kept where, by kind."""
+        self._check, self._traffic, self._residency, self._queues, self._troubles = check, traffic, residency, queues, troubles
+        self._open_answers = open_answers
         self._folders, self._clock = folders, clock
         self._known: Now | None = None
         self._known_at = self._stored_at = float("-inf")
@@ -86,7 +89,9 @@ class Overview:
         health, latency, days, local = await asyncio.gather(self._check(), waits(self._traffic, now), self._traffic.days(now, DAYS), self._local())
         if time.monotonic() - self._stored_at > STORAGE_FRESH_S:
             self._stored, self._stored_at = await asyncio.to_thread(self._measure), time.monotonic()
-        return Now(now, health, self._open_answers(), latency, days, local, *self._stored, self._troubles())
+        queues = {r.lane: r.queue for r in local.models.values()} if local else {}
+        queues |= {f"{service.value}, elsewhere": queue for service, queue in self._queues().items()}
+        return Now(now, health, self._open_answers(), latency, days, local, queues, *self._stored, self._troubles())
 
     async def _local(self) -> Residences | None:
         try:

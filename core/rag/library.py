@@ -105,11 +105,11 @@ class Library:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def create(self, user: User, name: str, *, chunk_chars: int | None = None, rerank_depth: int = RERANK_DEPTH) -> Collection:
-        """A new collection, pinned to the present embedding model and to a chunk size.
+    async def create(self, user: User, name: str, *, chunk_chars: int | None = None, rerank_depth: int = RERANK_DEPTH, model: str = "") -> Collection:
+        """A new collection, pinned to an embedding model and to a chunk size. model: "" for the present one.
 
         chunk_chars: about how long its passages are, for good; None takes the house's.   rerank_depth: candidates read together with a question.
-        Raises: AlreadyThere, BadInput, ServiceError.
+        Raises: AlreadyThere, BadInput; ServiceError, ModelError for a model that is not there.
         """
         name = _plain(name)
         if not name or len(name) > MAX_NAME_CHARS or "/" in name or not name.isprintable():
@@ -118,8 +118,8 @@ class Library:
         if not MIN_CHUNK_CHARS <= size <= MAX_CHUNK_CHARS:
             raise BadInput(f"A chunk has {MIN_CHUNK_CHARS} to {MAX_CHUNK_CHARS} characters, not {size}.")
         _demand_depth(rerank_depth)
-        model = await self._embedder.info()
-        pinned = (model.id, model.length(), chunker_name(size))
+        pinned_to = await (self._embedder.of(model) if model else self._embedder).info()
+        pinned = (pinned_to.id, pinned_to.length(), chunker_name(size))
         collection = Collection(new_id(), user.id, name, *pinned, self._clock(), rerank_depth=rerank_depth)
         await self._documents.add_collection(collection)
         return collection

@@ -23,8 +23,7 @@ class TransformersEmbeddings:
 
     def __init__(self, settings: EngineSettings) -> None:
         """Loads the model. Raises: OSError for files that aren't there."""
-        self._model, self._tokenizer, device = load_encoder(settings)
-        self._device = device
+        self._model, self._tokenizer, self.device = load_encoder(settings)
         self._max_tokens = _read(settings.folder / "sentence_bert_config.json").get("max_seq_length") or settings.max_context_tokens
         pooling = _read(settings.folder / "1_Pooling" / "config.json")
         self._cls = bool(pooling.get("pooling_mode_cls_token"))
@@ -43,7 +42,7 @@ class TransformersEmbeddings:
 
     def _embed(self, texts: list[str]) -> Vectors:
         """texts: at most BATCH_TEXTS.   Returns (n, d)."""
-        encoded = self._tokenizer(texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt").to(self._device)
+        encoded = self._tokenizer(texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt").to(self.device)
         with torch.inference_mode():
             hidden = self._model(**encoded).last_hidden_state  # (B, T, d)
         if self._cls:

@@ -40,7 +40,7 @@ class TransformersChat:
         device = best_device()
         self._tokenizer = AutoTokenizer.from_pretrained(settings.folder)
         model = AutoModelForCausalLM.from_pretrained(settings.folder, use_safetensors=True, dtype=getattr(torch, device.dtype))
-        self._model = model.to(device.name).eval()
+        self._model, self.device = model.to(device.name).eval(), device.name
         window = getattr(self._model.config, "max_position_embeddings", None) or settings.max_context_tokens
         self._limit = min(window, settings.max_context_tokens, blocks * page_tokens)
         eos = self._model.generation_config.eos_token_id

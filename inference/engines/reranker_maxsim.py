@@ -26,7 +26,7 @@ class MaxSimReranker:
 
     def __init__(self, settings: EngineSettings) -> None:
         """Loads the encoder. Raises: OSError for files that aren't there."""
-        self._model, self._tokenizer, self._device = load_encoder(settings)
+        self._model, self._tokenizer, self.device = load_encoder(settings)
         self._thread = ThreadPoolExecutor(1, "reranker")
         self._cache: OrderedDict[bytes, torch.Tensor] = OrderedDict()
         self._cached_bytes = 0
@@ -58,7 +58,7 @@ class MaxSimReranker:
 
     def _encode(self, texts: list[str]) -> list[torch.Tensor]:
         """The unit vectors of each text's tokens, (T, d), without the special tokens at both ends."""
-        encoded = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(self._device)
+        encoded = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(self.device)
         with torch.inference_mode():
             hidden = torch.nn.functional.normalize(self._model(**encoded).last_hidden_state.float(), dim=2).cpu()
         lengths = encoded["attention_mask"].sum(1).tolist()

@@ -31,6 +31,7 @@ class TransformersTranscriber:
         dtype = getattr(torch, device.dtype)
         model = WhisperForConditionalGeneration.from_pretrained(settings.folder, use_safetensors=True, dtype=dtype)
         self._model: Any = model.to(device.name).eval()
+        self.device = device.name
         self._languages = {token.strip("<|>") for token in getattr(self._model.generation_config, "lang_to_id", None) or {}}
         self._thread = ThreadPoolExecutor(1, "whisper")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ServiceBusy
-from core.inference import Priority, Queued
+from core.inference import Priority, Queue, Queued, Standing
 from inference import lanes
 from inference.lanes import Lanes, Ticket
 
@@ -52,6 +52,18 @@ async def test_premium_goes_before_standard():
     await busy.ask("standard", "a")
     await busy.ask("premium", "b", Priority.PREMIUM)
     assert await busy.finish() == ["premium", "standard"]
+
+
+async def test_an_operator_sees_who_comes_next_with_how_long_they_have_waited():
+    busy = Busy()
+    await busy.hold()
+    await busy.ask("standard", "a")
+    busy.now = 3.0
+    await busy.ask("premium", "b", Priority.PREMIUM)
+    busy.now = 4.0
+    assert busy.lanes.load() == Queue(1, 1, 1, (Standing(1, Priority.PREMIUM, 1.0, 5.0), Standing(2, Priority.STANDARD, 4.0, 10.0)))
+    await busy.finish()
+    assert busy.lanes.load() == Queue()
 
 
 async def test_users_take_turns_inside_a_lane():

@@ -221,6 +221,7 @@ async def test_of_an_utterance_that_goes_on_only_the_rest_is_decoded(tmp_path, f
 async def test_an_unwanted_beginning_does_not_cost_the_rest_its_process(tmp_path, flite, leg):
     sound = flite(SENTENCES[0], "rms")
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
+    await engine.transcribe(sound[: len(sound) // 2], "en", goes_on=True)
     whole = (await engine.transcribe(sound, "en")).text
     partial = asyncio.create_task(engine.transcribe(sound[: len(sound) // 2], "en", goes_on=True))
     await asyncio.sleep(0.02)

@@ -119,10 +119,12 @@ def test_orphans_are_counted_and_removed_with_a_receipt(console, collection):
     console.call(leave_one)
     page = console.page("collection", collection=collection, view="orphans")
     assert rows(page, "Kind") == [{"Kind": "chunks of a version that was left behind", "How many": 1}]
+    assert [r["Orphans"] for r in rows(console.page("all_collections"), "Last ingest")] == [1]
     page.button(key="repair").click().run()
     page.button(key="repair-yes").click().run()
     assert "0 left in every store" in said(page)
     assert "There are no orphans." in said(page)
+    assert [r["Orphans"] for r in rows(console.page("all_collections"), "Last ingest")] == [0]
 
 
 def test_a_document_that_lacks_its_original_is_told_and_not_repaired(console, collection):

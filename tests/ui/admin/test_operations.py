@@ -1,9 +1,11 @@
 """The pages that say whether all is well: overview and models."""
 
+import asyncio
 import json
 import logging
 import socket
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 from echo_house import ask, finished, say
@@ -12,6 +14,8 @@ from seen import rows, said
 from core.audit import Act
 from core.console.overview import percentiles
 from core.errors import IllegalStep
+from core.inference import Priority, Service
+from inference.lanes import Lanes, Ticket
 
 
 async def _asked(app, *texts):
@@ -39,7 +43,12 @@ def test_what_was_asked_shows_in_the_figures_and_where_its_time_went(console):
     assert latency["whole answer"]["Answers"] == 3
     assert 0 < latency["first word"]["p50 ms"] <= latency["first word"]["p95 ms"]
     assert {r["Kind"] for r in rows(page, "Size")} == {"database", "originals and sound", "models", "backups"}
-    assert {r["Service"] for r in rows(page, "Premium waiting")} == {"llm", "embeddings", "reranker", "stt", "tts"}
+    assert {r["Lane"]: r["Models"] for r in rows(page, "Premium waiting")} == {
+        "chat": "echo",
+        "search": "echo-embed, echo-rerank",
+        "listening": "echo-stt",
+        "speaking": "echo-tts",
+    }
 
 
 def test_an_error_is_shown_with_its_reference_and_survives_a_restart(console):
@@ -82,11 +91,47 @@ def test_hearing_and_the_first_sound_of_spoken_turns_are_stages_too(console):
     assert "objects" in [r["Part"] for r in rows(page, "State")]
 
 
+def test_who_waits_for_a_model_is_shown_in_order_with_a_place_and_a_time(console, monkeypatch):
+    async def crowd(app):
+        lanes = Lanes(1, queue=9)
+        monkeypatch.setattr(app.console.overview, "_queues", lambda: {Service.LLM: lanes.load()})
+        places = AsyncExitStack()
+        await places.enter_async_context(lanes.place(Ticket("at it")))
+        waiting = [
+            asyncio.create_task(places.enter_async_context(lanes.place(Ticket(name, name, priority))))
+            for name, priority in (("patient", Priority.STANDARD), ("hurried", Priority.PREMIUM))
+        ]
+        await asyncio.sleep(0)
+        return waiting
+
+    waiting = console.call(crowd, console.app)
+    page = console.page()
+    assert [(r["Lane"], r["Position"], r["Priority"]) for r in rows(page, "Position")] == [("llm, elsewhere", 1, "premium"), ("llm, elsewhere", 2, "standard")]
+    assert {m.label: m.value for m in page.metric}["Waiting for a model"] == "2"
+
+    async def leave():
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    console.call(leave)
+
+
+def test_every_service_is_asked_where_it_is_served(console):
+    page = console.page("models")
+    page.button(key="check").click().run()
+    found = {r["Service"]: r for r in rows(page, "Says")}
+    assert found["llm"]["State"] == "works"
+    assert (found["llm"]["At"], found["llm"]["Says"]) == ("the local inference process", "echo")
+    assert set(found) == {"llm", "embeddings", "reranker", "stt", "tts"}
+
+
 def test_models_are_loaded_and_unloaded_by_hand_and_that_is_noted(console):
     page = console.page("models")
     assert {r["Name"] for r in rows(page, "Licence")} >= {"smollm2-135m", "minilm-l6", "pocketsphinx"}
     page.button(key="load").click().run()
-    assert {r["Service"]: r["In memory"] for r in rows(page, "Loaded in")}["llm"] == "yes"
+    row = {r["Service"]: r for r in rows(page, "Loaded in")}["llm"]
+    assert (row["In memory"], row["On"], row["Memory"] != "") == ("yes", "cpu", True)
     page.button(key="unload").click().run()
     assert {r["Service"]: r["In memory"] for r in rows(page, "Loaded in")}["llm"].startswith("no")
     noted = [(e.subject, e.detail["loaded"]) for e in console.call(console.app.audit.entries, act=Act.CHANGED).items]

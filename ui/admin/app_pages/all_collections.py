@@ -13,9 +13,12 @@ def create() -> None:
         owner = st.text_input("Of", key="new_owner", placeholder="the whole name")
         name = st.text_input("Name", key="new_name", max_chars=100)
         chars = st.number_input("Characters of a chunk (empty: the usual)", 200, 4000, None, key="new_chars", help="For good: it can't be changed later.")
-        st.caption("It is pinned to the embedding model of now.")
+        offered = ask(console().versions.models)
+        model = st.selectbox(
+            "Embedding model", offered, accept_new_options=True, key="new_model", help="It is pinned to it; a version with another can be made later."
+        )
         if st.form_submit_button("Create", type="primary"):
-            made = ask(console().collections.create, owner.strip(), name.strip(), chars)
+            made = ask(console().collections.create, owner.strip(), name.strip(), chars, model)
             st.switch_page("app_pages/collection.py", query_params={"collection": made.id})
 
 
@@ -33,6 +36,7 @@ else:
             "Documents": held.documents,
             "Chunks": held.chunks,
             "Failed": held.failed,
+            "Orphans": held.orphans,
             "Size": size(held.size_bytes),
             "Last ingest": ago(held.last_ingest),
             "Model": held.collection.embedding_model,

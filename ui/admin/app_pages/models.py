@@ -39,6 +39,8 @@ def residence() -> None:
             "Service": service.value,
             "Model": r.model,
             "In memory": "yes" if r.loaded else "no: loaded when it is first used",
+            "On": r.device,
+            "Memory": size(r.grown_bytes) if r.grown_bytes is not None else "",
             "Loaded in": f"{r.load_ms:,.0f} ms" if r.load_ms is not None else "",
             "Idle": f"{r.idle_s:,.0f} s",
             "Unloaded after": "never" if r.unload_after_s < 0 else f"{r.unload_after_s:,.0f} s idle",
@@ -48,7 +50,21 @@ def residence() -> None:
         for service, r in found.models.items()
     ]
     st.dataframe(rows, hide_index=True, key="residence")
-    st.caption(f"The process that holds them takes {size(found.resident_bytes)}; {found.threads} of the processor's threads are theirs at most.")
+    st.caption(
+        f"The process that holds them takes {size(found.resident_bytes)}; {found.threads} of the processor's threads are theirs at most. "
+        "A model's memory is by how much that process grew while it was loaded."
+    )
+
+
+def whereabouts() -> None:
+    """Where each service is, asked when somebody wants to know."""
+    if not st.button("Check every service", icon=":material/network_check:", key="check"):
+        return
+    rows = [
+        {"Service": p.part, "At": p.adapter, "State": "works" if p.ready else "does not work", "Says": p.detail, "Answers in ms": p.ms}
+        for p in ask(room.checked)
+    ]
+    st.dataframe(rows, hide_index=True, column_config={"Says": st.column_config.TextColumn(width="large")}, key="whereabouts")
 
 
 def loading() -> None:
@@ -113,6 +129,7 @@ def trying() -> None:
 st.subheader("In memory")
 residence()
 loading()
+whereabouts()
 st.subheader("Catalogue")
 entries = ask(room.catalogue)
 st.dataframe([row(e) for e in entries], hide_index=True, column_config={"Note": st.column_config.TextColumn(width="large")}, key="catalogue")

@@ -31,8 +31,7 @@ def health(now: Now) -> None:
 def figures(now: Now) -> None:
     """The house in four figures."""
     today = now.days[-1][1]
-    queue = [r.queue for r in now.local.models.values()] if now.local else []
-    waiting = sum(q.waiting_premium + q.waiting_standard for q in queue)
+    waiting = sum(q.waiting_premium + q.waiting_standard for q in now.queues.values())
     row = st.container(horizontal=True)
     row.metric("Answers being written", now.open_answers, border=True)
     row.metric("Waiting for a model", waiting, border=True)
@@ -63,23 +62,36 @@ def latency(now: Now) -> None:
 
 
 def queues(now: Now) -> None:
-    """The lanes of the local models."""
-    if now.local is None:
-        st.caption("No model runs here, or the inference process doesn't answer.")
-        return
+    """The lanes in front of every model, here or elsewhere, and who is next in them."""
+    local = now.local.models.values() if now.local else ()
     rows = [
         {
-            "Model": r.model,
-            "Service": service.value,
-            "In memory": r.loaded,
-            "Serving": r.queue.serving,
-            "Premium waiting": r.queue.waiting_premium,
-            "Standard waiting": r.queue.waiting_standard,
+            "Lane": lane,
+            "Models": ", ".join(r.model for r in local if r.lane == lane),
+            "Serving": queue.serving,
+            "Premium waiting": queue.waiting_premium,
+            "Standard waiting": queue.waiting_standard,
         }
-        for service, r in now.local.models.items()
+        for lane, queue in now.queues.items()
     ]
     st.dataframe(rows, hide_index=True, key="queues")
-    st.caption(f"The inference process holds {size(now.local.resident_bytes)}; its models may use {now.local.threads} threads.")
+    if now.local is None:
+        st.caption("No model runs here, or the inference process doesn't answer.")
+    else:
+        st.caption(f"The inference process holds {size(now.local.resident_bytes)}; its models may use {now.local.threads} threads.")
+    standing = [
+        {
+            "Lane": lane,
+            "Position": s.position,
+            "Priority": s.priority.value,
+            "Waits": f"{s.waited_s:,.0f} s",
+            "About to come": f"in {s.eta_s:,.0f} s",
+        }
+        for lane, queue in now.queues.items()
+        for s in queue.first
+    ]
+    if standing:
+        st.dataframe(standing, hide_index=True, key="standing")
 
 
 def storage(now: Now) -> None:
@@ -111,7 +123,7 @@ def overview() -> None:
         st.subheader("Storage")
         storage(now)
     with right:
-        st.subheader("Local models and their lanes")
+        st.subheader("Models and their lanes")
         queues(now)
         st.subheader("Last errors")
         troubles(now)
