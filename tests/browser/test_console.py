@@ -152,6 +152,35 @@ def test_a_folder_of_the_server_is_chosen_looked_at_and_taken_in(house, visit):
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def test_a_collection_is_made_with_the_model_that_was_chosen(house, visit):
+    visitor = admin(house, visit)
+    page = visitor.page
+    page.goto(f"{house.url}/admin/collections")
+    there(page)
+    page.get_by_role("button", name="New collection").click()
+    page.get_by_role("textbox", name="Of").fill("ada")
+    page.get_by_role("textbox", name="Name").fill("short vectors")
+    page.get_by_role("combobox", name="Embedding model").click()
+    page.get_by_role("option", name="echo-embed-small").click()
+    page.wait_for_timeout(300)
+    visitor.shoot("console-new-collection")
+    page.get_by_role("button", name="Create").click()
+    page.wait_for_selector("text=Model echo-embed-small, 64 dimensions")
+    assert problems(visitor) == []
+
+
+def test_every_service_is_asked_where_it_is(house, visit):
+    visitor = admin(house, visit)
+    page = visitor.page
+    page.goto(f"{house.url}/admin/models")
+    there(page)
+    page.get_by_role("button", name="Check every service").click()
+    page.locator("[data-testid=stDataFrame]").nth(2).wait_for()
+    there(page)
+    visitor.shoot("console-models-checked")
+    assert problems(visitor) == []
+
+
 def test_a_collection_is_re_embedded_compared_and_let_be_searched(house, visit):
     collection = next(c for c in house.get("/v1/collections")[1]["items"] if c["name"] == "handbook")["id"]
     visitor = admin(house, visit)

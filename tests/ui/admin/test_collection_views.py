@@ -15,7 +15,7 @@ from sqlalchemy import insert
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import chunks
 from core.audit import Act
-from core.errors import BadInput, NotFound
+from core.errors import BadInput, HearthError, NotFound
 from core.ids import new_id
 
 PARTS = "\n\n".join(f"# Part {n}\n\nThis is about {thing} and nothing else, number {n}." for n, thing in enumerate(("keys", "tea", "wool", "rain", "bread")))
@@ -134,6 +134,24 @@ def test_a_document_that_lacks_its_original_is_told_and_not_repaired(console, co
     assert rows(page, "Kind") == [{"Kind": "documents whose original is missing", "How many": 1}]
     assert "upload it again, or delete it" in said(page)
     assert not [b for b in page.button if b.key == "repair"]
+
+
+def test_a_collection_is_pinned_to_the_model_that_was_chosen(console, tmp_path):
+    room, page = console.app.console.collections, console.page("all_collections")
+    page.button(key="create").click().run()
+    assert page.selectbox(key="new_model").options == ["echo-embed", "echo-embed-small"]
+    made = console.call(room.create, console.admin, "bob", "small", None, "echo-embed-small")
+    assert (made.embedding_model, made.dimensions) == ("echo-embed-small", 64)
+    path = tmp_path / "x"
+    path.write_bytes(PARTS.encode())
+    console.call(room.upload, console.admin, made.id, "parts.md", path)
+    for _ in range(200):
+        if console.call(room.one, console.admin, made.id).live_chunks:
+            break
+        time.sleep(0.05)
+    assert console.call(room.one, console.admin, made.id).live_chunks
+    with pytest.raises(HearthError, match="nonsense"):
+        console.call(room.create, console.admin, "bob", "other", None, "nonsense")
 
 
 def test_a_collection_is_created_for_somebody_and_filled_with_progress(console, tmp_path):
