@@ -1,10 +1,12 @@
 """Everybody's collections in SQL, for the console's room alone. Counted per shown collection over its indexes, never over the whole table."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, ScalarSelect, Select, case, delete, exists, func, or_, select
+from sqlalchemy import Connection, Row, ScalarSelect, Select, case, delete, exists, func, select
 
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.documents_sql import GONE, OPEN, collection_of, vector_of
@@ -110,7 +112,7 @@ class SqlCollectionLedger:
         """As the port says."""
 
         def work(connection: Connection) -> DeleteReceipt:
-            removed = {kind: connection.execute(delete(chunks).where(where)).rowcount for kind, where in _orphans(collection_id).items()}
+            removed = {kind: connection.execute(delete(chunks).where(chunks.c.n.in_(found))).rowcount for kind, found in _orphans(collection_id).items()}
             return DeleteReceipt(removed, _counted(connection, collection_id))
 
         return await self._database.write(work)
@@ -121,20 +123,24 @@ def _searched(collection_id: str) -> ScalarSelect[int]:
     return select(collections.c.version).where(collections.c.id == collection_id).scalar_subquery()
 
 
-def _orphans(of: Any) -> dict[str, Any]:
-    """Chunks of a version that its document has left behind, and of a document that is gone. A failed one's stay: a retry goes on from them.
+def _orphans(of: Any) -> dict[str, Select[Any]]:
+    """The numbers of chunks of a version that its document has left behind, and of a document that is gone. A failed one's stay: a retry goes on from them.
 
-    of: a collection's id, or the column with it.
+    of: a collection's id, or the column with it. They are found document by document, in an index: the list of collections asks for them too.
     """
-    here, mine = chunks.c.collection_id == of, documents.c.id == chunks.c.document_id
+    theirs = select(chunks.c.n).join(documents, documents.c.id == chunks.c.document_id).where(documents.c.collection_id == of)
     ready, gone = documents.c.status == DocumentStatus.READY.value, documents.c.status.in_(GONE)
-    going = exists().where(ingest_jobs.c.document_id == chunks.c.document_id, ingest_jobs.c.stage.in_(OPEN))
-    behind = exists().where(mine, ready, documents.c.version != chunks.c.version) & ~going
-    return {"chunks of a version that was left behind": here & behind, "chunks of a document that is gone": here & exists().where(mine, gone)}
+    going = exists().where(ingest_jobs.c.document_id == documents.c.id, ingest_jobs.c.stage.in_(OPEN))
+    behind = theirs.where(ready, documents.c.version != chunks.c.version, ~going)
+    return {"chunks of a version that was left behind": behind, "chunks of a document that is gone": theirs.where(gone)}
 
 
 def _counted(connection: Connection, collection_id: str) -> dict[str, int]:
-    return {kind: connection.execute(select(func.count()).where(where)).scalar_one() for kind, where in _orphans(collection_id).items()}
+    return {kind: connection.execute(_count(found)).scalar_one() for kind, found in _orphans(collection_id).items()}
+
+
+def _count(found: Select[Any]) -> Select[Any]:
+    return found.with_only_columns(func.count())
 
 
 def _holdings() -> Select[Any]:
@@ -150,7 +156,7 @@ def _holdings() -> Select[Any]:
         counted(func.coalesce(func.sum(documents.c.size_bytes), 0), OF_DOCUMENTS).label("size_bytes"),
         counted(func.coalesce(func.sum(case((documents.c.status == DocumentStatus.FAILED.value, 1), else_=0)), 0), OF_DOCUMENTS).label("failed"),
         counted(func.max(documents.c.ingested_at), OF_DOCUMENTS).label("last_ingest"),
-        counted(func.count(), or_(*_orphans(collections.c.id).values())).label("orphans"),
+        reduce(add, (_count(found).scalar_subquery() for found in _orphans(collections.c.id).values())).label("orphans"),
     ).join(users, users.c.id == collections.c.owner_id)
 
 
