@@ -78,6 +78,10 @@ def entry(reference: str, service: Service | None = None) -> Entry:
             raise ModelError(f"{reference} names no commit.", model=reference, hint="Write it as hf:owner/name@<40 hex digits>, so that it stays what it is.")
         engine = _engine(reference, service)
         return Entry(reference, service, engine, source=reference, extra=EXTRAS.get(engine, "local"))
+    if HUB.fullmatch(reference):
+        raise ModelError(
+            f"Nobody has said what {reference} is for.", model=reference, hint="Say it with --service, or name it in a setting like HEARTH_LLM_MODEL."
+        )
     names = _names(service)
     raise ModelError(f"There is no model named {reference!r}.", model=reference, hint=f"Known: {names}; or hf:owner/name@commit, or file:///folder.")
 

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from core.errors import ModelError, NoSpace, ServiceTimeout, ServiceUnavailable
+from core.inference import Service
 from inference.catalog import COMPLETE, Entry, entry, folder_of, load, state
 
 Progress = Callable[[int, int | None, str], None]
@@ -30,12 +31,13 @@ WEIGHTS = {"faster-whisper": ("model.bin",), "kokoro": ("*.onnx", "voices*.bin")
 """What weights are called, where they aren't safetensors. CTranslate2's model.bin and Kokoro's voices (numpy's own format) hold numbers only, as ONNX does."""
 
 
-def fetch(name: str, models_folder: Path, on_progress: Progress = lambda done, total, what: None) -> Path:
+def fetch(name: str, models_folder: Path, on_progress: Progress = lambda done, total, what: None, service: Service | None = None) -> Path:
     """The folder of a model that is ready to load, fetched if it isn't there. One fetch at a time; a broken one leaves nothing that could be loaded.
 
+    service: what a reference to the model hub is for; the catalogue knows its own.
     Raises: ModelError for an unknown name or bytes that are not the expected ones; ServiceUnavailable if they can't be had; NoSpace.
     """
-    wanted = entry(name)
+    wanted = entry(name, service)
     if wanted.weights:
         wanted = load()[wanted.weights]
     target = folder_of(wanted, models_folder)

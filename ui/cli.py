@@ -11,7 +11,7 @@ from typing import Any
 
 from core.crash import arm
 from core.errors import HearthError
-from core.settings import read_settings
+from core.settings import SERVICES, read_settings
 from ui import commands
 from ui.errors import kind, sentence
 
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     models = add("models", commands.models, "list the models, or fetch what the settings need")
     models.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
     models.add_argument("names", nargs="*", metavar="MODEL", help="with fetch: these, instead of what the settings need")
+    models.add_argument("--service", choices=SERVICES, help="with fetch: what models of the hub are for, where no setting names them")
     user = add("user", commands.user, "list or change users")
     user.add_argument("action", choices=("list", "add", "password", "disable", "enable", "premium", "standard", "admin"))
     user.add_argument("name", nargs="?", metavar="NAME")

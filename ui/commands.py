@@ -31,7 +31,7 @@ from core.inference import Service
 from core.rag.folders import Source, Watch, found_files
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
-from core.settings import PREFIX, Settings, shown
+from core.settings import PREFIX, SERVICES, Settings, shown
 from core.users.model import Role, Scope, User
 
 T = TypeVar("T")
@@ -297,7 +297,7 @@ def models(settings: Settings, args: argparse.Namespace) -> None:
     from inference.catalog import load, state
 
     if args.action == "fetch":
-        return fetch_models(settings, args.names)
+        return fetch_models(settings, args.names, args.service)
     table = Table("model", "service", "size", "licence", "state", "used", box=None, pad_edge=False)
     used = {getattr(settings, f"{service}_model") for service in settings.local_services()}
     for entry in load().values():
@@ -307,8 +307,8 @@ def models(settings: Settings, args: argparse.Namespace) -> None:
     return None
 
 
-def fetch_models(settings: Settings, names: Sequence[str]) -> None:
-    """Fetches what is missing; what is there stays as it is."""
+def fetch_models(settings: Settings, names: Sequence[str], service: str | None = None) -> None:
+    """Fetches what is missing; what is there stays as it is. service: of models of the hub that no setting names."""
     from inference.catalog import state
     from inference.fetch import fetch
 
@@ -316,13 +316,15 @@ def fetch_models(settings: Settings, names: Sequence[str]) -> None:
     if not wanted:
         out.print("Every model that the settings need is here.")
     prepare_home(settings.home)
+    named = {getattr(settings, f"{s}_model"): s for s in SERVICES}
     for name in wanted:
-        if state(name, settings.models_folder) != "missing":
+        used_for = Service(found) if (found := service or named.get(name)) else None
+        if state(name, settings.models_folder, used_for) != "missing":
             out.print(f"[green]✓[/] {name} is here.")
             continue
         with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=out) as progress:
             task = progress.add_task(name, total=None)
-            fetch(name, settings.models_folder, partial(_show, progress, task, name))
+            fetch(name, settings.models_folder, partial(_show, progress, task, name), used_for)
         out.print(f"[green]✓[/] {name} is ready.")
 
 

@@ -137,6 +137,21 @@ def test_what_is_there_is_not_fetched_again(tmp_path, monkeypatch):
     assert fetching.fetch("maxsim", tmp_path) == folder, "the reranker uses the embedding model's weights"
 
 
+def test_a_model_of_the_hub_is_fetched_for_what_it_is_said_to_be(tmp_path, monkeypatch):
+    def made(wanted, work, on_progress):
+        assert wanted.engine == "faster-whisper"
+        folder = work / "files"
+        folder.mkdir()
+        return folder
+
+    monkeypatch.setattr(fetching, "_make", made)
+    reference = "hf:Systran/faster-whisper-small@" + "a" * 40
+    folder = fetching.fetch(reference, tmp_path, service=Service.STT)
+    assert demand(entry(reference, Service.STT), tmp_path) == folder
+    with pytest.raises(ModelError, match="Nobody has said what hf:Systran"):
+        fetching.fetch(reference, tmp_path)
+
+
 def test_a_circle_is_noticed_and_a_list_is_not():
     assert goes_in_circles([9, 9, 9, *[1, 2, 3, 4, 5] * 8])
     assert goes_in_circles([7] * 32)

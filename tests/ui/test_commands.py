@@ -249,6 +249,17 @@ def test_models_that_are_here_are_not_fetched_again(hearth):
     assert "echo is here" in hearth("models", "fetch", "echo")[1]
 
 
+def test_a_model_of_the_hub_is_fetched_for_the_service_that_a_setting_or_the_command_names(hearth, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # otherwise it tries for twenty seconds
+    reference = "hf:owner/name@" + "a" * 40
+    assert "Nobody has said what" in hearth("models", "fetch", reference)[2]
+    for given, setting in ((("--service", "llm"), {}), ((), {"HEARTH_LLM_MODEL": reference})):
+        code, _, said = hearth("models", "fetch", reference, *given, **setting)
+        assert (code != 0, "The model hub could not be reached" in said) == (True, True)
+    assert "The model hub could not be reached" in hearth("models", "fetch", HEARTH_LLM_MODEL=reference)[2]
+
+
 def test_the_doctor_checks_every_part_for_real(hearth):
     code, out, err = hearth("doctor", "--port", "0")
     assert (code, err) == (0, "")
