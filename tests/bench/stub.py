@@ -16,8 +16,7 @@ ASKED = re.compile(r"\[tokens=(\d+) rate=([0-9.]+) ttft=([0-9.]+)")
 HEAD = {"id": "cmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
 BEFORE = b"data: " + json.dumps(HEAD, separators=(",", ":")).encode()[:-1] + b',"choices":[{"index":0,"delta":{"content":"'
 SPOKEN = """Here is what I know, as far as I can tell. The backups run every night, and they are kept for some weeks. The front door opens in the morning.
-The garden is watered twice a week, and the key of the cellar hangs beside the stairs. The network has a name of its own, which stands on the board.
-Whatever else you want to know, ask me again, and I will look for it in your documents.""".split()
+The garden is watered twice a week.""".split()
 """What is answered where the prompt asks for no pace: a word at a time, and long enough to be interrupted."""
 SPOKEN_FIRST_S, SPOKEN_RATE_HZ = 0.3, 30.0
 left_ns = []

@@ -2,7 +2,7 @@
 
 Prints JSON lines. `--turns N` (30 unless told otherwise) of each kind, `--anyway` measures on a busy machine too, `--write` puts the figures into
 docs/benchmarks.md. Three kinds (`--kind K` measures one alone and leaves the others as they were): a model that answers at once, with two of flite's voices
-asking; one that streams at 30 words a second after 0.3 s; and somebody who talks into its answer. All take about forty minutes. One microphone serves many
+asking; one that streams at 30 words a second after 0.3 s; and somebody who talks into its answer. All take about half an hour. One microphone serves many
 turns, with seconds of silence between. Every turn that failed is counted.
 """
 
@@ -37,7 +37,7 @@ SENTENCES = (
 INTERRUPTION = "wait a moment please stop"
 GAP_S, ANSWER_S = 6.0, 4.0
 """Of silence after a sentence: what answers at once repeats it and must be over by then.   Of an answer, before somebody talks into it."""
-LONG_GAP_S = 24.0
+LONG_GAP_S = 14.0
 """The longer answer must be over by then."""
 BUSY = 1.0
 AT_ONCE, STREAMS, INTERRUPTED = KINDS = ("answers at once", "streams", "is interrupted")

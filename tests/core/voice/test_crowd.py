@@ -66,4 +66,4 @@ async def test_of_twenty_turns_at_once_none_is_lost_and_premium_is_heard_first(c
     after = [people[n].premium for n in heard if n >= places]
     # Of two who are heard side by side either may be done first.
     assert all(after[: sum(after) - (places - 1)]), heard
-    assert await queue(server) == {"serving": 0, "waiting_premium": 0, "waiting_standard": 0}
+    assert await queue(server) == {"serving": 0, "waiting_premium": 0, "waiting_standard": 0, "first": []}
