@@ -124,7 +124,7 @@ TAIL = """
 ## Repeat it
 
     make bench          # everything above, about ten minutes; writes this file
-    make bench-voice WRITE=1    # calls, about forty minutes; writes their part of this file
+    make bench-voice WRITE=1    # calls, about half an hour; writes their part of this file
     make bench-console WRITE=1  # the console over a large house, about six minutes; writes its part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
