@@ -6,7 +6,7 @@ from core.console.overview import Now
 from ui.admin.bridge import ask, console
 from ui.admin.frame import ago, live, nothing, size
 
-REFRESH_S = 10
+REFRESH_S = 15
 STAGES = {
     "stt": "heard", "embed": "question embedded", "dense": "searched by meaning", "lexical": "searched by words", "fuse": "fused", "load": "passages read",
     "rerank": "reranked", "queue": "waited for a place", "first_token": "first word", "writing": "written", "whole": "whole answer",
