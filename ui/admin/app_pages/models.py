@@ -52,7 +52,7 @@ def residence() -> None:
     st.dataframe(rows, hide_index=True, key="residence")
     st.caption(
         f"The process that holds them takes {size(found.resident_bytes)}; {found.threads} of the processor's threads are theirs at most. "
-        "A model's memory is by how much that process grew while it was loaded."
+        "A model's memory is by how much that process grew while it was loaded; the first one's holds the software that runs it."
     )
 
 
