@@ -11,6 +11,17 @@ import numpy as np
 from inference.echo import TONES_RATE_HZ, tones
 
 MICROPHONE_HZ = 48_000
+SENTENCES = """how long are the backups kept
+please open the window in the kitchen
+the quick brown fox jumps over the lazy dog
+what is the weather like in london today
+turn off the lights in the living room
+my sister bought three books yesterday
+the meeting starts at nine in the morning
+can you tell me where the station is
+we need more milk and bread for breakfast
+the children are playing in the garden""".splitlines()
+"""Ordinary ones, 75 words, which the calibration of PocketSphinx did not hear."""
 
 
 def resampled(samples, rate_hz, to_hz):

@@ -24,7 +24,7 @@ class Rules:
     """How much of what came before the first speech belongs to the utterance: a soft consonant isn't loud enough to be noticed."""
     shortest_ms: int = 128
     """Speech that is shorter is a click, not an utterance."""
-    final_ms: int = 96
+    final_ms: int = 64
     """Silence after which the final text is asked for, so that it is there when the turn ends, and its answer has begun."""
     endpoint_ms: int = 288
     """Silence that ends the turn: a pause of 250 ms inside a sentence ends none."""

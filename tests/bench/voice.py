@@ -26,14 +26,26 @@ from running_house import RunningHouse
 from speech import flite, word_errors, words
 from talking import called
 
-SENTENCES = (
-    "what is the weather like today",
-    "how long are the backups kept",
-    "please tell me the name of the network",
-    "when does the front door open",
-    "who has the key of the cellar",
-    "what did we say about the garden",
-)
+SENTENCES = """what is the weather like today
+how long are the backups kept
+please tell me the name of the network
+when does the front door open
+who has the key of the cellar
+what did we say about the garden
+can you show me the last report
+where did they put the blue book
+tell me how much money we spent in march
+is there anything new about the house
+the meeting begins at nine in the morning
+which of the documents is about insurance
+how do i change the battery of the alarm
+read me the first part of the letter
+who wrote the plan for next year
+what time does the train leave
+please remind me to water the plants
+how many people came to the party
+what should i do when the machine is loud
+do we have enough paper for the printer""".splitlines()
 INTERRUPTION = "wait a moment please stop"
 GAP_S, ANSWER_S = 6.0, 4.0
 """Of silence after a sentence: what answers at once repeats it and must be over by then.   Of an answer, before somebody talks into it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from speech import word_errors, words
+from speech import SENTENCES, word_errors, words
 
 from core.errors import BadInput, ModelMissing
 from inference.audio import HEARD_RATE_HZ, resampled, trimmed
@@ -22,16 +22,6 @@ from inference.residency import Resident
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")]
 ROOT = Path(__file__).parent.parent.parent
-SENTENCES = """how long are the backups kept
-please open the window in the kitchen
-the quick brown fox jumps over the lazy dog
-what is the weather like in london today
-turn off the lights in the living room
-my sister bought three books yesterday
-the meeting starts at nine in the morning
-can you tell me where the station is
-we need more milk and bread for breakfast
-the children are playing in the garden""".splitlines()
 
 
 def needs(package):
@@ -228,6 +218,34 @@ async def test_an_unwanted_beginning_does_not_cost_the_rest_its_process(tmp_path
     partial.cancel()
     assert (await engine.transcribe(sound, "en")).text == whole
     assert len([c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]) == 1
+    await engine.close()
+
+
+@needs("pocketsphinx")
+@pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
+async def test_of_an_utterance_whose_end_was_none_only_the_rest_is_decoded(tmp_path, flite, leg):
+    sound = np.concatenate([flite(s, "rms") for s in SENTENCES[:3]])
+    half, nearly = sound[: len(sound) // 2], sound[: len(sound) * 7 // 8]
+    engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
+    await engine.transcribe(half, "en", goes_on=True)
+    undisturbed = (await engine.transcribe(sound, "en")).text
+    (worker,) = [c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+
+    async def cpu_s(samples, goes_on=True):
+        begun = sum(worker.cpu_times()[:2])
+        text = (await engine.transcribe(samples, "en", goes_on=goes_on)).text
+        return sum(worker.cpu_times()[:2]) - begun, text
+
+    await engine.transcribe(half[1:], "en", goes_on=True)  # another utterance
+    most_s, _ = await cpu_s(nearly)
+    _, too_early = await cpu_s(nearly, goes_on=False)
+    rest_s, _ = await cpu_s(sound)
+    assert rest_s < most_s / 2
+    assert 0 < len(words(too_early)) < len(words(undisturbed))
+    assert (await engine.transcribe(sound, "en")).text == undisturbed
+    async with asyncio.timeout(5):
+        while worker.children():  # the copy has answered, and goes
+            await asyncio.sleep(0.01)
     await engine.close()
 
 
