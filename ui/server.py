@@ -8,7 +8,6 @@ import asyncio
 import logging
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -44,9 +43,6 @@ from ui.words import _
 
 log = logging.getLogger(__name__)
 
-GIVE_WAY_S = 0.0005
-"""How long a thread at work, such as a page of the console, keeps the others waiting for Python's lock: the loop takes it again after every system call,
-so that with Python's own 5 ms every word of every chat would wait so long."""
 PING_S = 5.0
 """How often a socket is asked whether somebody is still there, and how long it may take to say so: a network that goes away says nothing."""
 
@@ -300,7 +296,6 @@ async def serve_console(app: App, sockets: list[socket.socket], on_ready: Callab
 
 
 async def _serve(app: App, served: ASGIApp, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]], late: Sequence[LatePage]) -> None:
-    sys.setswitchinterval(GIVE_WAY_S)
     config = uvicorn.Config(
         served,
         lifespan="off",
