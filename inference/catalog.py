@@ -42,6 +42,7 @@ class Entry:
     dimensions: int | None = None
     max_tokens: int | None = None
     relevance_threshold: float | None = None
+    quote_threshold: float | None = None
     temperature: float = 0.7
     """Where a request says none."""
     languages: tuple[str, ...] = ()
