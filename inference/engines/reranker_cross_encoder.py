@@ -22,9 +22,9 @@ QUESTION_TOKENS = 128
 
 
 class CrossEncoder:
-    """score = the network's logit: that of "this passage answers the question" against "it doesn't"; unbounded, of the MS MARCO networks about -12 to 12.
+    """score = the network's logit: that of "this passage answers the question" against "it doesn't"; unbounded, of the MS MARCO networks about -11 to 11.
 
-    Not its sigmoid, which is 0 or 1 to four digits for most pairs: sums, margins and thresholds would no longer tell them apart.
+    Not its sigmoid, which is all but 0 or 1 for most pairs: sums, margins and thresholds would no longer tell them apart.
     """
 
     device = "cpu"
