@@ -61,6 +61,8 @@ class Model:
     """The length of its vectors (embeddings only)."""
     relevance_threshold: float | None = None
     """The score below which a passage does not answer the question; the scale is the model's own. None: no such score is known."""
+    quote_threshold: float | None = None
+    """The score below which a sentence by itself doesn't answer the question, on the same scale. None: no such score is known."""
     local: bool = False
 
     def length(self) -> int:

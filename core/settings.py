@@ -154,9 +154,9 @@ class Settings(BaseSettings):
 
     relevance_threshold: float | None = None
     """The rerank score below which a passage counts as not relevant. Empty: the reranker's own, where one is known."""
-    quote_threshold: float = 0.5
-    """How well a sentence must match, by the reranker's score, before the embedded model quotes it; below it says that nothing relevant was found. The
-    default belongs to `maxsim` and was chosen on one half of the questions of docs/retrieval.md; another reranker has another scale."""
+    quote_threshold: float | None = None
+    """How well a sentence must match, by the reranker's score, before the embedded model quotes it; below it says that nothing relevant was found. Empty: the
+    reranker's own, chosen on one half of the questions of docs/retrieval.md; a reranker by URL has none that is known, and then the best is always quoted."""
 
     session_cookie_secure: bool = False
     """Send the sign-in cookie over https only. Set it when Hearth stands behind a TLS proxy."""

@@ -42,6 +42,7 @@ class Entry:
     dimensions: int | None = None
     max_tokens: int | None = None
     relevance_threshold: float | None = None
+    quote_threshold: float | None = None
     temperature: float = 0.7
     """Where a request says none."""
     languages: tuple[str, ...] = ()
@@ -118,7 +119,9 @@ def _engine(reference: str, service: Service) -> str:
         return "faster-whisper" if converted else "transformers-whisper"
     if service is Service.TTS:
         return "kokoro" if (any(folder.glob("voices*")) if folder else "kokoro" in named) else "piper"
-    return {Service.LLM: "transformers-chat", Service.EMBEDDINGS: "transformers-embeddings", Service.RERANKER: "maxsim"}[service]
+    if service is Service.RERANKER:
+        return "cross-encoder" if folder and (folder / "model.onnx").is_file() else "maxsim"
+    return {Service.LLM: "transformers-chat", Service.EMBEDDINGS: "transformers-embeddings"}[service]
 
 
 def folder_of(wanted: Entry, models_folder: Path) -> Path:

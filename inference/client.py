@@ -619,8 +619,9 @@ class RemoteReranker:
         """As the port says."""
         if (known := self._known.get()) is not None:
             return known
-        threshold = (await entry_of(self._server)).get("relevance_threshold") if self._server.local else None
-        return self._known.put(Model(self._server.model, Service.RERANKER, relevance_threshold=threshold, local=self._server.local))
+        said = await entry_of(self._server) if self._server.local else {}  # the scale of a foreign one is not known
+        relevance, quote = said.get("relevance_threshold"), said.get("quote_threshold")
+        return self._known.put(Model(self._server.model, Service.RERANKER, relevance_threshold=relevance, quote_threshold=quote, local=self._server.local))
 
     async def check(self) -> Model:
         """As the port says."""

@@ -109,6 +109,7 @@ ENGINES = {
     "transformers-chat": "inference.engines.llm_transformers:TransformersChat",
     "transformers-embeddings": "inference.engines.embeddings_transformers:TransformersEmbeddings",
     "maxsim": "inference.engines.reranker_maxsim:MaxSimReranker",
+    "cross-encoder": "inference.engines.reranker_cross_encoder:CrossEncoder",
     "pocketsphinx": "inference.engines.stt_pocketsphinx:PocketSphinxTranscriber",
     "faster-whisper": "inference.engines.stt_faster_whisper:FasterWhisperTranscriber",
     "transformers-whisper": "inference.engines.stt_transformers:TransformersTranscriber",

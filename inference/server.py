@@ -224,7 +224,8 @@ async def rerank(house: ModelHouse, request: Request) -> Response:
 
 async def models(house: ModelHouse, request: Request) -> Response:
     """`/v1/models`; `hearth` has what our own client asks for."""
-    named = ("service", "grounding", "context_tokens", "useful_context_tokens", "dimensions", "relevance_threshold", "licence", "languages", "note")
+    limits = ("context_tokens", "useful_context_tokens", "dimensions", "relevance_threshold", "quote_threshold")
+    named = ("service", "grounding", *limits, "licence", "languages", "note")
     data = [
         {
             "id": e.name,

@@ -47,10 +47,10 @@ class Answering:
         clock: Callable[[], datetime],
         *,
         max_tokens: int,
-        quote_threshold: float,
+        quote_threshold: float | None,
         summary_timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """max_tokens: of an answer when the client doesn't say.   quote_threshold: how well a sentence must match before it is quoted.
+        """max_tokens: of an answer when the client doesn't say.   quote_threshold: how well a sentence must match before it is quoted; None for the reranker's.
 
         summary_timeout_s: how long the model may take to sum up what doesn't fit.
         """
@@ -172,7 +172,7 @@ class Answering:
                 self._sources_found(turn, numbered(RAGContext(result.chunks, result.scores, question), quoted.quotes), result)
                 text, written_by = quoted_answer(quoted.quotes), QUOTED
             elif quoted.best_score is not None:
-                text = nothing_relevant(result.trace, quoted.best_score, self._quote_threshold)
+                text = nothing_relevant(result.trace, quoted.best_score, quoted.threshold)
             else:
                 text = nothing_relevant(result.trace, result.trace.best_score, result.trace.threshold)
         self._first_token(turn)

@@ -16,6 +16,8 @@ from core.rag.words import stems
 
 MAX_SENTENCE_CHARS = 400
 MAX_CANDIDATES = 120
+ENOUGH_WORDS = 0.5
+"""The share of the question's words that must stand in a quote, where there is no reranker."""
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[A-Z0-9À-Þ`\"'(\[¿¡])")
 _LIST_SIGN = re.compile(r"^\s*(?:[-*+•#>|]+|\d+[.)])\s*")
 
@@ -34,10 +36,14 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """The quotes, best first and at most one per passage; and how well the best matches the question by itself, also where that was below the threshold."""
+    """The quotes, best first and at most one per passage; and how well the best matches the question by itself, also where that was below the threshold.
+
+    threshold: what it was held against; None for nothing.
+    """
 
     quotes: tuple[Quote, ...]
     best_score: float | None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +100,13 @@ def overlap(query: str, text: str) -> float:
     return len(wanted & stems(text)) / len(wanted) if wanted else 0.0
 
 
-async def best_quotes(query: str, result: RAGResult, reranker: Reranker | None, caller: Caller, threshold: float) -> Quoted:
+async def best_quotes(query: str, result: RAGResult, reranker: Reranker | None, caller: Caller, threshold: float | None) -> Quoted:
     """The best quote of each passage, or none. Without a reranker common words take the place of its scores.
 
     1. In each passage the sentence that scores best when it is read under its title and heading: a sentence rarely repeats what it is about.
     2. The same for that sentence with a neighbour. With the passage's own score added, this is the order of the quotes.
     3. Whether to quote at all: the best one's score by itself, because under its heading everything that is on the topic matches.
+    threshold: of that score; None takes the reranker's own, and where it has none, something is always quoted.
     Raises: ServiceError, ModelError from the reranker.
     """
 
@@ -119,9 +126,16 @@ async def best_quotes(query: str, result: RAGResult, reranker: Reranker | None, 
     widened = await best_in_each([replace(o, text=text) for o in chosen for text in quotable(texts[o.chunk_index], o.nth)])
     ranked = sorted((Quote(o.chunk_index, o.text, score + result.scores[o.chunk_index]) for o, score in widened), key=lambda q: (-q.score, q.chunk_index))
     alone = await _scores(query, [quote.text for quote in ranked], reranker, caller)
-    if alone[0] < threshold:
-        return Quoted((), alone[0])
-    return Quoted(tuple(quote for quote, score in zip(ranked, alone, strict=True) if score >= threshold), alone[0])
+    needed = threshold if threshold is not None else await _own_threshold(reranker)
+    if needed is None:
+        return Quoted(tuple(ranked), alone[0])
+    if alone[0] < needed:
+        return Quoted((), alone[0], needed)
+    return Quoted(tuple(quote for quote, score in zip(ranked, alone, strict=True) if score >= needed), alone[0], needed)
+
+
+async def _own_threshold(reranker: Reranker | None) -> float | None:
+    return ENOUGH_WORDS if reranker is None else (await reranker.info()).quote_threshold
 
 
 async def _scores(query: str, texts: Sequence[str], reranker: Reranker | None, caller: Caller) -> Sequence[float]:

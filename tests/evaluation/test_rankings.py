@@ -1,4 +1,4 @@
-from bench.evaluation.rankings import RANKINGS, SHIPPED, all_places, by_stage, reranked, stretched
+from bench.evaluation.rankings import RANKINGS, SHIPPED, all_places, by_stage, named, reranked, stretched
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +44,9 @@ def test_what_a_stage_did_not_see_has_no_place_in_it():
     assert by_stage("lexical_rank")([seen]) == []
     assert all_places([seen], {"a"})["BM25"] is None
     assert all_places([seen], {"a"})[SHIPPED] == 1
+
+
+def test_a_ranking_is_named_after_the_reranker_that_made_it():
+    assert named(SHIPPED, "maxsim") == SHIPPED == "RRF 20 → MaxSim"
+    assert named(SHIPPED, "other") == "RRF 20 → other"
+    assert named("BM25", "other") == "BM25"

@@ -49,6 +49,7 @@ CATCHES_EVERYTHING = {
     ("core/rag/reembedding.py", "Reembedding._work"): "a supervised loop",
     ("core/rag/reembedding.py", "Reembedding.build_next"): "a bug ends one version and no other; it is logged and told",
     ("core/voice/room.py", "VoiceRoom._go_through"): "a bug ends one turn and no other; it is logged and told",
+    ("inference/engines/reranker_cross_encoder.py", "CrossEncoder.__init__"): "onnxruntime and tokenizers raise bare exceptions for a file they can't read",
     ("ui/cli.py", "main"): "the process's entry: a bug becomes a sentence with a reference, its trace is in the log",
     ("ui/admin/frame.py", "shown"): "the one place where the console meets an error: a bug becomes a sentence with a reference, its trace is in the log",
     ("ui/server.py", "LatePage._live"): "the API works without the page; /readyz says what is wrong",

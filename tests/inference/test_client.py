@@ -312,6 +312,15 @@ async def test_scores_come_back_in_the_documents_order_in_both_dialects(script, 
     assert script.seen[0][0] == path
 
 
+@pytest.mark.parametrize(("local", "known"), [(True, 1.5), (False, None)])
+async def test_only_our_own_server_is_believed_about_the_scale_of_a_rerankers_scores(script, local, known):
+    script.answers(200, {"data": [{"id": "m", "hearth": {"quote_threshold": 1.5}}]})
+    server = ModelServer(Service.RERANKER, script.url, "m", local=local)
+    info = await RemoteReranker(server).info()
+    assert (info.quote_threshold, info.relevance_threshold, info.local) == (known, None, local)
+    await server.close()
+
+
 @pytest.mark.parametrize("url", ["ftp://x/v1#m", "http://host/v1", "nonsense"])
 def test_a_model_url_that_can_not_be_used_is_a_settings_error_with_an_example(url):
     with pytest.raises(SettingsError, match="#"):

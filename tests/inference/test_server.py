@@ -117,6 +117,7 @@ async def test_models_say_what_our_own_client_needs(http):
     listed = {m["id"]: m["hearth"] for m in (await http.get("/v1/models")).json()["data"]}
     assert listed["echo-embed"]["dimensions"] == 384
     assert listed["echo"]["service"] == "llm"
+    assert listed["echo-rerank"]["quote_threshold"] == 0.5
 
 
 async def test_a_client_that_leaves_frees_its_place(http, served):

@@ -49,6 +49,11 @@ RANKINGS = {
 RARE = "RRF 20 → MaxSim, rare tokens weigh more"
 
 
+def named(ranking, reranker):
+    """A ranking's name with the reranker that made it."""
+    return ranking if reranker == "maxsim" else ranking.replace("MaxSim", reranker)
+
+
 def place(order, right):
     """Where the first of the right chunks stands, counted from 1; None where none does."""
     return next((n for n, c in enumerate(order, 1) if c.chunk_id in right), None)

@@ -1,7 +1,8 @@
 """Measures retrieval and quoting over the corpora, and prints JSON lines: one per corpus and ranking, one per chunk size, and the answers.
 
 `run.py` takes the tuning half, at the chunk size that ships. `--sizes` adds the other sizes. `--half test --write` is for the final measurement: it adds the
-sizes and writes docs/retrieval.md. Needs the fetched models; on two free cores a size takes about six minutes.
+sizes and writes docs/retrieval.md. Needs the fetched models; on two free cores a size takes about six minutes. `--reranker NAME` takes another one of the
+catalogue, or a folder by file:///; the thresholds that are tried are then quantiles of its scores.
 """
 
 import argparse
@@ -10,16 +11,18 @@ import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+import numpy as np
 import torch
 from bench.evaluation.corpora import CORPORA
 from bench.evaluation.metrics import interval, ndcg, recall, reciprocal_rank
 from bench.evaluation.page import PAGE, page
-from bench.evaluation.rankings import RARE, SHIPPED, all_places, place, reranked
+from bench.evaluation.rankings import RARE, SHIPPED, all_places, named, place, reranked
 from bench.house import MODELS, fresh_home
 
 from core.adapters.accounts_sql import SqlAccounts
@@ -36,14 +39,18 @@ from core.rag.quoting import MAX_SENTENCE_CHARS, best_quotes
 from core.rag.retrieval import Retrieval
 from core.settings import Settings
 from core.users.model import Preferences, User
-from inference.engine import EngineSettings
+from inference.catalog import demand, entry
+from inference.engine import ENGINES, EngineSettings
 from inference.engines import reranker_maxsim
 from inference.engines.embeddings_transformers import TransformersEmbeddings
 
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 MEASURES = {"ndcg@10": ndcg, "recall@5": recall, "mrr": reciprocal_rank}
 SIZES = (400, 700, 1000, 1400)
-THRESHOLDS = tuple(n / 100 for n in range(36, 64, 2))
+THRESHOLDS = {"maxsim": tuple(n / 100 for n in range(36, 64, 2))}
+"""What is tried as the threshold of quotes; of other rerankers every twentieth of the scores that were seen."""
+ALWAYS = float("-inf")
+"""The threshold that every score reaches."""
 PASSAGES = RAGQuery("", "").rerank_top_k
 """How many passages an answer may quote."""
 TOKEN_CACHE_BYTES = 2 << 30
@@ -51,16 +58,20 @@ TOKEN_CACHE_BYTES = 2 << 30
 
 
 class Models:
-    """The embedding model and the reranker of the catalogue as ports, in this process."""
+    """The embedding model and a reranker of the catalogue as ports, in this process."""
 
-    def __init__(self, threads):
-        settings = EngineSettings(MODELS / "minilm-l6", threads, 512)
+    def __init__(self, threads, reranker):
+        self._embeddings = TransformersEmbeddings(EngineSettings(MODELS / "minilm-l6", threads, 512))
+        self.entry = entry(reranker, Service.RERANKER)
         reranker_maxsim.CACHE_BYTES = TOKEN_CACHE_BYTES
-        self._embeddings, self.maxsim = TransformersEmbeddings(settings), reranker_maxsim.MaxSimReranker(settings)
+        module, _, name = ENGINES[self.entry.engine].partition(":")
+        self.reranker = getattr(import_module(module), name)(EngineSettings(demand(self.entry, MODELS), threads, self.entry.max_tokens or 512))
+        self._read = {}
+        """Scores by question and text: rankings and thresholds ask for the same ones again."""
 
     async def info(self):
         """As the port says; without a threshold, so that every candidate keeps its place."""
-        return Model("maxsim", Service.RERANKER)
+        return Model(self.entry.name, Service.RERANKER)
 
     def of(self, model):
         """The only model."""
@@ -72,14 +83,17 @@ class Models:
 
     async def rerank(self, query, documents, *, caller=None):
         """As the port says."""
-        return await self.maxsim.rerank(query, documents)
+        unread = [text for text in dict.fromkeys(documents) if (query, text) not in self._read]
+        for text, score in zip(unread, await self.reranker.rerank(query, unread), strict=True):
+            self._read[query, text] = score
+        return [self._read[query, text] for text in documents]
 
 
 class RareFirst:
     """MaxSim in which a question's token weighs the logarithm of its number in the vocabulary, which begins with the frequent ones."""
 
     def __init__(self, models):
-        self._maxsim, self.info = models.maxsim, models.info
+        self._maxsim, self.info = models.reranker, models.info
 
     async def rerank(self, query, documents, *, caller=None):
         """As the port says."""
@@ -136,7 +150,7 @@ class Asking:
     def __init__(self, documents, index, models, user, threshold):
         self._documents, self._models, self._user, self._threshold = documents, models, user, threshold
         self._retrieval = Retrieval(documents, index, models, models)
-        self._rare = Retrieval(documents, index, models, RareFirst(models))
+        self._rare = Retrieval(documents, index, models, RareFirst(models)) if models.entry.engine == "maxsim" else None
 
     async def outcome(self, question, whole):
         """The question's outcome: its place in the rankings where a passage is wanted, and what was quoted.
@@ -152,7 +166,7 @@ class Asking:
             found = await self._documents.found([c.chunk_id for c in result.trace.candidates])
             right = {chunk_id for chunk_id, passage in found.items() if holds(passage, question)}
             places = all_places(result.trace.candidates, right)
-            if whole:
+            if whole and self._rare is not None:
                 rare = await self._rare.search(self._user, query)
                 places[RARE] = place(reranked(rerank_score=1)(rare.trace.candidates), right)
         quoted = await self._quoted(question, searched, result) if whole and ("answer" in question or "unanswerable" in question) else None
@@ -163,11 +177,11 @@ class Asking:
         kept = [(c, s) for c, s in zip(result.chunks, result.scores, strict=True) if c.chunk.id in first][:PASSAGES]
         read = replace(result, chunks=tuple(c for c, _ in kept), scores=tuple(s for _, s in kept))
         quoted = await best_quotes(searched, read, self._models, self._user.caller, self._threshold)
-        anyway = await best_quotes(searched, read, self._models, self._user.caller, -1.0)
+        anyway = await best_quotes(searched, read, self._models, self._user.caller, ALWAYS)
         lead = [(c.chunk.content[:MAX_SENTENCE_CHARS], c) for c in read.chunks[:1]]
         return {
             "quotes": [quote.text for quote in shown(quoted.quotes)],
-            "best_score": -1.0 if quoted.best_score is None else quoted.best_score,
+            "best_score": ALWAYS if quoted.best_score is None else quoted.best_score,
             "right": _right(question, [(q.text, read.chunks[q.chunk_index]) for q in shown(quoted.quotes)]),
             "right_first": _right(question, [(q.text, read.chunks[q.chunk_index]) for q in quoted.quotes[:1]]),
             "right_anyway": _right(question, [(q.text, read.chunks[q.chunk_index]) for q in shown(anyway.quotes)]),
@@ -181,9 +195,10 @@ def _right(question, quotes):
     return "answer" in question and any(_in_document(passage, question) and _has(text, question["answer"]) for text, passage in quotes)
 
 
-async def measured(names, half, sizes, threshold, threads, cuts=("structure",)):
+async def measured(names, half, sizes, reranker, threads, cuts=("structure",)):
     """Yields the lines. Of the first size and cut, which count as the shipped ones, every ranking and the answers; of the others the shipped ranking."""
-    models = Models(threads)
+    models = Models(threads, reranker)
+    threshold = ALWAYS if models.entry.quote_threshold is None else models.entry.quote_threshold
     questions = [q for q in map(json.loads, QUESTIONS.read_text("utf-8").splitlines()) if q["half"] == half]
     for size, way in [*((size, cuts[0]) for size in sizes), *((sizes[0], way) for way in cuts[1:])]:
         shipped = (size, way) == (sizes[0], cuts[0])
@@ -204,9 +219,9 @@ async def measured(names, half, sizes, threshold, threads, cuts=("structure",)):
                     about = {"corpus": name, "half": half, "chunk_chars": size, "cut": way, "documents": count, "passages": passages}
                     for line in rankings_of(mine):
                         if shipped or line["ranking"] == SHIPPED:
-                            yield about | line
+                            yield about | line | {"ranking": named(line["ranking"], reranker)}
         if shipped:
-            for line in answers_of(outcomes, threshold):
+            for line in answers_of(outcomes, models.entry):
                 yield {"half": half} | line
 
 
@@ -223,8 +238,9 @@ def rankings_of(outcomes):
         yield line | {"less": _interval([ndcg(p[name]) - ndcg(p[SHIPPED]) for p in placed])}
 
 
-def answers_of(outcomes, threshold):
-    """Answers and refusals by kind and together, and the trade-off between the two."""
+def answers_of(outcomes, reranker):
+    """Answers and refusals by kind and together, and the trade-off between the two. reranker: its entry."""
+    threshold = reranker.quote_threshold
     answered = [o for o in outcomes if "answer" in o["question"]]
     refused = [o for o in outcomes if "unanswerable" in o["question"]]
     for what, group in _groups(answered, lambda o: o["question"]["corpus"]):
@@ -234,7 +250,8 @@ def answers_of(outcomes, threshold):
     for what, group in _groups(refused, lambda o: "fact missing" if "-missing-" in o["question"]["id"] else "off topic or near it"):
         yield {"unanswerable": what, "questions": len(group), "refused": _interval([not o["quotes"] for o in group]), "threshold": threshold}
     if answered and refused:
-        for value in THRESHOLDS:
+        seen = [o["best_score"] for o in (*answered, *refused) if o["best_score"] > ALWAYS]
+        for value in THRESHOLDS.get(reranker.name) or np.unique(np.quantile(seen, np.arange(0, 1, 0.05)).round(2)).tolist():
             right = sum(o["right_anyway"] and o["best_score"] >= value for o in answered) / len(answered)
             yield {"trade_off": value, "right": round(right, 3), "refused": round(sum(o["best_score"] < value for o in refused) / len(refused), 3)}
 
@@ -254,14 +271,17 @@ async def main():
     parser.add_argument("--windows", action="store_true", help="measure the rival way of cutting too, at the shipped size")
     parser.add_argument("--write", action="store_true", help="with the other sizes, and into docs/retrieval.md")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reranker", default=settings.reranker_model, help="another one than the shipped one")
     given = parser.parse_args()
+    if given.write and given.reranker != settings.reranker_model:
+        parser.error("--write is for what ships")
     others = [size for size in SIZES if size != given.chars] if given.sizes or given.write else []
     lines = []
     async for line in measured(
         given.corpus or CORPORA,
         given.half,
         [given.chars, *others],
-        settings.quote_threshold,
+        given.reranker,
         given.threads,
         tuple(CUTS) if given.windows or given.write else ("structure",),
     ):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.chat.grounding import quoted_answer, shown
-from core.inference import Caller
+from core.inference import Caller, Model, Service
 from core.rag.model import Chunk, ChunkMetadata, FoundChunk, RAGResult, RetrievalTrace
 from core.rag.quoting import MAX_SENTENCE_CHARS, Quote, best_quotes, is_quoted_from
 
@@ -37,6 +37,34 @@ def test_of_two_alike_sentences_the_one_in_the_better_passage_is_quoted():
 def test_a_heading_alone_is_no_reason_to_quote_what_stands_under_it():
     found = quoted("guest network password", read(("Guest network password", "Ask at the desk.")))
     assert (found.quotes, found.best_score) == ((), 0.0)
+
+
+class Scripted:
+    """A reranker whose score is the number of letters "x", and whose own threshold is the one it is made with."""
+
+    def __init__(self, threshold):
+        self._model = Model("scripted", Service.RERANKER, quote_threshold=threshold)
+
+    async def info(self):
+        return self._model
+
+    async def rerank(self, query, documents, *, caller):
+        return [float(text.count("x")) for text in documents]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "seen", "held_against"),
+    [(3.0, None, 0, 3.0), (2.0, None, 1, 2.0), (3.0, 1.0, 1, 1.0), (1.0, 3.0, 0, 3.0), (None, None, 1, None), (None, 3.0, 0, 3.0)],
+)
+def test_what_is_quoted_is_held_against_the_threshold_that_is_given_else_the_rerankers_own_else_nothing(own, given, seen, held_against):
+    found = anyio.run(best_quotes, "q", read(("", "Only xx. No more.")), Scripted(own), Caller("ada"), given)
+    assert (len(found.quotes), found.best_score, found.threshold) == (seen, 2.0, held_against)
+
+
+def test_without_a_reranker_half_of_the_questions_words_are_enough():
+    result = read(("", "The green lamp is off."))
+    assert (quoted("green lamp", result, None).threshold, len(quoted("green lamp", result, None).quotes)) == (0.5, 1)
+    assert quoted("red door key lamp", result, None).quotes == ()
 
 
 def test_without_passages_there_is_nothing_to_quote_and_no_score():
