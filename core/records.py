@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+aside: ContextVar[bool] = ContextVar("aside", default=False)
+"""Whether what is done here is for somebody who looks after the house, and yields to those who use it: a store keeps most of its places from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.errors import HearthError, NoSpace, ServiceBusy, ServiceUnavailable
+from core.records import aside
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 READERS = 6
+READERS_ASIDE = 2
+"""Of them, for what the console asks: it counts over whole tables, and who begins a chat would wait behind that."""
 MAX_WAITING = 2000
 BATCH = 128
 
@@ -87,7 +90,7 @@ class SqliteDatabase:
         self._write_engine = self._engine(read=False)
         self._read_engine = self._engine(read=True)
         self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
-        self._readers = anyio.CapacityLimiter(READERS)
+        self._readers, self._readers_aside = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS_ASIDE)
         self._thread = threading.Thread(target=self._write_loop, name="records-writer", daemon=True)
 
     def _engine(self, *, read: bool) -> Engine:
@@ -158,7 +161,10 @@ class SqliteDatabase:
             with translated(), self._read_engine.connect() as connection:
                 return work(connection)
 
-        return await anyio.to_thread.run_sync(run, limiter=self._readers)
+        if not aside.get():
+            return await anyio.to_thread.run_sync(run, limiter=self._readers)
+        async with self._readers_aside:
+            return await anyio.to_thread.run_sync(run, limiter=self._readers)
 
     async def write(self, work: Work[T]) -> T:
         """Runs `work` in a write transaction; when this returns it is on the disk.

@@ -13,6 +13,7 @@ from anyio.from_thread import BlockingPortal
 from core.app import App
 from core.console import Console
 from core.errors import ServiceTimeout, ServiceUnavailable
+from core.records import aside
 from core.users.model import Admin
 from ui.gate import session_token
 
@@ -85,7 +86,11 @@ def me() -> Admin:
 
 
 def _answer(call: Callable[[], Awaitable[T]]) -> T:
-    future = house().portal.start_task_soon(call)
+    async def yielding() -> T:
+        aside.set(True)
+        return await call()
+
+    future = house().portal.start_task_soon(yielding)
     try:
         return future.result(ASK_TIMEOUT_S)
     except TimeoutError as error:
