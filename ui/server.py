@@ -5,6 +5,7 @@ console is built when somebody first asks for it: who never does pays nothing fo
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -82,6 +83,7 @@ class LatePage:
         """What a page lives in must be left by the task that entered it, so one task does both."""
         try:
             made, life = await anyio.to_thread.run_sync(build)
+            gc.freeze()  # the page's libraries stay: looking through them at every collection would hold up every chat
             async with life:
                 self._page, self.ready = made, True
                 there.set()
