@@ -1,4 +1,4 @@
-"""What every store gives back: a page of a long list, the receipt of a delete, and how it is."""
+"""What every store gives back: a page of a long list, the receipt of a delete, and how it is. And whom it serves first."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -36,7 +36,7 @@ CMN = "57.4098,6.16976,14.836,13.6535,0.989787,2.06604,1.57192,-1.85535,1.9643,5
 """What the decoder had settled on after 40 sentences of two flite voices. Of 20 others it then heard 8 of 348 words wrong, with both passes; each by its own
 mean, 24."""
 MOST_STATES = 3_000
-"""So many are followed at once; more take a quarter longer and change no word in 430."""
+"""So many are followed at once; more take a quarter longer, and as many of 430 words are wrong."""
 LOUD_PERCENTILE, LOUD, MOST_GAIN = 99.5, 14_000, 32.0
 PIECE_BYTES = 1024
 """What is decoded at once: 32 ms. The mean follows the recording from piece to piece."""

@@ -5,9 +5,7 @@ from functools import partial
 
 import pytest
 
-from core.records import aside
 from core.users.model import Role
-from ui.admin import bridge
 from ui.admin.frame import ago, size
 
 
@@ -23,14 +21,6 @@ def test_nobody_else_sees_anything(console):
     assert [e.value for e in page.error] == ["There is nothing here."]
     assert not page.title
     assert not page.dataframe
-
-
-def test_what_a_page_asks_yields_to_those_who_chat(console):
-    async def yields(_admin):
-        return aside.get()
-
-    assert bridge.ask(yields)
-    assert not console.call(yields, None)
 
 
 def test_a_demoted_admin_is_out_at_the_next_click(console):

@@ -1,0 +1,42 @@
+"""What the console does in the process that serves the chats, and does not hold them up with."""
+
+import gc
+from contextlib import nullcontext
+
+import pytest
+import streamlit as st
+from starlette.responses import PlainTextResponse
+
+from core.records import aside
+from ui.admin import bridge
+from ui.admin.mounting import mounted
+from ui.server import LatePage
+
+
+def test_what_a_page_asks_yields_to_those_who_chat(console):
+    async def yields(_admin):
+        return aside.get()
+
+    assert bridge.ask(yields)
+    assert not console.call(yields, None)
+
+
+@pytest.mark.anyio
+async def test_a_pages_libraries_are_left_out_of_every_collection_of_garbage():
+    libraries, frozen, page = [], gc.get_freeze_count(), LatePage()
+
+    def build():
+        libraries.extend([] for _ in range(1000))
+        return PlainTextResponse("the console"), nullcontext()
+
+    await page.load(build)
+    assert gc.get_freeze_count() >= frozen + 1000
+    await page.close()
+    gc.unfreeze()
+
+
+@pytest.mark.anyio
+async def test_no_collection_of_all_garbage_follows_a_run_of_a_page(app):
+    _, life = mounted(app, rooms=False)
+    async with life:
+        assert st.get_option("runner.postScriptGC") is False
