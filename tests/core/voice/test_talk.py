@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -292,11 +293,16 @@ async def test_a_cough_into_an_answer_lowers_it_and_it_goes_on(app, ada):
 
 
 async def test_a_word_into_an_answer_that_is_over_before_its_text_comes_is_an_ordinary_turn(app, ada):
-    async with call(app, ada, "one two three") as (talk, listener, words):
+    async with call(app, ada, "one two three") as (talk, listener, _):
         listener.plays = False
         await say(talk)
         await listener.until("response.audio.done")
-        words.texts = ["yes"]
+
+        async def late(_pcm, _goes_on):
+            await listener.until("response.done")
+            return "yes"
+
+        talk.choices = replace(talk.choices, hear=late)
         talk.played(1, listener.sent_ms(1), over=True)
         await say(talk, 256)
         listener.plays = True
