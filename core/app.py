@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +43,7 @@ from core.ports import (
     Embedder,
     EventLog,
     ObjectStore,
+    PipelineEngine,
     Reranker,
     Residency,
     Synthesizer,
@@ -57,10 +58,13 @@ from core.rag.retrieval import Retrieval
 from core.records import Health
 from core.retention import Retention
 from core.settings import Settings, shown
-from core.users.model import Quota
+from core.users.model import Quota, Scope
 from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
+from core.workflow.model import LENT, Engine, PipelineRun, Value
+from core.workflow.room import PipelineRoom
+from core.workflow.running import Dispatcher
 
 if TYPE_CHECKING:
     from core.adapters.database_sql import SqliteDatabase
@@ -188,6 +192,7 @@ class App:
     voice: VoiceRoom
     calls: Calls
     models: Models
+    pipelines: PipelineRoom
     traces: Traces
     audit: AuditLog
     console: Console
@@ -260,11 +265,12 @@ async def restore(settings: Settings, file: Path, progress: Progress) -> Manifes
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now
+    settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now, address: str = ""
 ) -> AsyncIterator[App]:
     """Opens everything, yields the rooms, and closes what it opened.
 
     local: the inference process, for the services that have no URL.   serving: this process answers and takes documents in; the others only look or add.
+    address: where its API listens, for what it starts itself.
     Raises: SettingsError, NoSpace, ServiceError.
     """
     prepare_home(settings.home)
@@ -331,6 +337,17 @@ async def open_app(
             traces=traces,
         )
 
+        engines = _engines(settings)
+        dispatcher = Dispatcher(
+            kept.workflows,
+            engines,
+            objects,
+            clock,
+            partial(_lent, users, settings.pipeline_house_url or address, timedelta(hours=settings.pipeline_max_h)),
+            folder=settings.home / "runs",
+            at_once=settings.pipeline_runs or max(1, (os.cpu_count() or 2) // 2),
+            wall_s=settings.pipeline_max_h * 3600,
+        )
         backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
         notes, begun = Notes(audit, clock), await stack.enter_async_context(Begun())
 
@@ -340,7 +357,7 @@ async def open_app(
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
             await kept.versions.release()
-            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, events, retention, backups))
+            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, events, retention, backups))
 
         check = partial(_checked, settings, database, objects, models)
         yield App(
@@ -355,6 +372,7 @@ async def open_app(
             voice=voice,
             calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock, traces),
             models=models,
+            pipelines=PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock),
             traces=traces,
             audit=audit,
             console=Console(
@@ -409,7 +427,15 @@ async def open_app(
 
 @asynccontextmanager
 async def _at_work(
-    users: Users, chat: ChatRoom, voice: VoiceRoom, library: Library, reembedding: Reembedding, events: EventLog, retention: Retention, backups: Backups
+    users: Users,
+    chat: ChatRoom,
+    voice: VoiceRoom,
+    library: Library,
+    reembedding: Reembedding,
+    dispatcher: Dispatcher,
+    events: EventLog,
+    retention: Retention,
+    backups: Backups,
 ) -> AsyncIterator[None]:
     """The rooms that work by themselves, and what is done again and again."""
 
@@ -425,10 +451,23 @@ async def _at_work(
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
+        await stack.enter_async_context(dispatcher)
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
         await stack.enter_async_context(voice)
         yield
+
+
+def _engines(settings: Settings) -> dict[Engine, PipelineEngine]:
+    """What runs pipelines, by their language."""
+    return {}
+
+
+@asynccontextmanager
+async def _lent(users: Users, address: str, lasts: timedelta, run: PipelineRun) -> AsyncIterator[Mapping[str, Value]]:
+    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents and operations."""
+    async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS), lasts) as key:
+        yield dict(zip(LENT, (address, key), strict=True))
 
 
 def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:

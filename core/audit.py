@@ -19,7 +19,9 @@ class Act(StrEnum):
     SIGNED_IN = "signed in"
     REFUSED = "sign-in refused"
     MADE = "made"
-    """A user or a key."""
+    """A user, a key, a pipeline."""
+    RAN = "ran"
+    """A pipeline."""
     ROLE = "role changed"
 
 

@@ -23,6 +23,12 @@ class EventType(StrEnum):
     LLM_RESPONSE_GENERATED = "LLMResponseGenerated"
     TTS_SYNTHESIS_STARTED = "TTSSynthesisStarted"
     AUDIO_RESPONSE_READY = "AudioResponseReady"
+    PIPELINE_TRIGGER_RECEIVED = "PipelineTriggerReceived"
+    PIPELINE_RUN_CREATED = "PipelineRunCreated"
+    STEP_STARTED = "StepStarted"
+    STEP_COMPLETED = "StepCompleted"
+    ARTIFACT_PRODUCED = "ArtifactProduced"
+    PIPELINE_RUN_COMPLETED = "PipelineRunCompleted"
 
 
 CHAT_ORDER = (
@@ -47,6 +53,16 @@ VOICE_ORDER = (
     EventType.AUDIO_RESPONSE_READY,
 )
 """The order inside one spoken turn, of which the chat turn inside it has its own; RAGQueryExecuted only when documents are on."""
+
+WORKFLOW_ORDER = (
+    EventType.PIPELINE_TRIGGER_RECEIVED,
+    EventType.PIPELINE_RUN_CREATED,
+    EventType.STEP_STARTED,
+    EventType.STEP_COMPLETED,
+    EventType.ARTIFACT_PRODUCED,
+    EventType.PIPELINE_RUN_COMPLETED,
+)
+"""The order inside one run; the three of steps come again for each step, and steps that run at once are told between one another."""
 
 
 @dataclass(frozen=True, slots=True)

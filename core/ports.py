@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse, VoiceTiming
+    from core.workflow.model import Artifact, EngineReport, Experiment, Order, Pipeline, PipelineRun, PipelineSpec, Step, Trigger
+    from core.workflow.shelf import Listed, RunFilter
 
 
 class ChatModel(Protocol):
@@ -776,6 +778,136 @@ class GoldenSets(Protocol):
 
     async def drop(self, ids: Sequence[str]) -> DeleteReceipt:
         """Removes rows; unknown ids are no error."""
+
+
+class PipelineEngine(Protocol):
+    """Runs pipelines of one language, here or on a cluster."""
+
+    adapter: str
+    """What it is, for people."""
+    survives: bool
+    """Whether a run goes on while Hearth doesn't; it is then taken up again by its `external_id`."""
+
+    async def check(self) -> None:
+        """Asks for something real. Raises: ServiceError; SettingsError for software that isn't installed."""
+
+    def validate(self, definition: str) -> PipelineSpec:
+        """What a definition says, without running anything of it. May take a second: it is called in a thread.
+
+        Raises: BadInput, with the place in the definition, for whatever this engine can't run or isn't allowed to.
+        """
+
+    def run(self, order: Order) -> AsyncIterator[EngineReport]:
+        """Runs it, or goes on following one that a cluster has: reports in order, and one RunReport at the end. It never fails: a failure is a report.
+
+        Leaving the iterator ends a run of an engine that doesn't survive, with everything that its steps have started, within a second.
+        """
+
+    async def stop(self, order: Order) -> None:
+        """Ends a run on a cluster; where leaving `run` does, nothing is left to do. Raises: ServiceError."""
+
+
+class Workflows(Protocol):
+    """Keeps pipelines, runs with their steps and artifacts, experiments and triggers. Whose a run is shows in it; the room knows who may see it."""
+
+    async def add_pipeline(self, pipeline: Pipeline) -> Pipeline:
+        """Keeps a definition as the next version of its name, whatever version it says; the same definition as the last one's is that one.
+
+        Raises: IllegalStep if the name belongs to a pipeline of the other engine.
+        """
+
+    async def pipeline(self, pipeline_id: str) -> Pipeline:
+        """A version by its id, or the latest by its name alone. Raises: NotFound."""
+
+    async def pipelines(self, *, shared_only: bool = False, limit: int = 50, cursor: str = "") -> Page[Listed]:
+        """The latest version of each, by name, with how its runs went."""
+
+    async def versions(self, name: str, *, limit: int = 50, cursor: str = "") -> Page[Pipeline]:
+        """All versions of a name, latest first. [] for an unknown one."""
+
+    async def share(self, name: str, shared: bool) -> None:
+        """Lets others than admins run it, or no more. Raises: NotFound."""
+
+    async def drop_pipeline(self, pipeline_id: str) -> DeleteReceipt:
+        """Removes a version that no run refers to. Raises: NotFound; IllegalStep while it has runs."""
+
+    async def add_run(self, run: PipelineRun, events: Sequence[Event]) -> None:
+        """Keeps a pending run. Raises: NotFound for an unknown pipeline or experiment."""
+
+    async def run(self, run_id: str) -> PipelineRun:
+        """With its artifacts. Raises: NotFound."""
+
+    async def runs(self, wanted: RunFilter, *, limit: int = 50, cursor: str = "") -> Page[PipelineRun]:
+        """In the order that the filter asks for, without their artifacts. Raises: BadInput for a cursor that no page gave."""
+
+    async def metric_names(self, wanted: RunFilter) -> Sequence[str]:
+        """The names of the metrics that such runs have, most frequent first; 100 at most."""
+
+    async def next_pending(self) -> PipelineRun | None:
+        """The oldest run that nobody has begun."""
+
+    async def ahead_of(self, run_id: str) -> int:
+        """How many pending runs come before it."""
+
+    async def unfinished(self) -> Sequence[PipelineRun]:
+        """Every run that is running, the oldest first; 1000 at most."""
+
+    async def keep(self, run: PipelineRun, *, steps: Sequence[Step] = (), artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> bool:
+        """Keeps how far a run is, with those of its steps and artifacts that are new or have changed, and the events, in one transaction.
+
+        False, and nothing is kept, if the run has ended or gone meanwhile, or if its status can't follow from the stored one.
+        """
+
+    async def steps(self, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:
+        """In the order in which they began."""
+
+    async def step(self, run_id: str, key: str) -> Step:
+        """Raises: NotFound."""
+
+    async def drop_run(self, run_id: str) -> tuple[DeleteReceipt, Sequence[str]]:
+        """Removes a run that is over, with its steps, artifacts and events: the receipt, and the uris of its artifacts, which are stale from then on.
+
+        Raises: NotFound; IllegalStep for one that isn't over.
+        """
+
+    async def add_experiment(self, experiment: Experiment) -> None:
+        """Raises: AlreadyThere for a taken name."""
+
+    async def experiment(self, experiment_id: str) -> Experiment:
+        """With its latest 200 runs. Raises: NotFound."""
+
+    async def experiment_named(self, name: str) -> Experiment:
+        """Raises: NotFound."""
+
+    async def experiments(self, *, limit: int = 50, cursor: str = "") -> Page[Experiment]:
+        """Latest first."""
+
+    async def set_baseline(self, experiment_id: str, run_id: str) -> None:
+        """Which run the others are compared with; "" for none. Raises: NotFound, also for a run of another experiment."""
+
+    async def drop_experiment(self, experiment_id: str) -> DeleteReceipt:
+        """Its runs stay, without an experiment. Raises: NotFound."""
+
+    async def add_trigger(self, trigger: Trigger) -> None:
+        """Raises: NotFound for an unknown pipeline or experiment."""
+
+    async def triggers(self, *, pipeline_name: str = "", user_id: str = "", enabled_only: bool = False, limit: int = 50, cursor: str = "") -> Page[Trigger]:
+        """By id, which is by age."""
+
+    async def change_trigger(self, trigger: Trigger) -> None:
+        """Keeps enabled, last_at, next_at and problem. One that is gone stays gone."""
+
+    async def drop_trigger(self, trigger_id: str) -> None:
+        """Raises: NotFound."""
+
+    async def seen_file(self, trigger_id: str, uri: str, mark: str) -> bool:
+        """Says that a file was met in that state; whether it is the first time. mark: what changes when the file does."""
+
+    async def received(self, limit: int = 20) -> Sequence[Event]:
+        """PipelineTriggerReceived events of other programs that nobody has acted on, the oldest first."""
+
+    async def acted_on(self, event_id: str, problem: str = "") -> None:
+        """Says that such an event made its run, or why not."""
 
 
 class EventLog(Protocol):

@@ -19,7 +19,7 @@ from core.errors import SettingsError
 
 PREFIX = "HEARTH_"
 SERVICES = ("llm", "embeddings", "reranker", "stt", "tts")
-INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON"})
+INTERNAL = frozenset({"HEARTH_INFERENCE_TOKEN", "HEARTH_CRASH", "HEARTH_EXPECTED_LEGS", "HEARTH_PYTHON", "HEARTH_RUN", "HEARTH_RUN_EVENTS"})
 """Names with the prefix that are not settings: the parent process, the tests and the Makefile use them."""
 _PASSWORD = re.compile(r"(://[^/?#@:]*:)[^/?#]*@")
 
@@ -151,6 +151,19 @@ class Settings(BaseSettings):
     """The length of a chunk in characters, for collections made from now on."""
     ingest_workers: Annotated[int, Field(ge=0, le=8)] = 1
     """How many documents are taken in at the same time; 0 leaves it to another process."""
+
+    pipeline_runs: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many pipeline runs are at work at the same time; 0 means one for every two cores."""
+    pipeline_max_h: Annotated[float, Field(gt=0)] = 6
+    """How many hours a pipeline run may take before it is ended."""
+    pipeline_log_mb: Annotated[float, Field(gt=0)] = 10
+    """How much of what one step of a pipeline says is kept, in MB: its beginning and its end."""
+    pipeline_files_gb: Annotated[float, Field(gt=0)] = 5
+    """How much the files of a pipeline run may take while it lasts, in GB."""
+    pipeline_house_url: str = ""
+    """Where steps of pipelines find Hearth's API. Empty: at its own address on this machine, which a cluster can't reach."""
+    workflow_python: str = ""
+    """The Python that runs Kubeflow pipelines on this machine; it needs the package kfp. Empty: the one that Hearth runs in."""
 
     relevance_threshold: float | None = None
     """The rerank score below which a passage counts as not relevant. Empty: the reranker's own, where one is known."""

@@ -11,6 +11,11 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
+def kept_environment() -> dict[str, str]:
+    """What a child may inherit: a few named variables, and no secret."""
+    return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+
+
 class ChildBroke(Exception):
     """The child ended in a way it should not."""
 
@@ -27,7 +32,7 @@ async def answer_of(module: str, *args: str, timeout_s: float, said: bytes = b""
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        env={name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | ONE_THREAD,
+        env=kept_environment() | ONE_THREAD,
     )
     try:
         async with asyncio.timeout(timeout_s):

@@ -19,6 +19,7 @@ from core.adapters.traffic_sql import SqlTraffic
 from core.adapters.usage_sql import SqlUsage
 from core.adapters.versions_sql import SqlCollectionVersions
 from core.adapters.voice_sql import SqlSpokenTurns
+from core.adapters.workflows_sql import SqlWorkflows, receive_trigger
 from core.events import EventType
 
 
@@ -31,7 +32,7 @@ class Records:
         self.belongings = SqlBelongings(database)
         self.conversations = SqlConversations(database)
         self.documents = SqlDocuments(database)
-        self.events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message})
+        self.events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger})
         self.golden = SqlGoldenSets(database)
         self.index = SqliteChunkIndex(database)
         self.ledger = SqlCollectionLedger(database)
@@ -44,3 +45,4 @@ class Records:
         self.traffic = SqlTraffic(database)
         self.usage = SqlUsage(database)
         self.versions = SqlCollectionVersions(database)
+        self.workflows = SqlWorkflows(database)

@@ -422,3 +422,134 @@ voice_responses = Table(
     Column("created_at", Moment, nullable=False),
     Index("ix_voice_responses_sounding", "created_at", sqlite_where=Column("uri") != ""),
 )
+
+pipelines = Table(
+    "pipelines",
+    metadata,
+    Column("id", String(80), primary_key=True),  # name@version
+    Column("name", String(63), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("engine", String(10), nullable=False),
+    Column("definition", Text, nullable=False),
+    _id("owner_id", nullable=False),  # no key: what was defined outlives who did it
+    Column("created_at", Moment, nullable=False),
+    Column("shared", Boolean, nullable=False, server_default=false()),
+    UniqueConstraint("name", "version"),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    _id("user_id", nullable=False),
+    Column("created_at", Moment, nullable=False),
+    _id("baseline", nullable=False, server_default=text("''")),
+)
+
+pipeline_runs = Table(
+    "pipeline_runs",
+    metadata,
+    _id(primary_key=True),
+    Column("pipeline_id", ForeignKey("pipelines.id"), nullable=False, index=True),
+    Column("pipeline_name", String(63), nullable=False),
+    _id("user_id", nullable=False, index=True),
+    Column("status", String(10), nullable=False),
+    Column("cause", String(10), nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("metrics", Json, nullable=False, server_default="{}"),
+    _id("experiment_id", nullable=False, server_default=text("''")),
+    _id("rerun_of", nullable=False, server_default=text("''")),
+    Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("external_id", String(200), nullable=False, server_default=text("''")),
+    Column("external_url", Text, nullable=False, server_default=text("''")),
+    Column("unreachable_since", Moment),
+    Column("created_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("completed_at", Moment),
+    Column("duration_us", BigInteger, nullable=False, server_default="0"),  # what runs are sorted by once they are over
+    Index("ix_pipeline_runs_created_at_id", "created_at", "id"),
+    Index("ix_pipeline_runs_status_id", "status", "id"),
+    Index("ix_pipeline_runs_pipeline_name_created_at", "pipeline_name", "created_at"),
+    Index("ix_pipeline_runs_experiment_id_id", "experiment_id", "id"),
+    Index("ix_pipeline_runs_duration_us_id", "duration_us", "id"),
+)
+
+run_metrics = Table(
+    "run_metrics",
+    metadata,
+    Column("run_id", ForeignKey("pipeline_runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("value", Float, nullable=False),
+    Index("ix_run_metrics_name_value_run_id", "name", "value", "run_id"),
+)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True),  # the order in which they began
+    Column("run_id", ForeignKey("pipeline_runs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(400), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("attempts", Json, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("inputs", Json, nullable=False),
+    Column("outputs", Json, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("parent", String(400), nullable=False),
+    Index("ix_run_steps_run_id_key", "run_id", "key", unique=True),
+    sqlite_autoincrement=True,
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _id(primary_key=True),
+    Column("run_id", ForeignKey("pipeline_runs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("step", String(400), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("type", String(10), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("metadata", Json, nullable=False),
+)
+
+triggers = Table(
+    "triggers",
+    metadata,
+    _id(primary_key=True),
+    Column("pipeline_name", String(63), nullable=False, index=True),
+    Column("kind", String(10), nullable=False),
+    Column("watched", Text, nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Moment, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    _id("experiment_id", nullable=False, server_default=text("''")),
+    Column("last_at", Moment),
+    Column("next_at", Moment),
+    Column("problem", Text, nullable=False, server_default=text("''")),
+)
+
+files_seen = Table(
+    "files_seen",
+    metadata,
+    Column("trigger_id", ForeignKey("triggers.id", ondelete="CASCADE"), primary_key=True),
+    Column("object_uri", Text, primary_key=True),
+    Column("mark", String(100), nullable=False),
+)
+
+triggers_received = Table(
+    "triggers_received",
+    metadata,
+    _id("event_id", primary_key=True),
+    _id("user_id", nullable=False),
+    _id("aggregate_id", nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("acted_on", Boolean, nullable=False, server_default=false()),
+    Column("problem", Text, nullable=False, server_default=text("''")),
+    Index("ix_triggers_received_waiting", "at", sqlite_where=Column("acted_on").is_(False)),
+)

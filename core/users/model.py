@@ -138,6 +138,9 @@ class Scope(StrEnum):
     DOCUMENTS = "documents"
     VOICE = "voice"
     METRICS = "metrics"
+    PIPELINES = "pipelines"
+    OPERATIONS = "operations"
+    """What admins do without the console: sweeps, backups, other versions of vectors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Knows no cookie and no header: it is given secrets and says whose they are. Secr
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -244,6 +245,19 @@ class Users:
         key = ApiKey(new_id(), user.id, name.strip()[:MAX_KEY_NAME_CHARS] or "key", secret[:9], now, None, tuple(sorted(set(scopes))), until)
         await self._accounts.add_key(key, hashed(secret))
         return key, secret
+
+    @asynccontextmanager
+    async def lent_key(self, user_id: str, name: str, scopes: Sequence[Scope], lasts: timedelta) -> AsyncIterator[str]:
+        """The secret of a key that is gone once it is left, and opens nothing after `lasts` even if this process is gone. Raises: NotFound."""
+        user = await self._accounts.get(user_id)
+        secret, now = KEY_PREFIX + secrets.token_urlsafe(32), self._clock()
+        key = ApiKey(new_id(), user.id, name[:MAX_KEY_NAME_CHARS], secret[:9], now, None, tuple(sorted(set(scopes))), now + lasts)
+        await self._accounts.add_key(key, hashed(secret))
+        try:
+            yield secret
+        finally:
+            with suppress(NotFound):  # somebody has revoked it, or deleted its user
+                await self._accounts.drop_key(user.id, key.id)
 
     async def _note(self, act: Act, user: User | None, name: str, detail: dict[str, object]) -> None:
         await self._audit.write(AuditEntry(self._clock(), user.id if user else "", name[:MAX_NAME_CHARS], act, "session", detail))

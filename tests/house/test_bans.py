@@ -28,7 +28,7 @@ BUILT_INS = {"exec", "eval", "compile", "__import__", "print", "open", "input", 
 
 READS_THE_ENVIRONMENT = {
     ("core/settings.py", "read_settings"): "the one door; every other place gets a Settings",
-    ("core/adapters/child_process.py", "answer_of"): "a supervisor: its child gets a few named variables, and no secret",
+    ("core/adapters/child_process.py", "kept_environment"): "a supervisor: its child gets a few named variables, and no secret",
     ("inference/supervisor.py", "Supervisor._environment"): "a supervisor: its child gets a few named variables, and no secret",
     ("inference/fetch.py", "_download"): "pip runs as the user's own, with their proxy and index",
     ("inference/convert_gguf.py", "convert"): "a process's entry: keeps the model libraries from the network and from drawing bars",
@@ -44,6 +44,8 @@ CATCHES_EVERYTHING = {
     ("core/chat/room.py", "ChatRoom._conclude"): "a bug ends one answer and no other; it is logged and told",
     ("core/chat/room.py", "ChatRoom._keep_checkpoints"): "a supervised loop",
     ("core/chat/room.py", "ChatRoom._keep_leases"): "a supervised loop",
+    ("core/workflow/running.py", "Dispatcher._drive"): "a bug ends one run and no other; it is logged and told",
+    ("core/workflow/running.py", "Dispatcher._work"): "a supervised loop",
     ("core/rag/library.py", "Library._work"): "a supervised loop",
     ("core/rag/library.py", "Library.ingest_next"): "a bug ends one job and no other; it is logged and told",
     ("core/rag/reembedding.py", "Reembedding._work"): "a supervised loop",

@@ -1,0 +1,74 @@
+"""Running a step's process with its output in a file of limited size. Imports nothing but the standard library: workers run in interpreters of their own."""
+
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+READ_BYTES = 1 << 16
+DRAIN_S = 0.5
+"""How long output is waited for once the process itself has ended: what it has left behind may hold the pipe open for ever."""
+
+
+def run_logged(command: Sequence[str], log: Path, *, env: Mapping[str, str], cwd: Path, max_bytes: int) -> int:
+    """The exit code (negative: the signal that ended it). What it says goes to the end of `log`: the beginning and the end of it where it is too much.
+
+    max_bytes: of this command's output in the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd) as process:
+        assert process.stdout is not None
+        kept = _Kept(log, max_bytes)
+        reader = threading.Thread(target=kept.read, args=(process.stdout,), daemon=True)
+        reader.start()
+        code = process.wait()
+        reader.join(DRAIN_S)
+        kept.close()
+        if reader.is_alive():
+            process.stdout = None  # closing it would wait for whoever still writes
+    return code
+
+
+class _Kept:
+    """The head of an output in its file as it comes, and its tail in memory until the end."""
+
+    def __init__(self, log: Path, max_bytes: int) -> None:
+        self._room = max_bytes // 2
+        self._tail: deque[bytes] = deque()
+        self._tail_bytes, self._most_tail_bytes, self._left_out = 0, max_bytes - self._room, 0
+        self._lock, self._closed = threading.Lock(), False
+        self._file = log.open("ab", buffering=0)
+
+    def read(self, source: IO[bytes]) -> None:
+        """Until its end."""
+        while piece := source.read1(READ_BYTES):  # type: ignore[attr-defined]
+            with self._lock:
+                if self._closed:
+                    return
+                self._take(piece)
+
+    def _take(self, piece: bytes) -> None:
+        head, rest = piece[: self._room], piece[self._room :]
+        if head:
+            self._file.write(head)
+            self._room -= len(head)
+        if rest:
+            self._tail.append(rest)
+            self._tail_bytes += len(rest)
+            while self._tail_bytes - len(self._tail[0]) >= self._most_tail_bytes:
+                gone = len(self._tail.popleft())
+                self._tail_bytes -= gone
+                self._left_out += gone
+
+    def close(self) -> None:
+        """Writes the tail."""
+        with self._lock:
+            self._closed = True
+            tail = b"".join(self._tail)
+            left_out = self._left_out + max(0, len(tail) - self._most_tail_bytes)
+            if left_out:
+                self._file.write(f"\n… {left_out:,} bytes are left out here …\n".encode())
+            self._file.write(tail[-self._most_tail_bytes :] if tail else b"")
+            self._file.close()

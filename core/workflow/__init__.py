@@ -1,0 +1,1 @@
+"""Pipelines: their definitions, runs, artifacts and experiments."""

@@ -1,0 +1,297 @@
+"""Pipelines for people: defining them, running them, looking into runs, and comparing these.
+
+Admins define pipelines, because running one is running code as Hearth's own user; others run those that are shared with them, and see their own runs.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from core.audit import Act, AuditEntry
+from core.errors import AlreadyThere, BadInput, NotAllowed, NotFound
+from core.events import Event, EventType
+from core.ids import is_id, new_id
+from core.ports import AuditLog, ObjectStore, PipelineEngine, Workflows
+from core.records import DeleteReceipt, Page
+from core.users.model import Role, User
+from core.workflow.model import (
+    LENT,
+    Artifact,
+    Cause,
+    Engine,
+    Experiment,
+    Pipeline,
+    PipelineRun,
+    PipelineSpec,
+    RunStatus,
+    Step,
+    Value,
+    demand_name,
+    given,
+    pipeline_id,
+)
+from core.workflow.running import Dispatcher
+from core.workflow.shelf import Listed, RunFilter
+
+MAX_DEFINITION_BYTES = 1 << 20
+LOG_BYTES = 64 << 10
+MOST_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A part of a log. next_offset: where the next one begins.   over: whether nothing more will come."""
+
+    text: str
+    offset: int
+    next_offset: int
+    size_bytes: int
+    over: bool
+
+
+class PipelineRoom:
+    """Everybody's pipelines and runs."""
+
+    def __init__(
+        self,
+        workflows: Workflows,
+        engines: Mapping[Engine, PipelineEngine],
+        dispatcher: Dispatcher,
+        objects: ObjectStore,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._workflows, self._engines, self._dispatcher, self._objects = workflows, engines, dispatcher, objects
+        self._audit, self._clock = audit, clock
+
+    async def validate(self, user: User, engine: Engine, definition: str) -> PipelineSpec:
+        """What a definition says; nothing of it is run. Raises: BadInput with the place in it; NotAllowed."""
+        _demand_admin(user)
+        return await self._spec(engine, definition)
+
+    async def define(self, user: User, name: str, engine: Engine, definition: str) -> Pipeline:
+        """Keeps a definition as the next version of its name; the same as the last one's is that one. Raises: BadInput, IllegalStep, NotAllowed."""
+        _demand_admin(user)
+        await self._spec(engine, definition)
+        kept = await self._workflows.add_pipeline(Pipeline(pipeline_id(demand_name(name), 1), name, 1, engine, definition, user.id, self._clock()))
+        await self._note(user, Act.MADE, f"pipeline {kept.id}")
+        return kept
+
+    async def spec(self, user: User, pipeline: Pipeline) -> PipelineSpec:
+        """The parameters that somebody gives and the graph of a version; `engine.validate` may find it can't be run here any more. Raises: BadInput."""
+        spec = await self._spec(pipeline.engine, pipeline.definition)
+        return replace(spec, parameters=tuple(p for p in spec.parameters if p.name not in LENT))
+
+    async def _spec(self, engine: Engine, definition: str) -> PipelineSpec:
+        if len(definition.encode()) > MAX_DEFINITION_BYTES:
+            raise BadInput(f"The definition has more than {MAX_DEFINITION_BYTES >> 20} MB.", hint="Keep data in collections or objects, not in a pipeline.")
+        return await asyncio.to_thread(self._engines[engine].validate, definition)
+
+    async def pipelines(self, user: User, *, limit: int = 50, cursor: str = "") -> Page[Listed]:
+        """By name; those that the user may run."""
+        return await self._workflows.pipelines(shared_only=user.role is not Role.ADMIN, limit=_bounded(limit), cursor=cursor)
+
+    async def pipeline(self, user: User, pipeline: str) -> Pipeline:
+        """A version by its id, or the latest by its name. Raises: NotFound."""
+        found = await self._workflows.pipeline(pipeline)
+        if user.role is not Role.ADMIN and not found.shared:
+            raise NotFound("There is no such pipeline.", hint="It may have been deleted meanwhile.")
+        return found
+
+    async def versions(self, user: User, name: str, *, limit: int = 50, cursor: str = "") -> Page[Pipeline]:
+        """Latest first. Raises: NotFound."""
+        await self.pipeline(user, name)
+        return await self._workflows.versions(name, limit=_bounded(limit), cursor=cursor)
+
+    async def share(self, user: User, name: str, shared: bool) -> None:
+        """Lets others run it, or no more. Raises: NotFound, NotAllowed."""
+        _demand_admin(user)
+        await self._workflows.share(name, shared)
+        await self._note(user, Act.CHANGED, f"pipeline {name}", shared=shared)
+
+    async def delete_pipeline(self, user: User, pipeline: str) -> DeleteReceipt:
+        """Removes a version without runs. Raises: NotFound, IllegalStep, NotAllowed."""
+        _demand_admin(user)
+        receipt = await self._workflows.drop_pipeline(pipeline)
+        await self._note(user, Act.DELETED, f"pipeline {pipeline}")
+        return receipt
+
+    async def start(
+        self,
+        user: User,
+        pipeline: str,
+        parameters: Mapping[str, Value],
+        *,
+        cause: Cause = Cause.API,
+        experiment: str = "",
+        run_id: str = "",
+        rerun_of: str = "",
+    ) -> PipelineRun:
+        """A run that waits for its turn; it is accepted when this returns, and survives a restart.
+
+        pipeline: a version's id, or a name for its latest.   experiment: its name; one that isn't there is made.   run_id: made by the caller, so that asking
+        twice makes one run.
+        Raises: NotFound; BadInput for parameters that the pipeline doesn't take and for a definition that can't be run here; AlreadyThere if the id was used
+        for another run.
+        """
+        found = await self.pipeline(user, pipeline)
+        spec = await self._spec(found.engine, found.definition)
+        for name in LENT:
+            if name in parameters:
+                raise BadInput(f"{name} is filled in by Hearth.", hint="Leave it out.")
+        spec = replace(spec, parameters=tuple(replace(p, required=False) if p.name in LENT else p for p in spec.parameters))
+        checked = {name: value for name, value in given(spec, parameters).items() if name not in LENT}
+        if run_id and not is_id(run_id):
+            raise BadInput("A run's id is a UUID.", hint="Leave it out, and one is made.")
+        if run_id and (known := await self._known(user, run_id)) is not None:
+            if (known.pipeline_id, dict(known.parameters)) != (found.id, checked):
+                raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
+            return known
+        within = (await self.experiment_for(user, experiment)).id if experiment else ""
+        now = self._clock()
+        run = PipelineRun(run_id or new_id(), found.id, RunStatus.PENDING, None, None, checked, (), user.id, now, cause, within, rerun_of)
+        events = [
+            Event(new_id(), kind, user.id, run.id, now, {"pipeline": found.id, "cause": cause.value})
+            for kind in (EventType.PIPELINE_TRIGGER_RECEIVED, EventType.PIPELINE_RUN_CREATED)
+        ]
+        await self._workflows.add_run(run, events)
+        await self._note(user, Act.RAN, f"run {run.id}", pipeline=found.id, cause=cause.value)
+        self._dispatcher.arrived()
+        return run
+
+    async def _known(self, user: User, run_id: str) -> PipelineRun | None:
+        try:
+            return await self.run(user, run_id)
+        except NotFound:
+            return None
+
+    async def rerun(self, user: User, run_id: str, changes: Mapping[str, Value], *, latest: bool = False, experiment: str = "") -> PipelineRun:
+        """The same run once more, with some parameters changed. latest: of the pipeline's latest version instead of the same one. Raises: as `start`."""
+        run = await self.run(user, run_id)
+        within = experiment or ((await self._workflows.experiment(run.experiment_id)).name if run.experiment_id else "")
+        of = run.pipeline_name if latest else run.pipeline_id
+        return await self.start(user, of, {**run.parameters, **changes}, cause=Cause.RERUN, experiment=within, rerun_of=run.id)
+
+    async def run(self, user: User, run_id: str) -> PipelineRun:
+        """With its artifacts. Raises: NotFound, also for somebody else's unless an admin asks."""
+        run = await self._workflows.run(run_id)
+        if user.role is not Role.ADMIN and run.user_id != user.id:
+            raise NotFound("There is no such run.", hint="It may have been deleted meanwhile.")
+        return run
+
+    async def runs(self, user: User, wanted: RunFilter, *, limit: int = 50, cursor: str = "") -> Page[PipelineRun]:
+        """Those that the user may see, in the order asked for, without artifacts. Raises: BadInput."""
+        return await self._workflows.runs(_seen_by(user, wanted), limit=_bounded(limit), cursor=cursor)
+
+    async def metric_names(self, user: User, wanted: RunFilter) -> Sequence[str]:
+        """The metrics that such runs have, most frequent first."""
+        return await self._workflows.metric_names(_seen_by(user, wanted))
+
+    async def ahead_of(self, user: User, run: PipelineRun) -> int:
+        """How many wait before it."""
+        return await self._workflows.ahead_of(run.id)
+
+    async def steps(self, user: User, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:
+        """In the order in which they began. Raises: NotFound."""
+        await self.run(user, run_id)
+        return await self._workflows.steps(run_id, limit=min(max(limit, 1), 1000), cursor=cursor)
+
+    async def step(self, user: User, run_id: str, key: str) -> Step:
+        """Raises: NotFound."""
+        await self.run(user, run_id)
+        return await self._workflows.step(run_id, key)
+
+    async def log(self, user: User, run_id: str, key: str, attempt: int, *, offset: int = 0, limit: int = LOG_BYTES) -> LogPart:
+        """A part of what an attempt of a step has said; offset: in bytes; a negative one counts from the end. Raises: NotFound."""
+        step = await self.step(user, run_id, key)
+        found = next((a for a in step.attempts if a.number == attempt), None)
+        if found is None:
+            raise NotFound("There is no such attempt.")
+        path = await self._objects.local_path(found.log) if found.log.startswith("s3://") else self._dispatcher.folder_of(run_id) / found.log
+        return await asyncio.to_thread(_read, path, offset, min(max(limit, 1), 1 << 20), found.ended_at is not None)
+
+    async def artifact(self, user: User, run_id: str, artifact_id: str) -> tuple[Artifact, Path]:
+        """An artifact with its bytes as a file. Raises: NotFound."""
+        found = next((a for a in (await self.run(user, run_id)).artifacts if a.id == artifact_id), None)
+        if found is None:
+            raise NotFound("There is no such artifact.", hint="It may have been deleted meanwhile.")
+        return found, await self._objects.local_path(found.uri)
+
+    async def terminate(self, user: User, run_id: str) -> PipelineRun:
+        """Ends a run; it is over when this returns. One that was over before stays as it is. Raises: NotFound; ServiceError of its cluster."""
+        run = await self.run(user, run_id)
+        if not run.status.over:
+            await self._dispatcher.terminate(run, f"It was cancelled by {user.username}.")
+            await self._note(user, Act.CHANGED, f"run {run_id}", terminated=True)
+        return await self._workflows.run(run_id)
+
+    async def delete_run(self, user: User, run_id: str) -> DeleteReceipt:
+        """Removes a run that is over, with its artifacts. Raises: NotFound, IllegalStep."""
+        await self.run(user, run_id)
+        receipt, uris = await self._workflows.drop_run(run_id)
+        dropped = sum([await self._objects.drop(uri) for uri in uris])
+        left = sum([await self._objects.exists(uri) for uri in uris])
+        await self._note(user, Act.DELETED, f"run {run_id}")
+        return DeleteReceipt({**receipt.removed, "objects": dropped}, {**receipt.left, "objects": left})
+
+    async def experiment_for(self, user: User, name: str) -> Experiment:
+        """The experiment of that name; it is made where there is none. Raises: BadInput."""
+        try:
+            return await self._workflows.experiment_named(name)
+        except NotFound:
+            made = Experiment(new_id(), demand_name(name, "experiment"), (), {}, self._clock(), user.id)
+            try:
+                await self._workflows.add_experiment(made)
+            except AlreadyThere:
+                return await self._workflows.experiment_named(name)
+            return made
+
+    async def experiment(self, user: User, experiment_id: str) -> Experiment:
+        """By its id or its name. Raises: NotFound."""
+        return await (self._workflows.experiment(experiment_id) if is_id(experiment_id) else self._workflows.experiment_named(experiment_id))
+
+    async def experiments(self, user: User, *, limit: int = 50, cursor: str = "") -> Page[Experiment]:
+        """Latest first."""
+        return await self._workflows.experiments(limit=_bounded(limit), cursor=cursor)
+
+    async def set_baseline(self, user: User, experiment_id: str, run_id: str) -> None:
+        """Which run the others are compared with; "" for none. Raises: NotFound, NotAllowed."""
+        _demand_admin(user)
+        await self._workflows.set_baseline(experiment_id, run_id)
+
+    async def delete_experiment(self, user: User, experiment_id: str) -> DeleteReceipt:
+        """Its runs stay. Raises: NotFound, NotAllowed."""
+        _demand_admin(user)
+        receipt = await self._workflows.drop_experiment(experiment_id)
+        await self._note(user, Act.DELETED, f"experiment {experiment_id}")
+        return receipt
+
+    async def _note(self, user: User, act: Act, subject: str, **detail: object) -> None:
+        await self._audit.write(AuditEntry(self._clock(), user.id, user.username, act, subject, detail))
+
+
+def _demand_admin(user: User) -> None:
+    if user.role is not Role.ADMIN:
+        raise NotAllowed("Only admins do that.", hint="Ask one: a pipeline runs code on this machine.")
+
+
+def _seen_by(user: User, wanted: RunFilter) -> RunFilter:
+    return wanted if user.role is Role.ADMIN else replace(wanted, user_id=user.id)
+
+
+def _bounded(limit: int) -> int:
+    return min(max(limit, 1), MOST_LISTED)
+
+
+def _read(path: Path, offset: int, limit: int, over: bool) -> LogPart:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            start = max(0, size + offset) if offset < 0 else min(offset, size)
+            file.seek(start)
+            text = file.read(limit)
+    except FileNotFoundError:
+        return LogPart("", 0, 0, 0, over)
+    return LogPart(text.decode("utf-8", "replace"), start, start + len(text), size, over)

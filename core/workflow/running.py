@@ -1,0 +1,342 @@
+"""Running what was asked for: pending runs are begun as places become free, and whatever an engine tells of them is kept before anybody sees it.
+
+One transaction per report holds the rows and the events. A run of an engine that ends with Hearth is over once its process is gone, "interrupted"; one on a
+cluster is taken up again.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import mimetypes
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from core.errors import BadInput, HearthError, NotFound
+from core.events import Event, EventType
+from core.ids import new_id
+from core.ports import ObjectStore, PipelineEngine, Workflows
+from core.records import every_page
+from core.workflow.model import (
+    LENT,
+    Artifact,
+    ArtifactType,
+    Attempt,
+    Engine,
+    EngineReport,
+    Order,
+    PipelineRun,
+    Placed,
+    Produced,
+    Reach,
+    RunReport,
+    RunStatus,
+    Step,
+    StepReport,
+    StepStatus,
+    Value,
+    merged,
+)
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+INTERRUPTED = "It was interrupted: Hearth stopped while it ran."
+MAX_METRICS_BYTES = 1 << 20
+_NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9._-]+")
+
+Lend = Callable[[PipelineRun], AbstractAsyncContextManager[Mapping[str, Value]]]
+"""Gives a run what it may use while it lasts, by the name of the parameter that it goes into: the address of the house, and a key of its own."""
+
+
+@dataclass(slots=True)
+class _Underway:
+    """A run that is being followed."""
+
+    task: asyncio.Task[None]
+    reason: str = ""
+    """Why it is to end."""
+    steps: dict[str, Step] = field(default_factory=dict)
+
+
+class Dispatcher:
+    """Everybody's runs. `async with` begins what waits and takes up what an earlier process left; one process alone does that."""
+
+    def __init__(
+        self,
+        workflows: Workflows,
+        engines: Mapping[Engine, PipelineEngine],
+        objects: ObjectStore,
+        clock: Callable[[], datetime],
+        lend: Lend,
+        *,
+        folder: Path,
+        at_once: int,
+        wall_s: float,
+    ) -> None:
+        """folder: holds a folder for each run while it lasts.   at_once: how many run together.   wall_s: how long one may take."""
+        self._workflows, self._engines, self._objects, self._clock, self._lend = workflows, engines, objects, clock, lend
+        self._folder, self._at_once, self._wall_s = folder, at_once, wall_s
+        self._underway: dict[str, _Underway] = {}
+        self._arrived = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Ends or takes up what an earlier process left, and begins to look."""
+        await self._recover()
+        self._loop = asyncio.create_task(self._work(), name="pipeline runs")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Runs of engines that end with Hearth are ended and kept as interrupted."""
+        followed = [one.task for one in self._underway.values()]
+        for task in [self._loop, *followed]:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in [self._loop, *followed] if task is not None), return_exceptions=True)
+
+    def arrived(self) -> None:
+        """A run is waiting."""
+        self._arrived.set()
+
+    def folder_of(self, run_id: str) -> Path:
+        """Where a run's files are while it lasts."""
+        return self._folder / run_id
+
+    async def terminate(self, run: PipelineRun, reason: str) -> None:
+        """Ends a run, whatever it is doing; it has failed by the time this returns. One that is over stays as it is. Raises: ServiceError of its cluster."""
+        if run.status is RunStatus.PENDING:
+            now = self._clock()
+            begun = run.to(RunStatus.RUNNING, now)
+            if await self._workflows.keep(begun):
+                await self._ended(begun, RunReport(False, reason), {})
+                return
+            run = await self._workflows.run(run.id)  # it was begun in that moment
+        one = self._underway.get(run.id)
+        if one is None or run.status.over:
+            return
+        pipeline = await self._workflows.pipeline(run.pipeline_id)
+        if (engine := self._engines[pipeline.engine]).survives:
+            await engine.stop(Order(run.id, pipeline, {}, self.folder_of(run.id), run.external_id))
+        one.reason = reason
+        one.task.cancel()
+        await asyncio.wait([one.task])
+
+    async def _recover(self) -> None:
+        for run in await self._workflows.unfinished():
+            pipeline = await self._workflows.pipeline(run.pipeline_id)
+            engine = self._engines[pipeline.engine]
+            steps = await self._steps_of(run.id)
+            if engine.survives:
+                self._follow(run, steps)
+                continue
+            try:
+                await engine.stop(Order(run.id, pipeline, {}, self.folder_of(run.id)))
+            except HearthError as error:
+                log.warning("What run %s left could not be ended: %s", run.id, error)
+            await self._ended(run, RunReport(False, INTERRUPTED), steps)
+
+    async def _steps_of(self, run_id: str) -> dict[str, Step]:
+        return {step.key: step async for page in every_page(lambda cursor: self._workflows.steps(run_id, cursor=cursor)) for step in page}
+
+    async def _work(self) -> None:
+        while True:
+            self._arrived.clear()
+            try:
+                while len(self._underway) < self._at_once and await self._begin_next():
+                    pass
+            except Exception:  # a supervised loop: it must outlive every failure
+                log.exception("The next pipeline run could not be begun")
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._arrived.wait()
+            except TimeoutError:
+                pass
+
+    async def _begin_next(self) -> bool:
+        run = await self._workflows.next_pending()
+        if run is None:
+            return False
+        begun = run.to(RunStatus.RUNNING, self._clock())
+        if await self._workflows.keep(begun):
+            self._follow(begun, {})
+        return True
+
+    def _follow(self, run: PipelineRun, steps: dict[str, Step]) -> None:
+        task = asyncio.create_task(self._drive(run), name=f"run {run.id}")
+        self._underway[run.id] = _Underway(task, steps=steps)
+        task.add_done_callback(lambda _: self._left(run.id))
+
+    def _left(self, run_id: str) -> None:
+        """Its place is free."""
+        self._underway.pop(run_id, None)
+        self.arrived()
+
+    async def _drive(self, run: PipelineRun) -> None:
+        """From beginning to end. It is cancelled to be terminated, and when the house closes."""
+        one = self._underway[run.id]
+        pipeline = await self._workflows.pipeline(run.pipeline_id)
+        engine = self._engines[pipeline.engine]
+        outcome = RunReport(False, "It ended without a result.")
+        try:
+            spec = await asyncio.to_thread(engine.validate, pipeline.definition)
+            wanted = {p.name for p in spec.parameters}.intersection(LENT)
+            async with asyncio.timeout(self._wall_s), self._lend(run) if wanted else nullcontext({}) as lent:
+                await asyncio.to_thread(self.folder_of(run.id).mkdir, parents=True, exist_ok=True)
+                parameters = {**run.parameters, **{name: lent[name] for name in wanted}}
+                order = Order(run.id, pipeline, parameters, self.folder_of(run.id), run.external_id)
+                async with aclosing(engine.run(order)) as reports:  # type: ignore[type-var]
+                    async for report in reports:
+                        if isinstance(report, RunReport):
+                            outcome = report
+                            break
+                        run = await self._kept(run, report, one.steps)
+        except asyncio.CancelledError:
+            if not one.reason and engine.survives:
+                raise
+            outcome = RunReport(False, one.reason or INTERRUPTED)
+        except TimeoutError:
+            outcome = RunReport(False, f"It took longer than {self._wall_s / 3600:g} h, which is the most a run may take.")
+        except HearthError as error:
+            outcome = RunReport(False, str(error))
+        except Exception:  # a bug ends one run and no other; it is logged and told
+            log.exception("Run %s broke off", run.id)
+            outcome = RunReport(False, "Something went wrong inside Hearth; its log says what.")
+        await self._ended(run, outcome, one.steps)
+
+    async def _kept(self, run: PipelineRun, report: EngineReport, steps: dict[str, Step]) -> PipelineRun:
+        """The run after a report, which is in the records by then."""
+        if isinstance(report, Placed):
+            run = replace(run, external_id=report.external_id, external_url=report.url)
+            await self._workflows.keep(run)
+        elif isinstance(report, Reach):
+            if report.unreachable_since != run.unreachable_since:
+                run = replace(run, unreachable_since=report.unreachable_since)
+                await self._workflows.keep(run)
+        elif isinstance(report, StepReport):
+            run = await self._step_kept(run, report, steps)
+        return run
+
+    async def _step_kept(self, run: PipelineRun, report: StepReport, steps: dict[str, Step]) -> PipelineRun:
+        before = steps.get(report.key)
+        if before is not None and before.status.over:
+            return run
+        events, made = [], list[Artifact]()
+        told = report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED)
+        if before is None and told:
+            events.append(self._event(run, EventType.STEP_STARTED, step=report.key))
+        step = _after(before, report, run.id)
+        if report.status.over and told:
+            made = await self._stored(run, report)
+            step = replace(step, attempts=_logged(step.attempts, made))
+            events.append(self._event(run, EventType.STEP_COMPLETED, step=report.key, status=report.status.value))
+            events += [self._event(run, EventType.ARTIFACT_PRODUCED, step=report.key, artifact=a.id, name=a.name, type=a.type.value, uri=a.uri) for a in made]
+        elif report.attempt > 1 and before is not None and len(step.attempts) > len(before.attempts):
+            made = await self._logs_stored(run, before)
+            step = replace(step, attempts=_logged(step.attempts, made))
+        run = replace(run, metrics={**run.metrics, **merged(made)})
+        await self._workflows.keep(run, steps=[step], artifacts=made, events=events)
+        steps[report.key] = step
+        return run
+
+    async def _ended(self, run: PipelineRun, outcome: RunReport, steps: Mapping[str, Step]) -> None:
+        """Steps that are still at work end with their run; what they said is kept."""
+        now, ended, made = self._clock(), list[Step](), list[Artifact]()
+        events: list[Event] = []
+        for step in steps.values():
+            if step.status.over:
+                continue
+            logs = await self._logs_stored(run, step)
+            made += logs
+            attempts = tuple(replace(a, ended_at=a.ended_at or now) for a in _logged(step.attempts, logs))
+            ended.append(replace(step, status=StepStatus.FAILED, ended_at=now, error=step.error or outcome.reason, attempts=attempts))
+            events.append(self._event(run, EventType.STEP_COMPLETED, step=step.key, status=StepStatus.FAILED.value))
+        over = run.to(RunStatus.SUCCEEDED if outcome.succeeded else RunStatus.FAILED, now, outcome.reason)
+        events.append(self._event(run, EventType.PIPELINE_RUN_COMPLETED, status=over.status.value, reason=over.reason))
+        await self._workflows.keep(over, steps=ended, artifacts=made, events=events)
+        await asyncio.to_thread(shutil.rmtree, self.folder_of(run.id), ignore_errors=True)
+
+    async def _stored(self, run: PipelineRun, report: StepReport) -> list[Artifact]:
+        """What a step has made, in the object store, its log with it. Raises: NoSpace, ServiceError; BadInput for a file that isn't the run's."""
+        files = list(report.artifacts)
+        if report.log:
+            files.append(_log_of(report.attempt, report.log))
+        return [await self._put(run, report.key, file) for file in files]
+
+    async def _logs_stored(self, run: PipelineRun, step: Step) -> list[Artifact]:
+        """The logs of its attempts that are still files."""
+        made = []
+        for attempt in step.attempts:
+            if attempt.log and not attempt.log.startswith("s3://") and (self.folder_of(run.id) / attempt.log).is_file():
+                made.append(await self._put(run, step.key, _log_of(attempt.number, attempt.log)))
+        return made
+
+    async def _put(self, run: PipelineRun, step: str, file: Produced) -> Artifact:
+        if file.uri:
+            return Artifact(new_id(), run.id, file.name, file.type, file.uri, dict(file.metadata), step)
+        folder = self.folder_of(run.id)
+        path = await asyncio.to_thread((folder / file.path).resolve)
+        if not path.is_relative_to(await asyncio.to_thread(folder.resolve)):
+            raise BadInput(f"The artifact {file.name!r} of step {step!r} lies outside of the run's folder.", hint="Write it where the definition says.")
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFound(f"The artifact {file.name!r} of step {step!r} was not written.", hint="Write it where the definition says.")
+        told = await asyncio.to_thread(_described, path, file)
+        key = "/".join(("runs", run.id, *(_NOT_IN_KEYS.sub("-", part).strip(".-") or "x" for part in (step, file.name))))
+        return Artifact(new_id(), run.id, file.name, file.type, await self._objects.put(key, path), {**file.metadata, **told}, step)
+
+    def _event(self, run: PipelineRun, kind: EventType, **data: object) -> Event:
+        return Event(new_id(), kind, run.user_id, run.id, self._clock(), {"pipeline": run.pipeline_id, **data})
+
+
+def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
+    """The step as it is after that report."""
+    step = before or Step(run_id, report.key, report.name, report.task, StepStatus.RUNNING, started_at=report.at, parent=report.parent)
+    attempts = {attempt.number: attempt for attempt in step.attempts}
+    if report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED):
+        if report.attempt - 1 in attempts and attempts[report.attempt - 1].ended_at is None:
+            attempts[report.attempt - 1] = replace(attempts[report.attempt - 1], ended_at=report.at, error=report.error)
+        known = attempts.get(report.attempt, Attempt(report.attempt, report.log, report.at))
+        over = {"ended_at": report.at, "error": report.error} if report.status.over else {}
+        attempts[report.attempt] = replace(known, log=report.log or known.log, **over)  # type: ignore[arg-type]
+    return replace(
+        step,
+        status=report.status,
+        attempts=tuple(attempts[number] for number in sorted(attempts)),
+        ended_at=report.at if report.status.over else None,
+        inputs={**step.inputs, **report.inputs},
+        outputs={**step.outputs, **report.outputs},
+        error=report.error if report.status.over else "",
+    )
+
+
+def _log_of(attempt: int, path: str) -> Produced:
+    return Produced(f"log-{attempt}.txt", ArtifactType.LOGS, path, metadata={"attempt": attempt})
+
+
+def _logged(attempts: Sequence[Attempt], made: Sequence[Artifact]) -> tuple[Attempt, ...]:
+    """The attempts with the uris of their logs."""
+    uris = {a.metadata.get("attempt"): a.uri for a in made if a.type is ArtifactType.LOGS}
+    return tuple(replace(attempt, log=uris.get(attempt.number, attempt.log)) for attempt in attempts)
+
+
+def _described(path: Path, file: Produced) -> dict[str, object]:
+    """What is said of a file: its size, checksum and kind, and of metrics the numbers."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    size_bytes = path.stat().st_size
+    told: dict[str, object] = {"size_bytes": size_bytes, "sha256": digest, "media_type": mimetypes.guess_type(file.name)[0] or ""}
+    if file.type is ArtifactType.METRICS and "metrics" not in file.metadata and size_bytes <= MAX_METRICS_BYTES:
+        try:
+            held = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            return told
+        if isinstance(held, dict):
+            told["metrics"] = {k: v for k, v in held.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return told
