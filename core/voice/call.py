@@ -35,8 +35,8 @@ class Rules:
     """The same for what is said into an answer: a word in it decides whether the answer goes on."""
     longest_ms: int = 60_000
     """An utterance is ended here, so that one open window can't fill the memory."""
-    duck_ms: int = 96
-    """Speech after which an answer that is being played is lowered."""
+    duck_ms: int = 64
+    """Speech after which an answer that is being played is lowered: as little as begins an utterance. A click lowers it for a moment and cancels nothing."""
     cancel_ms: int = 400
     """Speech after which an answer is cancelled without waiting for a word."""
     grace_s: float = 1.0
