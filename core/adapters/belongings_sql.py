@@ -12,6 +12,7 @@ from core.adapters.conversations_sql import message_of
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import (
     api_keys,
+    artifacts,
     chunk_vectors,
     chunks,
     collection_versions,
@@ -25,10 +26,14 @@ from core.adapters.tables_sql import (
     messages,
     metadata,
     outbox,
+    pipeline_runs,
     prompts,
+    run_metrics,
+    run_steps,
     sessions,
     shares,
     stale_objects,
+    triggers,
     usage,
     users,
     voice_requests,
@@ -52,6 +57,7 @@ def _theirs(user_id: str) -> dict[str, ColumnElement[bool]]:
     shelves = select(collections.c.id).where(collections.c.owner_id == user_id)
     papers = select(documents.c.id).where(documents.c.collection_id.in_(shelves))
     spoken = select(voice_requests.c.id).where(voice_requests.c.user_id == user_id)
+    runs = select(pipeline_runs.c.id).where(pipeline_runs.c.user_id == user_id)
     return {
         "feedback": feedback.c.user_id == user_id,
         "shares": shares.c.user_id == user_id,
@@ -59,6 +65,11 @@ def _theirs(user_id: str) -> dict[str, ColumnElement[bool]]:
         "golden rows": golden_rows.c.owner_id == user_id,
         "voice responses": voice_responses.c.request_id.in_(spoken),
         "voice requests": voice_requests.c.user_id == user_id,
+        "artifacts": artifacts.c.run_id.in_(runs),
+        "steps": run_steps.c.run_id.in_(runs),
+        "metrics": run_metrics.c.run_id.in_(runs),
+        "runs": pipeline_runs.c.user_id == user_id,
+        "triggers": triggers.c.user_id == user_id,
         "events": outbox.c.user_id == user_id,
         "messages": messages.c.conversation_id.in_(talks),
         "conversations": conversations.c.user_id == user_id,
@@ -84,11 +95,13 @@ def _objects(user_id: str) -> Select[Any]:
     answers = select(literal("voice/") + voice_requests.c.id + "-answer." + voice_responses.c.audio_format, voice_responses.c.uri).join_from(
         voice_responses, voice_requests
     )
+    made = select(literal("runs/") + artifacts.c.run_id + "/" + artifacts.c.id + "-" + artifacts.c.name, artifacts.c.uri).join_from(artifacts, pipeline_runs)
     every = union_all(
         papers.where(documents.c.owner_id == user_id),
         versions.where(documents.c.owner_id == user_id),
         asked.where(voice_requests.c.user_id == user_id),
         answers.where(voice_requests.c.user_id == user_id),
+        made.where(pipeline_runs.c.user_id == user_id),
     ).subquery()
     name, uri = every.c
     return select(func.min(name), uri).where(uri != "").group_by(uri).order_by(uri)

@@ -160,7 +160,9 @@ class Artifact:
     """The key of the step."""
 
     def __post_init__(self) -> None:
-        """Raises: BadInput for a uri that is none of an object store's."""
+        """Raises: BadInput for a uri that is none of an object store's, and for a name that no file may have."""
+        if "/" in self.name or not self.name.isprintable() or not self.name.strip(". "):
+            raise BadInput(f"{self.name[:80]!r} can't be the name of an artifact.", hint="Use a name that a file may have.")
         if _S3_URI.fullmatch(self.uri) is None:
             raise BadInput(f"{self.uri!r} is no address in an object store.", hint="An artifact's address is s3://bucket/key.")
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.adapters.belongings_sql import SqlBelongings
 from core.adapters.events_outbox import OutboxEventLog
 from core.adapters.workflows_sql import SqlWorkflows, receive_trigger
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
@@ -274,6 +275,26 @@ async def test_a_trigger_belongs_to_a_pipeline_that_is_there_and_remembers_each_
     await kept.drop_trigger(trigger.id)
     with pytest.raises(NotFound):
         await kept.drop_trigger(trigger.id)
+
+
+async def test_with_a_user_go_their_runs_triggers_and_the_names_of_their_artifacts(kept, pipeline, database, ada, bob):
+    runs = [replace(a_run(), user_id=who.id) for who in (ada, bob)]
+    made = [Artifact(new_id(), run.id, "m", ArtifactType.DATASET, f"s3://hearth/runs/{run.id}/m", {}, "a") for run in runs]
+    for run, artifact in zip(runs, made, strict=True):
+        await kept.add_run(run, [an_event(run)])
+        steps = [Step(run.id, "a", "a", "a", StepStatus.SUCCEEDED)]
+        await kept.keep(replace(run.to(RunStatus.RUNNING, NOW), metrics={"x": 1.0}), steps=steps, artifacts=[artifact])
+    await kept.add_trigger(Trigger(new_id(), "greet", TriggerKind.SCHEDULE, "0 3 * * *", {}, ada.id, NOW))
+    belongings = SqlBelongings(database)
+    receipt, uris = await belongings.erase(ada.id)
+    assert receipt.complete
+    assert {kind: receipt.removed[kind] for kind in ("runs", "steps", "artifacts", "metrics", "triggers")} == dict.fromkeys(
+        ("runs", "steps", "artifacts", "metrics", "triggers"), 1
+    )
+    assert list(uris) == [made[0].uri]
+    assert [run.id for run in (await kept.runs(RunFilter())).items] == [runs[1].id]
+    assert (await kept.run(runs[1].id)).artifacts == (made[1],)
+    assert (await kept.pipeline("greet@1")).name == "greet", "what was defined outlives who did it"
 
 
 async def test_what_another_program_asked_for_waits_until_it_was_acted_on(kept, database):

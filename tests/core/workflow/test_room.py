@@ -94,6 +94,12 @@ def test_an_artifact_has_a_valid_s3_uri(uri):
         Artifact("1", "r", "a", ArtifactType.MODEL, uri)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a\nb"])
+def test_an_artifact_has_a_name_that_a_file_may_have(name):
+    with pytest.raises(BadInput):
+        Artifact("1", "r", name, ArtifactType.MODEL, "s3://hearth/x")
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [("string", "12", "12"), ("integer", "12", 12), ("number", "1.5", 1.5), ("boolean", "true", True), ("list", "[1]", [1]), ("struct", '{"a": 1}', {"a": 1})],
