@@ -18,6 +18,7 @@ class FasterWhisperTranscriber:
         """Loads the model. Raises: RuntimeError, OSError for files that don't fit."""
         # `auto` takes a GPU where there is one, and the numbers that the processor is quickest with: 8-bit on most CPUs.
         self._model = WhisperModel(str(settings.folder), device="auto", compute_type="auto", cpu_threads=settings.threads, local_files_only=True)
+        self.device: str = self._model.model.device
 
     async def transcribe(self, samples: Samples, language: str, *, goes_on: bool = False) -> Heard:
         """As the protocol says; a cancelled one ends after the window of 30 s it is in."""

@@ -67,14 +67,15 @@ def queues(now: Now) -> None:
     rows = [
         {
             "Lane": lane,
-            "Models": ", ".join(r.model for r in local if r.lane == lane),
             "Serving": queue.serving,
             "Premium waiting": queue.waiting_premium,
             "Standard waiting": queue.waiting_standard,
+            "Models": ", ".join(r.model for r in local if r.lane == lane),
         }
         for lane, queue in now.queues.items()
     ]
-    st.dataframe(rows, hide_index=True, key="queues")
+    narrow = {name: st.column_config.NumberColumn(width="small") for name in ("Serving", "Premium waiting", "Standard waiting")}
+    st.dataframe(rows, hide_index=True, column_config=narrow, key="queues")
     if now.local is None:
         st.caption("No model runs here, or the inference process doesn't answer.")
     else:
