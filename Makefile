@@ -17,7 +17,7 @@ test: ## Everything that must hold: lint, types, stairs, tests, and a real brows
 	@$(BIN)/hearth models fetch --home .test-home
 	@$(MAKE) --no-print-directory check
 	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
-	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest tests/browser
+	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 check: ## The part without tests: format, lint, types, stairs
 	$(BIN)/ruff format --check core inference ui tests
