@@ -58,7 +58,7 @@ def read(definition: str) -> Workflow:
     arguments = _keys(spec.get("arguments") or {}, ("parameters",), "spec.arguments")
     parameters = read_parameters(arguments.get("parameters"), "spec.arguments.parameters")
     places: dict[str, tuple[str, dict[str, Any]]] = {}
-    for at, template in _entries(spec.get("templates"), "spec.templates"):
+    for at, template in entries(spec.get("templates"), "spec.templates"):
         _demand_new(name := _name(template, at), places, at)
         places[name] = (at, template)
     entrypoint = _text(spec.get("entrypoint"), "spec.entrypoint")
@@ -85,6 +85,7 @@ def one_document(definition: str) -> dict[str, Any]:
     if len(found) != 1:
         raise BadInput(f"The definition has {len(found)} documents.", hint="Send one Workflow or WorkflowTemplate.")
     document = found[0]
+    _demand_writable(document)
     if not isinstance(document, dict):
         raise refused("the document", "no fields", "It has to be a mapping.")
     if document.get("apiVersion") != API_VERSION:
@@ -92,6 +93,19 @@ def one_document(definition: str) -> dict[str, Any]:
     if document.get("kind") not in KINDS:
         raise refused("kind", f"{str(document.get('kind'))[:80]!r}", f"What can be run: {', '.join(KINDS)}.")
     return document
+
+
+def _demand_writable(value: Any) -> None:
+    """Raises: BadInput for values that YAML can say and no text can hold."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, dict | list):
+            waiting += [*here, *here.values()] if isinstance(here, dict) else here
+        elif isinstance(here, int) and here.bit_length() > 63:
+            raise refused("the document", "a number beyond 64 bits", "Put it between quotes.")
+        elif isinstance(here, str) and any("\ud800" <= c <= "\udfff" for c in here):
+            raise refused("the document", "half a character, an unpaired surrogate", "Leave it out.")
 
 
 def description_of(metadata: Any) -> str:
@@ -103,7 +117,7 @@ def description_of(metadata: Any) -> str:
 def read_parameters(value: Any, where: str) -> tuple[Parameter, ...]:
     """The parameters that a workflow is given; all are texts. Raises: BadInput."""
     found: dict[str, Parameter] = {}
-    for at, entry in _entries(value or [], where):
+    for at, entry in entries(value or [], where):
         _keys(entry, ("name", "value", "default", "enum", "description"), at)
         _demand_new(name := _name(entry, at, _PARAMETER_NAME), found, at)
         default = _value(entry, "value", at)
@@ -127,7 +141,7 @@ def _template(value: dict[str, Any], at: str, world: frozenset[str]) -> Template
     inputs = _keys(value.get("inputs") or {}, ("parameters", "artifacts"), f"{at}.inputs")
     outputs = _keys(value.get("outputs") or {}, ("parameters", "artifacts"), f"{at}.outputs")
     parameters: dict[str, str | None] = {}
-    for where, entry in _entries(inputs.get("parameters") or [], f"{at}.inputs.parameters"):
+    for where, entry in entries(inputs.get("parameters") or [], f"{at}.inputs.parameters"):
         _keys(entry, ("name", "value", "default", "description"), where)
         _demand_new(name := _name(entry, where, _PARAMETER_NAME), parameters, where)
         default = _value(entry, "default", where)  # Argo's order: the default covers the value
@@ -143,7 +157,7 @@ def _template(value: dict[str, Any], at: str, world: frozenset[str]) -> Template
         tasks, fail_fast = _steps(value["steps"], f"{at}.steps") if kinds[0] == "steps" else _dag(value["dag"], f"{at}.dag")
         return Template(value["name"], parameters, artifacts, {}, {}, None, tasks, "steps" if kinds[0] == "steps" else "tasks", fail_fast)
     out_parameters: dict[str, str] = {}
-    for where, entry in _entries(outputs.get("parameters") or [], f"{at}.outputs.parameters"):
+    for where, entry in entries(outputs.get("parameters") or [], f"{at}.outputs.parameters"):
         _keys(entry, ("name", "valueFrom", "description"), where)
         _demand_new(name := _name(entry, where, _PARAMETER_NAME), out_parameters, where)
         out_parameters[name] = _path(_keys(entry.get("valueFrom"), ("path",), f"{where}.valueFrom").get("path"), f"{where}.valueFrom.path")
@@ -168,7 +182,7 @@ def _script(value: Any, at: str, known: frozenset[str]) -> Script:
     source = _text(value.get("source"), f"{at}.source")
     demand_known(source, known.__contains__, f"{at}.source")
     env: dict[str, str] = {}
-    for where, entry in _entries(value.get("env") or [], f"{at}.env"):
+    for where, entry in entries(value.get("env") or [], f"{at}.env"):
         _keys(entry, ("name", "value"), where)
         _demand_new(name := _name(entry, where, _VARIABLE_NAME), env, where)
         if name.startswith("HEARTH_"):
@@ -205,7 +219,7 @@ def _steps(value: Any, at: str) -> tuple[tuple[Task, ...], bool]:
     before: tuple[Need, ...] = ()
     for g, group in enumerate(_list(value, at)):
         here: dict[str, Task] = {}
-        for where, entry in _entries(group, f"{at}[{g}]"):
+        for where, entry in entries(group, f"{at}[{g}]"):
             _demand_new(name := _name(entry, where), tasks | here, where)
             here[name] = _task(entry, where, (), before)
         tasks |= here
@@ -220,7 +234,7 @@ def _dag(value: Any, at: str) -> tuple[tuple[Task, ...], bool]:
         raise refused(f"{at}.failFast", f"{str(fail_fast)[:80]!r}", "It is true or false.")
     tasks: dict[str, Task] = {}
     places = {}
-    for where, entry in _entries(value.get("tasks"), f"{at}.tasks"):
+    for where, entry in entries(value.get("tasks"), f"{at}.tasks"):
         _demand_new(name := _name(entry, where), tasks, where)
         tasks[name], places[name] = _task(entry, where, ("dependencies", "depends"), _needs(entry, where)), where
     for task in tasks.values():
@@ -259,14 +273,14 @@ def _task(entry: Any, at: str, more: Sequence[str], needs: tuple[Need, ...]) -> 
     name, template = _name(entry, at), _text(entry.get("template"), f"{at}.template")
     arguments = _keys(entry.get("arguments") or {}, ("parameters", "artifacts"), f"{at}.arguments")
     parameters: dict[str, str] = {}
-    for where, one in _entries(arguments.get("parameters") or [], f"{at}.arguments.parameters"):
+    for where, one in entries(arguments.get("parameters") or [], f"{at}.arguments.parameters"):
         _keys(one, ("name", "value"), where)
         _demand_new(passed := _name(one, where, _PARAMETER_NAME), parameters, where)
         if (value := _value(one, "value", where)) is None:
             raise refused(where, "no value", "Give it one.")
         parameters[passed] = value
     artifacts: dict[str, str] = {}
-    for where, one in _entries(arguments.get("artifacts") or [], f"{at}.arguments.artifacts"):
+    for where, one in entries(arguments.get("artifacts") or [], f"{at}.arguments.artifacts"):
         _keys(one, ("name", "from"), where)
         _demand_new(passed := _name(one, where, _PARAMETER_NAME), artifacts, where)
         source = _text(one.get("from"), f"{where}.from")
@@ -301,7 +315,7 @@ def _loop(entry: Mapping[str, Any], at: str) -> tuple[tuple[Any, ...] | None, st
 
 def _files(value: Any, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for at, entry in _entries(value or [], where):
+    for at, entry in entries(value or [], where):
         _keys(entry, ("name", "path", "description"), at)
         _demand_new(name := _name(entry, at, _PARAMETER_NAME), found, at)
         found[name] = _path(entry.get("path"), f"{at}.path")
@@ -331,7 +345,7 @@ def _keys(value: Any, allowed: Sequence[str], where: str) -> dict[str, Any]:
     return demand_keys(value, allowed, where)
 
 
-def _entries(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def entries(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The mappings of a list, each with its place."""
     for n, entry in enumerate(_list(value, where)):
         if not isinstance(entry, dict):
@@ -348,8 +362,8 @@ def _list(value: Any, where: str) -> list[Any]:
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise refused(where, "no text", "It has to be a text.")
-    if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise refused(where, "characters that no file can have", "Leave them out.")
+    if "\x00" in value:
+        raise refused(where, "a zero character, which no program can be given", "Leave it out.")
     return value
 
 
