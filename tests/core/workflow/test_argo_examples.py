@@ -34,6 +34,7 @@ REASONS = {
     "files by their literal paths": ("the path", "no {{outputs"),
     "templates that call themselves": ("a circle",),
     "YAML with aliases, or with a key twice": ("an alias", "for the second time"),
+    "another program than python, bash and sh, or `sh -c`": ("What runs here: python",),
     "another field that isn't in the subset": ("is not taken",),
 }
 
