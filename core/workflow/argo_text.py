@@ -13,6 +13,7 @@ MAX_TEXT_CHARS = 1 << 20
 _TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _OPERAND = r"""('[^'\\]*'|"[^"\\]*"|[A-Za-z_][A-Za-z0-9_]*|-?[0-9]+(?:\.[0-9]+)?)"""
 _CONDITION = re.compile(rf"\s*{_OPERAND}\s*(==|!=|<=|>=|<|>)\s*{_OPERAND}\s*")
+_CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f]")
 _LIKE_A_DATE = re.compile(r"[0-9]{4}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}|[A-Z][a-z]{2} ")
 
 
@@ -42,6 +43,8 @@ def filled(text: str, values: Mapping[str, str]) -> str:
         name = found[1].strip()
         if name not in values:
             raise BadInput(f"{{{{{name}}}}} has no value: the step that makes it was skipped, or the item has no such field.")
+        if _CONTROL.search(values[name]):
+            raise BadInput(f"{{{{{name}}}}} holds a control character, which Argo can't pass on.", hint="Pass such text in a file, as an artifact.")
         return values[name]
 
     made = _TAG.sub(value, text)

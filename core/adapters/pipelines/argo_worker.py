@@ -27,6 +27,7 @@ from core.errors import BadInput
 from core.workflow.argo import read
 from core.workflow.argo_model import Need, Script, Task, Template
 from core.workflow.argo_text import aggregated, aggregated_results, filled, holds, item_name, item_values, items_of
+from core.workflow.model import LENT
 
 EVENTS = "HEARTH_RUN_EVENTS"
 MAX_VALUE_BYTES = 256 << 10
@@ -91,6 +92,7 @@ class Run:
         self._folder, self._events, self._environment = folder, events, environment
         self._log_bytes: int = order["log_bytes"]
         self._given: dict[str, str] = {name: str(value) for name, value in order["parameters"].items()}
+        self._key = self._given.get(LENT[1], "")
         self._world = {f"workflow.parameters.{name}": value for name, value in self._given.items()}
         self._world["workflow.name"] = f"{order['pipeline']}-{order['run_id']}"
         self._workers = ThreadPoolExecutor(os.cpu_count() or 1)
@@ -114,7 +116,16 @@ class Run:
     def _tell(self, place: Place, status: str, **more: Any) -> None:
         told = {"key": place.key, "name": place.name, "task": place.task, "parent": place.parent, "status": status, "at": time.time(), **more}
         with self._lock:
-            self._events.write(json.dumps(told) + "\n")
+            self._events.write(self._without_key(json.dumps(told)) + "\n")
+
+    def _shown(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Values as they are told: the beginning of long ones."""
+        told = {name.removeprefix("parameters."): self._without_key(value) for name, value in values.items()}
+        return {name: value if len(value) <= MAX_TOLD_CHARS else f"{value[:MAX_TOLD_CHARS]}…" for name, value in told.items()}
+
+    def _without_key(self, text: str) -> str:
+        """What is told is kept, and the key that the house lends a run is not."""
+        return text.replace(self._key, "***") if self._key else text
 
     def _failed(self, place: Place, error: str, **more: Any) -> Outcome:
         self._reason = self._reason or f"The step {place.key!r} failed. {error}"
@@ -128,7 +139,7 @@ class Run:
         if template.script is not None:
             return await self._script(template, place, values, files)
         if place.key:
-            self._tell(place, "running", inputs=_short(values))
+            self._tell(place, "running", inputs=self._shown(values))
         scope = self._world | inputs
         artifacts = {f"inputs.artifacts.{name}": path for name, path in files.items()}
         broken = asyncio.Event()
@@ -208,12 +219,12 @@ class Run:
                 break
         if tried.outcome is None:
             return self._failed(place, tried.error, attempt=attempt, log=begun.log)
-        self._tell(place, SUCCEEDED, attempt=attempt, log=begun.log, outputs=_short(tried.outcome.values), artifacts=tried.artifacts)
+        self._tell(place, SUCCEEDED, attempt=attempt, log=begun.log, outputs=self._shown(tried.outcome.values), artifacts=tried.artifacts)
         return tried.outcome
 
     def _attempt(self, template: Template, place: Place, values: Mapping[str, str], files: Mapping[str, Path], begun: Begun, attempt: int, error: str) -> Tried:
         """One try, in a thread. error: of the try before."""
-        self._tell(place, "running", attempt=attempt, log=begun.log, error=error, inputs=_short(values))
+        self._tell(place, "running", attempt=attempt, log=begun.log, error=error, inputs=self._shown(values))
         scope = self._world | {f"inputs.parameters.{name}": value for name, value in values.items()} | begun.paths
         heard = Heard(MAX_VALUE_BYTES) if template.hears else None
         try:
@@ -260,10 +271,6 @@ def _met(need: Need, outcome: Outcome) -> bool:
 
 def _as_one(name: str, values: list[str]) -> str:
     return aggregated_results(values) if name == "result" else aggregated(values)
-
-
-def _short(values: Mapping[str, str]) -> dict[str, str]:
-    return {name.removeprefix("parameters."): value if len(value) <= MAX_TOLD_CHARS else f"{value[:MAX_TOLD_CHARS]}…" for name, value in values.items()}
 
 
 def _type_of(name: str) -> str:

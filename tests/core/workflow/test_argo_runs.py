@@ -1,6 +1,7 @@
 """Workflows of Argo's local subset, run for real: what they give, and that whatever goes wrong is said."""
 
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -15,10 +16,14 @@ pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parent.parent.parent / "pipelines" / "argo"
 
 
+def subset():
+    """The engine."""
+    return LocalEngine("Hearth's Argo subset", "argo_worker.py", argo.local_spec, log_bytes=20_000, folder_bytes=200_000_000)
+
+
 @pytest.fixture
 async def here(tmp_path):
-    engine = LocalEngine("Hearth's Argo subset", "argo_worker.py", argo.local_spec, log_bytes=20_000, folder_bytes=200_000_000)
-    async with works(tmp_path, engine=engine) as made:
+    async with works(tmp_path, engine=subset()) as made:
         yield made
 
 
@@ -202,3 +207,33 @@ async def test_a_step_sees_no_setting_of_the_house_and_no_pipe(here, monkeypatch
     lines = (await log_of(here, run, "say")).splitlines()
     assert [line.partition("=")[0] for line in lines if line.startswith("HEARTH")] == ["HEARTH_RUN"]
     assert lines[-4:] == ["0", "1", "2", "3"], "its own listing is the only one beside the three"
+
+
+LENT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+spec:
+  entrypoint: main
+  arguments: {parameters: [{name: hearth_url}, {name: hearth_key}]}
+  templates:
+    - name: main
+      steps:
+        - - {name: ask, template: ask, arguments: {parameters: [{name: key, value: "Bearer {{workflow.parameters.hearth_key}}"}]}}
+    - name: ask
+      inputs: {parameters: [{name: key}]}
+      outputs: {parameters: [{name: said, valueFrom: {path: /said}}]}
+      script: {image: alpine, command: [sh], source: "echo '{{inputs.parameters.key}} {{workflow.parameters.hearth_url}}' > {{outputs.parameters.said.path}}"}
+"""
+
+
+async def test_the_key_that_a_run_is_lent_reaches_its_scripts_and_is_in_nothing_that_is_kept(tmp_path):
+    @asynccontextmanager
+    async def lend(_run):
+        yield {"hearth_url": "http://here", "hearth_key": "hk_secret"}
+
+    async with works(tmp_path, engine=subset(), lend=lend) as here:
+        pipeline = await here.room.define(here.ada, "lent", Engine.ARGO, LENT)
+        run = await here.ended(await here.room.start(here.ada, pipeline.id, {}))
+        (step,) = (await here.room.steps(here.ada, run.id)).items
+        assert (run.status, run.reason) == (RunStatus.SUCCEEDED, "")
+        assert (step.inputs, step.outputs) == ({"key": "Bearer ***"}, {"said": "Bearer *** http://here"})
