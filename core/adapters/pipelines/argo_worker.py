@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -134,13 +135,22 @@ class Run:
 
     async def _run(self, template: Template, place: Place, given: Mapping[str, str], files: Mapping[str, Path]) -> Outcome:
         """Runs a template with what it is given."""
-        values = {name: filled(default or "", self._world) for name, default in template.parameters.items()} | dict(given)
-        inputs = {f"inputs.parameters.{name}": value for name, value in values.items()}
+        try:
+            values = {name: given[name] if name in given else filled(default or "", self._world) for name, default in template.parameters.items()}
+        except BadInput as error:
+            return self._failed(place, str(error))
         if template.script is not None:
             return await self._script(template, place, values, files)
-        if place.key:
-            self._tell(place, "running", inputs=self._shown(values))
-        scope = self._world | inputs
+        if not place.key:
+            return await self._tasks(template, place, values, files)
+        self._tell(place, "running", inputs=self._shown(values))
+        outcome = await self._tasks(template, place, values, files)
+        self._tell(place, outcome.status, error="A step inside of it failed." if outcome.status == FAILED else "")
+        return outcome
+
+    async def _tasks(self, template: Template, place: Place, values: Mapping[str, str], files: Mapping[str, Path]) -> Outcome:
+        """Runs the tasks of a template, each once those that it needs are over."""
+        scope = self._world | {f"inputs.parameters.{name}": value for name, value in values.items()}
         artifacts = {f"inputs.artifacts.{name}": path for name, path in files.items()}
         broken = asyncio.Event()
         running: dict[str, asyncio.Task[Outcome]] = {}
@@ -163,10 +173,7 @@ class Run:
         for task in template.tasks:
             running[task.name] = asyncio.create_task(one(task))
         await asyncio.gather(*running.values())
-        status = FAILED if broken.is_set() else SUCCEEDED
-        if place.key:
-            self._tell(place, status, error="A step inside of it failed." if broken.is_set() else "")
-        return Outcome(status)
+        return Outcome(FAILED if broken.is_set() else SUCCEEDED)
 
     async def _task(self, task: Task, place: Place, scope: Mapping[str, str], artifacts: Mapping[str, Path]) -> Outcome:
         """Runs a task, once or for each of its items."""
@@ -175,7 +182,9 @@ class Run:
         try:
             items = list(task.items) if task.items is not None else items_of(filled(task.param, scope))
         except BadInput as error:
-            return self._failed(place, str(error))
+            if not _is_false(task.when, scope):
+                return self._failed(place, str(error))
+            items = []  # what is not to be run needs no items, in Argo too
         if not items:
             self._tell(place, SKIPPED)
             return Outcome(SKIPPED)
@@ -267,6 +276,13 @@ class Run:
 
 def _met(need: Need, outcome: Outcome) -> bool:
     return outcome.status == SUCCEEDED or (outcome.status == SKIPPED and not need.succeeded)
+
+
+def _is_false(condition: str, scope: Mapping[str, str]) -> bool:
+    """Whether there is a condition that is known to be false."""
+    with suppress(BadInput):
+        return bool(condition) and not holds(filled(condition, scope))
+    return False
 
 
 def _as_one(name: str, values: list[str]) -> str:

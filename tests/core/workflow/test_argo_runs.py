@@ -193,6 +193,24 @@ async def test_what_shows_only_in_the_run_fails_it_with_a_sentence(here, x, then
     assert said in run.reason
 
 
+@pytest.mark.parametrize("condition", ["a == b", "{{workflow.parameters.x}} == b"])
+async def test_a_loop_whose_condition_is_false_needs_no_items(here, condition):
+    then = f'dependencies: [say], withParam: "{{{{tasks.say.outputs.result}}}}", when: "{condition}"'
+    pipeline = await here.room.define(here.ada, "skips", Engine.ARGO, SCRIPT % ("a", then))
+    run = await here.ended(await here.room.start(here.ada, pipeline.id, {}))
+    assert (run.status, run.reason) == (RunStatus.SUCCEEDED, "")
+
+
+async def test_a_default_that_can_not_be_filled_fails_the_step_with_a_sentence(here):
+    text = SCRIPT.replace(
+        'source: "echo {{workflow.parameters.x}}"}',
+        'source: "echo {{inputs.parameters.y}}"}\n      inputs: {parameters: [{name: y, default: "{{workflow.parameters.x}}"}]}',
+    )
+    pipeline = await here.room.define(here.ada, "bell", Engine.ARGO, text % ("a", "dependencies: [say]"))
+    run = await here.ended(await here.room.start(here.ada, pipeline.id, {"x": "\x07"}))
+    assert run.reason.startswith("The step 'say' failed. {{workflow.parameters.x}} holds a control character")
+
+
 async def test_what_a_value_holds_is_never_read_as_a_variable(here):
     pipeline = await here.room.define(here.ada, "braces", Engine.ARGO, SCRIPT % ("a", "dependencies: [say]"))
     run = await here.ended(await here.room.start(here.ada, pipeline.id, {"x": "{{workflow.name}}"}))
