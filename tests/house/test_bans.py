@@ -29,6 +29,7 @@ BUILT_INS = {"exec", "eval", "compile", "__import__", "print", "open", "input", 
 READS_THE_ENVIRONMENT = {
     ("core/settings.py", "read_settings"): "the one door; every other place gets a Settings",
     ("core/adapters/child_process.py", "kept_environment"): "a supervisor: its child gets a few named variables, and no secret",
+    ("core/adapters/pipelines/argo_worker.py", "main"): "a process's entry: takes the pipe's number out of what its steps get",
     ("inference/supervisor.py", "Supervisor._environment"): "a supervisor: its child gets a few named variables, and no secret",
     ("inference/fetch.py", "_download"): "pip runs as the user's own, with their proxy and index",
     ("inference/convert_gguf.py", "convert"): "a process's entry: keeps the model libraries from the network and from drawing bars",

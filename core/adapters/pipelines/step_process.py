@@ -12,22 +12,43 @@ DRAIN_S = 0.5
 """How long output is waited for once the process itself has ended: what it has left behind may hold the pipe open for ever."""
 
 
-def run_logged(command: Sequence[str], log: Path, *, env: Mapping[str, str], cwd: Path, max_bytes: int) -> int:
+class Heard:
+    """The end of a process's standard output, for what wants its result. most_bytes: how much of it."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes, self._held = most_bytes, bytearray()
+
+    def take(self, piece: bytes) -> None:
+        """More of it."""
+        self._held += piece
+        if len(self._held) > 2 * self._most_bytes:
+            del self._held[: -self._most_bytes]
+
+    def end(self) -> bytes:
+        """What it ends with, without one newline at the end."""
+        return bytes(self._held).removesuffix(b"\n")[-self._most_bytes :]
+
+
+def run_logged(command: Sequence[str], log: Path, *, env: Mapping[str, str], cwd: Path, max_bytes: int, heard: Heard | None = None) -> int:
     """The exit code (negative: the signal that ended it). What it says goes to the end of `log`: the beginning and the end of it where it is too much.
 
-    max_bytes: of this command's output in the log.
+    max_bytes: of this command's output in the log.   heard: takes its standard output too; what it says there and as errors may then change places in the log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(env), cwd=cwd) as process:
-        assert process.stdout is not None
+    errors = subprocess.STDOUT if heard is None else subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=dict(env), cwd=cwd) as process:
         kept = _Kept(log, max_bytes)
-        reader = threading.Thread(target=kept.read, args=(process.stdout,), daemon=True)
-        reader.start()
+        readers = [threading.Thread(target=kept.read, args=(process.stdout, heard), daemon=True)]
+        if heard is not None:
+            readers.append(threading.Thread(target=kept.read, args=(process.stderr, None), daemon=True))
+        for reader in readers:
+            reader.start()
         code = process.wait()
-        reader.join(DRAIN_S)
+        for reader in readers:
+            reader.join(DRAIN_S)
         kept.close()
-        if reader.is_alive():
-            process.stdout = None  # closing it would wait for whoever still writes
+        if any(reader.is_alive() for reader in readers):
+            process.stdout = process.stderr = None  # closing them would wait for whoever still writes
     return code
 
 
@@ -41,13 +62,15 @@ class _Kept:
         self._lock, self._closed = threading.Lock(), False
         self._file = log.open("ab", buffering=0)
 
-    def read(self, source: IO[bytes]) -> None:
+    def read(self, source: IO[bytes], heard: Heard | None) -> None:
         """Until its end."""
         while piece := source.read1(READ_BYTES):  # type: ignore[attr-defined]
             with self._lock:
                 if self._closed:
                     return
                 self._take(piece)
+                if heard is not None:
+                    heard.take(piece)
 
     def _take(self, piece: bytes) -> None:
         head, rest = piece[: self._room], piece[self._room :]
