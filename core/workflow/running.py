@@ -288,7 +288,7 @@ class Dispatcher:
         if not await asyncio.to_thread(path.is_file):
             raise NotFound(f"The artifact {file.name!r} of step {step!r} was not written.", hint="Write it where the definition says.")
         told = await asyncio.to_thread(_described, path, file)
-        key = "/".join(("runs", run.id, *(_NOT_IN_KEYS.sub("-", part).strip(".-") or "x" for part in (step, file.name))))
+        key = "/".join(("runs", run.id, _in_key(step), _in_key(file.name)))
         return Artifact(new_id(), run.id, file.name, file.type, await self._objects.put(key, path), {**file.metadata, **told}, step)
 
     def _event(self, run: PipelineRun, kind: EventType, **data: object) -> Event:
@@ -314,6 +314,12 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
         outputs={**step.outputs, **report.outputs},
         error=report.error if report.status.over else "",
     )
+
+
+def _in_key(name: str) -> str:
+    """A name as a part of an object's key. What can't stand there is left out, and a digest keeps two names apart that would be one then."""
+    plain = _NOT_IN_KEYS.sub("-", name).strip(".-")
+    return plain if plain == name else f"{plain[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def _log_of(attempt: int, path: str) -> Produced:

@@ -94,6 +94,19 @@ async def test_what_a_step_has_made_is_in_the_object_store_with_its_checksum(her
     assert not here.dispatcher.folder_of(ended.id).exists()
 
 
+async def test_steps_and_files_whose_names_look_alike_in_a_key_are_two_objects(here):
+    code = """
+for n, key in enumerate(("a(0:x)", "a-0-x")):
+    (folder / f"f{n}").write_text(key)
+    tell(key, artifacts=[{"name": name, "type": "dataset", "path": f"f{n}"} for name in ("d 1", "d-1")])
+tell()
+"""
+    ended = await here.ended(await here.start(code))
+    assert len({a.uri for a in ended.artifacts}) == 4
+    for made in ended.artifacts:
+        assert (await here.objects.get(made.uri)).decode() == made.step
+
+
 async def test_a_log_is_read_while_it_grows_and_after_the_end(here):
     run = await here.start(HOLDS)
     await here.step(run, "a")
