@@ -117,7 +117,8 @@ class _Reading:
     def dag(self, component: Mapping[str, Any], where: str, ancestors: tuple[str, ...], inside: str) -> None:
         """The tasks of a component that is a graph. ancestors: the components that it is a part of.   inside: its task's node."""
         where = f"{where}.dag"
-        tasks = _mapping(_mapping(component.get("dag"), where).get("tasks"), f"{where}.tasks")
+        told = _mapping(_mapping(component.get("dag"), where).get("tasks"), f"{where}.tasks")
+        tasks = {name: _mapping(task, f"{where}.tasks.{name}") for name, task in told.items()}
         if not tasks:
             raise refused(where, "no tasks", "A pipeline has at least one.")
         needs = {name: self._needs(name, task, tasks, f"{where}.tasks.{name}") for name, task in tasks.items()}
@@ -128,13 +129,12 @@ class _Reading:
         for name, task in tasks.items():
             self._task(name, task, needs[name], f"{where}.tasks.{name}", ancestors, inside)
 
-    def _needs(self, name: str, task: object, tasks: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    def _needs(self, name: str, task: Mapping[str, Any], tasks: Mapping[str, Any], where: str) -> tuple[str, ...]:
         """The tasks that come before one, by its own word and by what it takes from them."""
         if _TASK_NAME.fullmatch(name) is None:
             raise refused(where, "a name that no task may have", "Use letters, digits, hyphens and underscores.")
-        told = _mapping(task, where)
-        needs = [*_list(told.get("dependentTasks"), f"{where}.dependentTasks")]
-        inputs = _mapping(told.get("inputs"), f"{where}.inputs")
+        needs = [*_list(task.get("dependentTasks"), f"{where}.dependentTasks")]
+        inputs = _mapping(task.get("inputs"), f"{where}.inputs")
         for kind in ("parameters", "artifacts"):
             for key, source in _mapping(inputs.get(kind), f"{where}.inputs.{kind}").items():
                 for way, of in _mapping(source, f"{where}.inputs.{kind}.{key}").items():
