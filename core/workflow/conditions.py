@@ -126,7 +126,7 @@ class _Reading:
 
 def _compared(compare: Callable[[object, object], object], left: object, right: object) -> object:
     if _kind_of(left) != _kind_of(right):
-        raise ValueError(f"{_kind_of(left)} can't be compared with {_kind_of(right)}.")
+        raise ValueError(f"{_kind_of(left)} can't be compared with {_kind_of(right).lower()}.")
     return compare(left, right)
 
 

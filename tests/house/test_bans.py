@@ -49,6 +49,7 @@ CATCHES_EVERYTHING = {
     ("core/chat/room.py", "ChatRoom._keep_leases"): "a supervised loop",
     ("core/workflow/running.py", "Dispatcher._drive"): "a bug ends one run and no other; it is logged and told",
     ("core/workflow/running.py", "Dispatcher._work"): "a supervised loop",
+    ("core/adapters/pipelines/kubeflow_worker.py", "Worker._survived"): "kfp raises bare exceptions; a step ends with what they say",
     ("core/adapters/pipelines/kubeflow_worker.py", "main"): "kfp raises bare exceptions; the run ends with what they say",
     ("core/rag/library.py", "Library._work"): "a supervised loop",
     ("core/rag/library.py", "Library.ingest_next"): "a bug ends one job and no other; it is logged and told",

@@ -41,7 +41,7 @@ _METRICS = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClas
 class Step:
     """A task that has begun. key: unique in the run.   task: its node in the graph.   folder: its own, relative to the run's.
 
-    met: for a graph, what has become of its tasks, by their names.
+    met: for a graph, the names of its tasks that have begun.   false: the conditions in it that were not met.
     """
 
     key: str = ""
@@ -52,9 +52,8 @@ class Step:
     attempt: int = 0
     error: str = ""
     inputs: dict[str, Any] = field(default_factory=dict)
-    met: dict[str, str] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
     false: set[str] = field(default_factory=set)
-    """The conditions that were not met among its tasks."""
 
     @property
     def log(self) -> str:
@@ -185,7 +184,7 @@ class Worker:
         component = components[task_spec.component_ref.name]
         everything = {"task_name": task_name, "task_spec": task_spec, "components": components, **more}
         around = self._current.get()
-        around.met[task_name] = "begun"
+        around.met.add(task_name)
         if component.WhichOneof("implementation") != "dag":
             return self._original.task(**everything)
         loop, _, number = task_name.rpartition("-iteration-")
@@ -195,50 +194,56 @@ class Worker:
             step.attempt = 1
             step.folder = ""
             self._tell(step, "running")
-            outputs, status = self._guarded(step, lambda: self._original.task(**everything))
+            outputs, status = self._survived(step, lambda: self._original.task(**everything), ({}, self._kfp.status.Status.FAILURE))
             self._rest(step, component.dag.tasks, f"{step.task}.")
-            self._tell(step, "succeeded" if status.name == "SUCCESS" else "failed", error=step.error)
+            self._end_part(step, status.name != "SUCCESS")
         return outputs, status
 
     def _loop(self, task_name: str, task_spec: Any, **more: Any) -> bool:
         """Replaces `_run_parallel_for_task`: a loop is a step with its iterations in it. Whether it failed."""
-        self._current.get().met[task_name] = "begun"
+        self._current.get().met.add(task_name)
         with self._begin(task_name, self._node(task_name), task_spec.task_info.name) as step:
             step.attempt = 1
             step.folder = ""
             self._tell(step, "running")
-            failed: bool = self._guarded(step, lambda: self._original.loop(task_name=task_name, task_spec=task_spec, **more))
-            self._tell(step, "failed" if failed else "succeeded")
+            failed: bool = self._survived(step, lambda: self._original.loop(task_name=task_name, task_spec=task_spec, **more), True)
+            self._end_part(step, failed)
         return failed
+
+    def _end_part(self, step: Step, failed: bool) -> None:
+        """Tells of the end of a step that is made of others; what failed inside has been told by then, so only its own error is new."""
+        if failed and step.error:
+            self._failed(step, step.error)
+        else:
+            self._tell(step, "failed" if failed else "succeeded")
 
     def _single(self, task_name: str, task_spec: Any, components: Mapping[str, Any], io_store: Any, **more: Any) -> Any:
         """Replaces `execute_single_task`: a step with its attempts, its log and what it makes."""
-        around = self._current.get()
-        around.met[task_name] = "begun"
+        self._current.get().met.add(task_name)
         component = components[task_spec.component_ref.name]
-        everything = {"task_name": task_name, "task_spec": task_spec, "components": components, "io_store": io_store, **more}
-        with self._begin(task_name, self._node(task_name), task_spec.task_info.name) as step:
-            values = self._guarded(step, lambda: self._kfp.orchestrator_utils.OrchestratorUtils.make_task_arguments(task_spec.inputs, io_store))
+
+        def work() -> Any:
+            values = self._kfp.orchestrator_utils.OrchestratorUtils.make_task_arguments(task_spec.inputs, io_store)
             step.inputs = self._shown(values, component.input_definitions.parameters)
-            outputs, status = self._guarded(step, lambda: self._original.single(**everything))
+            ended = self._original.single(task_name=task_name, task_spec=task_spec, components=components, io_store=io_store, **more)
+            if ended[1].name == "SUCCESS":
+                made = list(self._artifacts(step, ended[0]))
+                self._tell(step, "succeeded", inputs=step.inputs, outputs=self._shown(ended[0], {}), artifacts=made)
+            return ended
+
+        with self._begin(task_name, self._node(task_name), task_spec.task_info.name) as step:
+            outputs, status = self._survived(step, work, ({}, self._kfp.status.Status.FAILURE))
             if status.name != "SUCCESS":
                 self._failed(step, step.error or "It ended without a reason.")
-                return outputs, status
-            made = self._guarded(step, lambda: list(self._artifacts(step, outputs)))
-            self._tell(step, "succeeded", inputs=step.inputs, outputs=self._shown(outputs, {}), artifacts=made)
         return outputs, status
 
-    def _guarded(self, step: Step, work: Callable[[], Any]) -> Any:
-        """What it returns; what it raises is told once, of the innermost step that it came from."""
+    def _survived(self, step: Step, work: Callable[[], Any], failure: Any) -> Any:
+        """What it returns; `failure`, with the step's error, for whatever it raises: so the rest goes on as after any failure, handlers at the end too."""
         try:
             return work()
-        except Exception as error:
-            if not getattr(error, "told", False):
-                self._failed(step, _sentence(error))
-                error.told = True  # type: ignore[attr-defined]
-            else:
-                self._tell(step, "failed")
-            raise
+        except Exception as error:  # noqa: BLE001 - kfp raises bare exceptions; a step ends with what they say
+            step.error = _sentence(error)
+            return failure
 
     def _attempt(self, **everything: Any) -> Any:
         """Replaces `run_single_task_implementation`: the next attempt of the present step."""
@@ -380,10 +385,10 @@ def _load() -> SimpleNamespace:
     import_module("kfp")
     del os.environ["_KFP_RUNTIME"]
     names = (
-        "kfp.local", "kfp.local.pipeline_orchestrator", "kfp.local.orchestrator.enhanced_dag_orchestrator", "kfp.local.orchestrator.task_executor",
-        "kfp.local.orchestrator.task_spec_utils", "kfp.local.orchestrator.orchestrator_utils", "kfp.local.task_dispatcher", "kfp.local.executor_input_utils",
-        "kfp.local.subprocess_task_handler", "kfp.local.logging_utils", "kfp.pipeline_spec.pipeline_spec_pb2", "kfp.compiler.pipeline_spec_builder",
-        "google.protobuf.json_format", "google.protobuf.struct_pb2", "yaml",
+        "kfp.local", "kfp.local.pipeline_orchestrator", "kfp.local.task_dispatcher", "kfp.local.executor_input_utils", "kfp.local.subprocess_task_handler",
+        "kfp.local.logging_utils", "kfp.local.status", "kfp.local.orchestrator.enhanced_dag_orchestrator", "kfp.local.orchestrator.task_executor",
+        "kfp.local.orchestrator.task_spec_utils", "kfp.local.orchestrator.orchestrator_utils", "kfp.pipeline_spec.pipeline_spec_pb2",
+        "kfp.compiler.pipeline_spec_builder", "google.protobuf.json_format", "google.protobuf.struct_pb2", "yaml",
     )  # fmt: skip
     loaded = SimpleNamespace(**{name.rpartition(".")[2]: import_module(name) for name in names})
     loaded.Artifact = import_module("kfp.dsl").Artifact
