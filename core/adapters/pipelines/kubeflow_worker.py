@@ -31,6 +31,7 @@ MAX_KEY_CHARS = 180
 """A key becomes the name of a folder, which may have 255."""
 MAX_TOLD_CHARS = 20_000
 """How long a parameter is told; what is longer is cut, and as a text."""
+_SELECTOR = re.compile(r'parseJson\(string_value\)((?:\["[^"]*"\])+)')
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ARTIFACT_TYPES = {"system.Model": "model", "system.Metrics": "metrics", "system.ClassificationMetrics": "metrics"}
 _METRICS = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
@@ -41,7 +42,7 @@ _METRICS = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClas
 class Step:
     """A task that has begun. key: unique in the run.   task: its node in the graph.   folder: its own, relative to the run's.
 
-    met: for a graph, the names of its tasks that have begun.   false: the conditions in it that were not met.
+    tasks: of a graph, by name.   met: those of them that have begun.   false: the conditions among them that were not met.
     """
 
     key: str = ""
@@ -52,6 +53,7 @@ class Step:
     attempt: int = 0
     error: str = ""
     inputs: dict[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, Any] = field(default_factory=dict)
     met: set[str] = field(default_factory=set)
     false: set[str] = field(default_factory=set)
 
@@ -127,17 +129,17 @@ class Worker:
             raise_on_error=True,
         )
         given = {name: value for name, value in self._order["parameters"].items() if value is not None}
-        root = Step()
+        root = Step(tasks=spec.root.dag.tasks)
         token = self._current.set(root)
         try:
             kfp.pipeline_orchestrator.run_local_pipeline(spec, given)
         finally:
-            self._rest(root, spec.root.dag.tasks, "")
+            self._rest(root, "")
             self._current.reset(token)
 
-    def _rest(self, graph: Step, tasks: Mapping[str, Any], before: str) -> None:
+    def _rest(self, graph: Step, before: str) -> None:
         """Tells of the tasks of a graph that never began: their condition wasn't met, or something that they need didn't succeed."""
-        for name, task in tasks.items():
+        for name, task in graph.tasks.items():
             if name not in graph.met:
                 status = "skipped" if task.trigger_policy.condition in graph.false else "omitted"
                 with self._begin(name, before + name, task.task_info.name) as step:
@@ -164,6 +166,8 @@ class Worker:
         enhanced.concurrent = SimpleNamespace(futures=SimpleNamespace(ThreadPoolExecutor=_Threads, as_completed=kfp.as_completed))
         kfp.task_dispatcher.run_single_task_implementation = self._attempt
         kfp.task_spec_utils.get_artifact_iterator_items = self._items
+        kfp.task_spec_utils.create_parameter_loop_iteration_task_spec = self._iteration
+        kfp.orchestrator_utils.OrchestratorUtils._apply_expression_selector = staticmethod(_selected)
         kfp.pipeline_spec_builder.to_protobuf_value = self._value
         kfp.orchestrator_utils.OrchestratorUtils.join_user_inputs_and_defaults = self._joined
         kfp.subprocess_task_handler.replace_python_executable = lambda command, python: self._original.python(command, shlex.quote(python))
@@ -191,24 +195,53 @@ class Worker:
         iteration = bool(loop) and around.task.rpartition(".")[2] == loop
         label = task_spec.task_info.name if not iteration else f"{around.name} ({number})"
         with self._begin(number if iteration else task_name, around.task if iteration else self._node(task_name), label) as step:
-            step.attempt = 1
-            step.folder = ""
+            step.attempt, step.folder, step.tasks = 1, "", component.dag.tasks
             self._tell(step, "running")
             outputs, status = self._survived(step, lambda: self._original.task(**everything), ({}, self._kfp.status.Status.FAILURE))
-            self._rest(step, component.dag.tasks, f"{step.task}.")
+            self._rest(step, f"{step.task}.")
             self._end_part(step, status.name != "SUCCESS")
         return outputs, status
 
-    def _loop(self, task_name: str, task_spec: Any, **more: Any) -> bool:
+    def _loop(self, task_name: str, task_spec: Any, io_store: Any, **more: Any) -> bool:
         """Replaces `_run_parallel_for_task`: a loop is a step with its iterations in it. Whether it failed."""
         self._current.get().met.add(task_name)
         with self._begin(task_name, self._node(task_name), task_spec.task_info.name) as step:
-            step.attempt = 1
-            step.folder = ""
+            step.attempt, step.folder = 1, ""
             self._tell(step, "running")
-            failed: bool = self._survived(step, lambda: self._original.loop(task_name=task_name, task_spec=task_spec, **more), True)
+
+            def work() -> Any:
+                return self._original.loop(task_name=task_name, task_spec=self._bound(task_spec, io_store), io_store=io_store, **more)
+
+            failed: bool = self._survived(step, work, True)
             self._end_part(step, failed)
         return failed
+
+    def _bound(self, task_spec: Any, io_store: Any) -> Any:
+        """A loop with its items in it, found by what its inputs are bound to: kfp.local guesses it from their names. Raises: ValueError."""
+        loop = type(task_spec)()
+        loop.CopyFrom(task_spec)
+        for name, source in task_spec.inputs.parameters.items():
+            if source.HasField("component_input_parameter") and not _there(io_store, source.component_input_parameter):
+                del loop.inputs.parameters[name]  # the compiler binds the items of loops further inside as if they came from outside
+        items = loop.parameter_iterator.items
+        if loop.WhichOneof("iterator") == "parameter_iterator" and items.WhichOneof("kind") == "input_parameter":
+            found = self._kfp.orchestrator_utils.OrchestratorUtils.make_task_arguments(loop.inputs, io_store)
+            name = items.input_parameter
+            values = found[name] if name in found else io_store.get_parent_input(name)
+            if not isinstance(values, list):
+                raise ValueError(f"The loop's items are no list, but {str(values)[:100]!r}.")
+            items.raw = json.dumps(values)
+        return loop
+
+    def _iteration(self, task_spec: Any, item: Any, _loop: str) -> Any:
+        """Replaces `create_parameter_loop_iteration_task_spec`, which gives the item to whatever else the loop takes from other tasks, too."""
+        one = type(task_spec)()
+        one.CopyFrom(task_spec)
+        one.ClearField("parameter_iterator")
+        bound = one.inputs.parameters[task_spec.parameter_iterator.item_input]
+        bound.Clear()
+        bound.runtime_value.constant.CopyFrom(self._value(item))
+        return one
 
     def _end_part(self, step: Step, failed: bool) -> None:
         """Tells of the end of a step that is made of others; what failed inside has been told by then, so only its own error is new."""
@@ -276,14 +309,20 @@ class Worker:
         """Replaces `evaluate_condition`. Raises: ValueError for one that can't be decided."""
         from core.workflow.conditions import read_condition
 
+        graph = self._current.get()
+        inputs = [task.inputs for task in graph.tasks.values() if task.trigger_policy.condition == condition]
         try:
-            met = read_condition(condition)(io_store.get_parent_input) if condition.strip() else True
+            found = [self._kfp.orchestrator_utils.OrchestratorUtils.make_task_arguments(one, io_store) for one in inputs]
+            decided = {read_condition(condition)(lambda name, values=values: _input(values, name)) for values in found}
+            if len(decided) != 1:
+                raise ValueError("It stands there twice, with different inputs.")
+            met = decided.pop()
         except ValueError as error:
             raise ValueError(f"The condition {condition!r} can't be decided: {error}") from error
         if not isinstance(met, bool):
             raise ValueError(f"The condition {condition!r} is neither true nor false.")
         if not met:
-            self._current.get().false.add(condition)
+            graph.false.add(condition)
         return met
 
     def _items(self, *args: Any, **more: Any) -> Any:
@@ -295,11 +334,9 @@ class Worker:
 
     def _joined(self, dag_arguments: dict[str, Any], dag_inputs_spec: Any) -> Any:
         """Replaces `join_user_inputs_and_defaults`, which can't do with an optional input that has no default: it is None, as in Python."""
-        missing = [
-            name
-            for name, told in dag_inputs_spec.parameters.items()
-            if name not in dag_arguments and told.is_optional and told.default_value.WhichOneof("kind") is None
-        ]
+        missing = [n for n, told in dag_inputs_spec.parameters.items() if n not in dag_arguments and told.default_value.WhichOneof("kind") is None]
+        if needed := [name for name in missing if not dag_inputs_spec.parameters[name].is_optional]:
+            raise ValueError(f"The input {needed[0]!r} has no value.")
         return self._original.joined(dag_arguments={**dag_arguments, **dict.fromkeys(missing)}, dag_inputs_spec=dag_inputs_spec)
 
     def _value(self, value: Any) -> Any:
@@ -350,6 +387,38 @@ class Worker:
                 log.write(f"\nThe artifact {name} was not written.\n")
             return
         yield {"name": name, "type": _ARTIFACT_TYPES.get(title, "dataset"), "path": os.path.relpath(path, self._folder), "metadata": metadata}
+
+
+def _there(io_store: Any, name: str) -> bool:
+    """Whether a graph has an input of that name, or what it is in."""
+    try:
+        io_store.get_parent_input(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _input(values: Mapping[str, Any], name: str) -> Any:
+    """A value that a condition names. Raises: ValueError where there is none."""
+    if name not in values:
+        raise ValueError(f"There is no input {name!r}.")
+    return values[name]
+
+
+def _selected(value: Any, expression: str) -> Any:
+    """A part of a loop's item, as the compiler writes it: parseJson(string_value)["a"]. Raises: ValueError for others, and for a part that isn't there.
+
+    Replaces `_apply_expression_selector`, which takes the whole for a part that it can't find.
+    """
+    found = _SELECTOR.fullmatch(expression)
+    if found is None:
+        raise ValueError(f"The expression {expression[:100]!r} is not understood here.")
+    held = json.loads(value) if isinstance(value, str) else value
+    for key in re.findall(r'\["([^"]*)"\]', found[1]):
+        if not isinstance(held, dict) or key not in held:
+            raise ValueError(f"An item of the loop has no {key!r}.")
+        held = held[key]
+    return held
 
 
 def _plain(value: Any) -> Any:

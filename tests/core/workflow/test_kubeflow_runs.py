@@ -145,6 +145,21 @@ async def test_loops_branches_and_handlers_run_as_written_in_two_runs_at_once(he
     assert {step.task for step in done.values()} <= nodes
 
 
+async def test_conditions_and_loops_take_what_their_inputs_are_bound_to(here):
+    ended = await here.ended(await start(here, "choose", words=["b", "a"]), 40)
+    done = await steps(here, ended)
+    assert (ended.status, ended.reason) == (RunStatus.SUCCEEDED, "")
+    assert {key: done[key].status for key in ("condition-1", "condition-2", "condition-3", "condition-4")} == {
+        "condition-1": SUCCEEDED,
+        "condition-2": SUCCEEDED,
+        "condition-3": SKIPPED,
+        "condition-4": SUCCEEDED,
+    }
+    said = {key: step.outputs["Output"] for key, step in done.items() if "." in key and step.outputs}
+    assert sorted(said.values()) == ["a", "enough", "in+left", "in+right", "left", "quick", "quick again", "right", "x3", "y3"]
+    assert done["join"].outputs == {"Output": "x3+y3"}
+
+
 async def test_a_condition_that_can_not_be_decided_fails_the_run_and_the_handler_still_runs(here):
     text = (PIPELINES / "flow.yaml").read_text("utf-8").replace("> 100", "> ''many''")
     ended = await here.ended(await here.start(text, "undecided"), 40)
