@@ -10,18 +10,17 @@ can't read for false.
 
 import contextvars
 import json
-import math
 import os
 import re
 import shlex
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,9 +32,6 @@ MAX_TOLD_CHARS = 20_000
 """How long a parameter is told; what is longer is cut, and as a text."""
 _SELECTOR = re.compile(r'parseJson\(string_value\)((?:\["[^"]*"\])+)')
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_ARTIFACT_TYPES = {"system.Model": "model", "system.Metrics": "metrics", "system.ClassificationMetrics": "metrics"}
-_METRICS = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
-"""Those that are numbers in their metadata: kfp writes no file for them."""
 
 
 @dataclass
@@ -74,6 +70,9 @@ class Worker:
     """One run."""
 
     def __init__(self, folder: Path, events: Any) -> None:
+        from core.adapters.pipelines import kubeflow_artifacts
+
+        self._files = kubeflow_artifacts
         self._folder, self._events, self._lock = folder, events, threading.Lock()
         self._order = json.loads((folder / "order.json").read_text("utf-8"))
         self._current: contextvars.ContextVar[Step] = contextvars.ContextVar("step")
@@ -84,7 +83,7 @@ class Worker:
 
     def tell(self, key: str, status: str, **more: Any) -> None:
         """A line on the pipe."""
-        line = json.dumps(_plain({"key": key, "status": status, "at": time.time(), **more}), allow_nan=False, default=str)
+        line = json.dumps(self._files.plain({"key": key, "status": status, "at": time.time(), **more}), allow_nan=False, default=str)
         with self._lock:
             self._events.write(line + "\n")
             self._events.flush()
@@ -260,7 +259,7 @@ class Worker:
             step.inputs = self._shown(values, component.input_definitions.parameters)
             ended = self._original.single(task_name=task_name, task_spec=task_spec, components=components, io_store=io_store, **more)
             if ended[1].name == "SUCCESS":
-                made = list(self._artifacts(step, ended[0]))
+                made = list(self._files.of(ended[0], self._folder, self._folder / step.log))
                 self._tell(step, "succeeded", inputs=step.inputs, outputs=self._shown(ended[0], {}), artifacts=made)
             return ended
 
@@ -313,7 +312,7 @@ class Worker:
         inputs = [task.inputs for task in graph.tasks.values() if task.trigger_policy.condition == condition]
         try:
             found = [self._kfp.orchestrator_utils.OrchestratorUtils.make_task_arguments(one, io_store) for one in inputs]
-            decided = {read_condition(condition)(lambda name, values=values: _input(values, name)) for values in found}
+            decided = {read_condition(condition)(partial(_input, values)) for values in found}
             if len(decided) != 1:
                 raise ValueError("It stands there twice, with different inputs.")
             met = decided.pop()
@@ -351,42 +350,11 @@ class Worker:
             if isinstance(value, self._kfp.Artifact) or (isinstance(value, list) and any(isinstance(one, self._kfp.Artifact) for one in value)):
                 continue
             integer = name in known and known[name].parameter_type == self._kfp.INTEGER
-            value = int(value) if integer and isinstance(value, float) and value.is_integer() else _plain(value)
+            value = int(value) if integer and isinstance(value, float) and value.is_integer() else self._files.plain(value)
             text = json.dumps(value, default=str)
             if not (lent and str(lent) in text):
                 shown[name] = value if len(text) <= MAX_TOLD_CHARS else text[:MAX_TOLD_CHARS] + "…"
         return shown
-
-    def _artifacts(self, step: Step, outputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The files that a step has made. Raises: ValueError for one that is none of the run's."""
-        for name, value in outputs.items():
-            several = isinstance(value, list)
-            for number, artifact in enumerate(value if several else [value]):
-                if isinstance(artifact, self._kfp.Artifact):
-                    yield from self._artifact(step, f"{name}-{number}" if several else name, artifact)
-
-    def _artifact(self, step: Step, name: str, artifact: Any) -> Iterator[dict[str, Any]]:
-        path, title = self._folder / artifact.uri, artifact.schema_title
-        if "://" in artifact.uri or not path.resolve().is_relative_to(self._folder.resolve()):
-            raise ValueError(f"The artifact {name!r} lies outside of the run's folder: write it to its path.")
-        metadata = {"schema": title, **artifact.metadata}
-        if title in _METRICS:
-            numbers = {k: v for k, v in artifact.metadata.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-            metadata = {**{k: v for k, v in metadata.items() if k not in numbers}, "metrics": numbers}
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(_plain(artifact.metadata)), "utf-8")
-                name = f"{name}.json"
-        if path.is_dir() and not path.is_symlink():
-            packed = path.with_name(f"{path.name}.tar")
-            with tarfile.open(packed, "w") as file:
-                file.add(path, name)
-            path, name = packed, f"{name}.tar"
-        if not os.path.lexists(path):
-            with (self._folder / step.log).open("a", encoding="utf-8") as log:
-                log.write(f"\nThe artifact {name} was not written.\n")
-            return
-        yield {"name": name, "type": _ARTIFACT_TYPES.get(title, "dataset"), "path": os.path.relpath(path, self._folder), "metadata": metadata}
 
 
 def _there(io_store: Any, name: str) -> bool:
@@ -419,17 +387,6 @@ def _selected(value: Any, expression: str) -> Any:
             raise ValueError(f"An item of the loop has no {key!r}.")
         held = held[key]
     return held
-
-
-def _plain(value: Any) -> Any:
-    """The value with every number that JSON doesn't know as a text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(held) for key, held in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(held) for held in value]
-    return value
 
 
 def _sentence(error: BaseException) -> str:

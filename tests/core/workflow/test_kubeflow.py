@@ -1,7 +1,9 @@
 """Reading compiled Kubeflow pipelines: what they say, and what is refused with its place."""
 
 import copy
+import json
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.adapters.pipelines import kubeflow_artifacts as artifacts
 from core.errors import BadInput
 from core.workflow.conditions import read_condition
 from core.workflow.kubeflow import cluster_spec, local_spec
@@ -234,6 +237,35 @@ def test_whatever_stands_anywhere_in_a_definition_is_read_or_refused_and_nothing
     for read in (local_spec, cluster_spec):
         with suppress(BadInput):
             read(text)
+
+
+@dataclass
+class Made:
+    """An artifact as kfp has it."""
+
+    uri: str
+    schema_title: str = "system.Dataset"
+    metadata: dict = field(default_factory=dict)
+
+
+def test_what_was_never_written_is_left_out_and_the_log_says_so(tmp_path):
+    log = tmp_path / "1.log"
+    assert list(artifacts.of({"data": Made(str(tmp_path / "data")), "Output": 3}, tmp_path, log)) == []
+    assert "The artifact data was not written." in log.read_text()
+
+
+def test_numbers_of_metrics_are_told_as_such_and_what_is_no_number_stays_beside_them(tmp_path):
+    made = Made(str(tmp_path / "m"), "system.Metrics", {"recall": 0.5, "worst": float("nan"), "note": "x", "flag": True})
+    (told,) = artifacts.of({"m": made}, tmp_path, tmp_path / "1.log")
+    assert (told["name"], told["type"], told["metadata"]["note"], told["metadata"]["flag"]) == ("m.json", "metrics", "x", True)
+    assert told["metadata"]["metrics"]["recall"] == 0.5
+    assert json.loads((tmp_path / "m").read_text()) == {"recall": 0.5, "worst": "nan", "note": "x", "flag": True}
+
+
+@pytest.mark.parametrize("uri", ["/etc/hostname", "../up", "s3://hearth/others", "gs://b/x"])
+def test_an_artifact_outside_of_the_runs_folder_is_no_artifact(tmp_path, uri):
+    with pytest.raises(ValueError, match="outside of the run's folder"):
+        list(artifacts.of({"data": Made(uri)}, tmp_path, tmp_path / "1.log"))
 
 
 WORDS = {"word": "it's", "n": 3.0, "yes": True, "quote": "' == '' or '"}
