@@ -33,10 +33,11 @@ class Works:
     ada: User
     bob: User
     home: Path
+    language: Engine
 
     async def start(self, code, name="scripted", by=None, **given):
         """A run of these instructions."""
-        pipeline = await self.room.define(self.ada, name, Engine.ARGO, code)
+        pipeline = await self.room.define(self.ada, name, self.language, code)
         return await self.room.start(by or self.ada, pipeline.id, given)
 
     async def ended(self, run, within_s=20):
@@ -66,11 +67,11 @@ def scripted(spec=SPEC, **given):
 
 
 @asynccontextmanager
-async def works(home, *, engine=None, at_once=2, wall_s=60.0, lend=None, serving=True):
-    """The opened room."""
+async def works(home, *, engine=None, language=Engine.ARGO, at_once=2, wall_s=60.0, lend=None, serving=True):
+    """The opened room. engine: what runs pipelines of that language."""
     async with SqliteDatabase("", home=home) as database, FolderObjectStore("", home=home) as objects:
         await database.migrate()
-        records, engines = Records(database), {Engine.ARGO: engine or scripted()}
+        records, engines = Records(database), {language: engine or scripted()}
 
         def clock():
             return datetime.now(UTC)
@@ -84,7 +85,7 @@ async def works(home, *, engine=None, at_once=2, wall_s=60.0, lend=None, serving
                 await SqlAccounts(database).add(people[-1], None)
             else:
                 people[-1] = (await records.accounts.named(name))[0]
-        made = Works(room, records, dispatcher, objects, *people, home)
+        made = Works(room, records, dispatcher, objects, *people, home, language)
         if not serving:
             yield made
             return

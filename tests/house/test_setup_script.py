@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 REMOTE = {f"HEARTH_{service}_URL": "http://gpu:8000/v1#model" for service in ("LLM", "EMBEDDINGS", "RERANKER")}
 VOICES = {f"HEARTH_{service}_URL": "http://gpu:8000/v1#model" for service in ("STT", "TTS")}
-TOOLS = ("bash", "cksum", "cut", "dirname", "env", "find", "grep", "id", "rm", "touch")
+TOOLS = ("bash", "cksum", "cut", "dirname", "env", "find", "grep", "id", "mkdir", "rm", "sed", "touch")
 """What the script itself needs of the system."""
 
 PYTHON = """#!/usr/bin/env bash
@@ -18,6 +18,7 @@ echo "$*" >> "$ASKED"
 case "$*" in
     *"import torch"*) exit 1 ;;
     *--dry-run*) echo "$PLAN" ;;
+    *"-m venv"*) mkdir -p .venv/workflow ;;
 esac
 """
 CPU_PLAN = '{"install": [{"metadata": {"name": "torch"}}, {"metadata": {"name": "sympy"}}]}'
@@ -49,10 +50,12 @@ class Machine:
         program(folder / "bin/sudo", '#!/bin/sh\nexec "$@"\n')
         self.environment = {"PATH": str(folder / "bin"), "HOME": str(folder), "ASKED": str(self.asked), "PLAN": plan}
 
-    def set_up(self, **variables):
+    def set_up(self, wanted="run", **variables):
         """What the environment's Python was asked to install this time, one line each."""
         self.asked.write_text("")
-        done = subprocess.run([self.folder / "scripts/setup", "run"], env=self.environment | variables, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            [self.folder / "scripts/setup", wanted], env=self.environment | variables, capture_output=True, text=True, timeout=30, check=False
+        )
         assert done.returncode == 0, done.stderr
         self.said = done.stdout
         lines = self.asked.read_text().splitlines()
@@ -122,6 +125,16 @@ def test_a_second_time_nothing_is_done_until_what_is_asked_for_changes(tmp_path)
     with (tmp_path / "pyproject.toml").open("a") as project:
         project.write("\n# a new dependency\n")
     assert machine.set_up() != []
+
+
+def test_the_pipelines_of_the_tests_get_a_python_of_their_own_once(tmp_path):
+    machine = Machine(tmp_path)
+    assert "-m pip --python .venv/workflow/bin/python install --quiet --no-compile kfp>=2.16,<3" in machine.set_up("test")
+    assert not any("kfp" in line for line in machine.set_up("test"))
+
+
+def test_who_only_runs_hearth_gets_no_kfp(tmp_path):
+    assert not any("kfp" in line for line in Machine(tmp_path).set_up("run"))
 
 
 def test_a_set_up_that_broke_off_is_done_again(tmp_path):
