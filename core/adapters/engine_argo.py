@@ -18,11 +18,12 @@ import msgspec
 from core.adapters.engine_cluster import POLL_S, TRIES, ClusterEngine, Connection, Look, Refused, Seen, Sleep, file_in, moment
 from core.errors import ServiceError, ServiceUnavailable, SettingsError
 from core.workflow.definitions import documents
-from core.workflow.model import ArtifactType, Order, PipelineSpec, Produced, RunStatus, StepReport, StepStatus, Value
+from core.workflow.model import LENT, ArtifactType, Order, PipelineSpec, Produced, RunStatus, StepReport, StepStatus, Value
 
 log = logging.getLogger(__name__)
 
 LABEL = "hearth/run-id"
+KEY = LENT[1]
 ARCHIVED_LOG = "main-logs"
 POD_NAMES = "workflows.argoproj.io/pod-name-format"
 MAX_POD_PREFIX_CHARS = 242
@@ -203,9 +204,9 @@ class ArgoEngine(ClusterEngine):
 
     async def _look(self, order: Order, external_id: str) -> Look:
         seen = await self._cluster.ask("GET", f"{self._workflows}/{external_id}", _Workflow)
-        return Look(self._known(PHASES, seen.status.phase, RunStatus.RUNNING), tuple(self._steps(seen)), seen.status.message)
+        return Look(self._known(PHASES, seen.status.phase, RunStatus.RUNNING), tuple(self._steps(seen, order.parameters.get(KEY))), seen.status.message)
 
-    def _steps(self, seen: "_Workflow") -> list[Seen]:
+    def _steps(self, seen: "_Workflow", secret: Value) -> list[Seen]:
         """Its nodes as steps, in the order in which they began. What is retried is one step; the root is one only if it has no parts."""
         nodes, told = seen.status.nodes, list[Seen]()
         places = _Places(nodes)
@@ -214,14 +215,14 @@ class ArgoEngine(ClusterEngine):
             if node.id in places.retried or node.type in GROUPS or not places.key(node):
                 continue
             if (status := self._known(NODE_PHASES, node.phase, StepStatus.RUNNING)) is not None:
-                told += self._attempts(node, places, status, pods_by_id)
+                told += self._attempts(node, places, status, pods_by_id, secret)
         return told
 
-    def _attempts(self, node: "_Node", places: "_Places", status: StepStatus, pods_by_id: bool) -> list[Seen]:
+    def _attempts(self, node: "_Node", places: "_Places", status: StepStatus, pods_by_id: bool, secret: Value) -> list[Seen]:
         """What is told of a step: that each attempt has begun and is over, and at last how the step ended."""
         now, told, error = self._clock(), list[Seen](), ""
         key, task = places.key(node), places.task(node)
-        step = StepReport(key, node.display_name if node.boundary else task, task, status, now, parent=places.parent(node), inputs=_values(node.inputs))
+        step = StepReport(key, node.display_name if node.boundary else task, task, status, now, parent=places.parent(node), inputs=_values(node.inputs, secret))
         if status in (StepStatus.SKIPPED, StepStatus.OMITTED):
             return [Seen(replace(step, at=moment(node.finished_at, now)))]
         attempts = places.attempts(node) or [node]
@@ -233,7 +234,7 @@ class ArgoEngine(ClusterEngine):
                 told.append(Seen(replace(began, error=error), True, (attempt, pods_by_id)))
         if status.over:
             failed = (node.message or error or "Argo says no more.") if status is StepStatus.FAILED else ""
-            over = replace(step, at=moment(node.finished_at, now), attempt=len(attempts), outputs=_values(node.outputs), error=failed)
+            over = replace(step, at=moment(node.finished_at, now), attempt=len(attempts), outputs=_values(node.outputs, secret), error=failed)
             told.append(Seen(over, True, (attempts[-1], pods_by_id)))
         return told
 
@@ -316,8 +317,10 @@ def pod_name(workflow_name: str, node: "_Node") -> str:
 
 
 def kind_of(name: str) -> ArtifactType:
-    """What an artifact is, by its name: Argo has no kinds."""
-    return next((kind for kind in (ArtifactType.METRICS, ArtifactType.MODEL) if kind.value in name.lower()), ArtifactType.DATASET)
+    """What an artifact is, by its name: Argo has no kinds. On this machine it is told apart in the same way."""
+    if ArtifactType.METRICS.value in name.lower():
+        return ArtifactType.METRICS
+    return {"model": ArtifactType.MODEL, "logs": ArtifactType.LOGS}.get(name.lower(), ArtifactType.DATASET)
 
 
 def unpacked(path: Path, most_bytes: int) -> bool:
@@ -356,8 +359,9 @@ def _ended_with(path: Path, said: bytes) -> int:
     return size
 
 
-def _values(held: "_Held | None") -> dict[str, Value]:
-    return {one.name: one.value for one in held.parameters} if held else {}
+def _values(held: "_Held | None", secret: Value) -> dict[str, Value]:
+    """Parameters as they are kept: without the key that the run was lent."""
+    return {one.name: one.value for one in held.parameters if secret is None or one.value != secret} if held else {}
 
 
 def _text(value: Value) -> str:

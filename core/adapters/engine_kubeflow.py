@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -148,7 +149,7 @@ class KubeflowEngine(ClusterEngine):
 
     async def _look(self, order: Order, external_id: str) -> Look:
         seen = await self._cluster.ask("GET", f"{RUNS}/{external_id}", _Run)
-        named = tasks_of(documents(order.pipeline.definition)[0])
+        named = _tasks_in(order.pipeline.definition)
         tasks = [task for task in (seen.run_details.task_details if seen.run_details else ()) if task.task_id and task.display_name in named]
         steps = [step for task in sorted(tasks, key=_began) for step in self._step(task, named[task.display_name], {t.task_id for t in tasks})]
         reason = (seen.error.message if seen.error else "") or REASONS.get(seen.state, "")
@@ -221,6 +222,12 @@ def tasks_of(spec: Mapping[str, Any]) -> dict[str, _Named]:
 
     look((spec.get("root") or {}).get("dag") or {}, ())
     return found
+
+
+@lru_cache(maxsize=32)
+def _tasks_in(definition: str) -> Mapping[str, _Named]:
+    """Kept, because a run is looked at every few seconds."""
+    return tasks_of(documents(definition)[0])
 
 
 def _display_name(run_id: str) -> str:
