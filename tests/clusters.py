@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 TOKEN = "the-token-of-the-cluster"
 NAMESPACE = "lab"
@@ -85,7 +85,8 @@ class Cluster:
     @property
     def transport(self):
         """For the engine."""
-        return httpx.ASGITransport(Starlette(routes=[self._route(route) for route in OURS if self.speaks(route)]), raise_app_exceptions=True)
+        routes = [self._route(route) for route in OURS if self.speaks(route)]
+        return httpx.ASGITransport(Starlette(routes=[Mount("/pipeline", routes=routes), *routes]))
 
     def _route(self, route):
         method, _, path = route.partition(" ")
@@ -172,7 +173,7 @@ class KubeflowCluster(Cluster):
             return JSONResponse({"code": 5, "message": "not found"}, 404)
         shown = self.shown(name)
         state, tasks = ("CANCELED", []) if shown == "terminated" else shown
-        return {**self.runs[name], "state": state, "run_details": {"task_details": tasks}}
+        return {**self.runs[name], **({"state": state} if state else {}), "run_details": {"task_details": tasks}}
 
     def end(self, request, _value):
         self.ended.append(request.path_params["run_id"])
@@ -230,7 +231,8 @@ class ArgoCluster(Cluster):
 def task(name, state, *, n=1, **more):
     """A task of Kubeflow's."""
     over = {"end_time": "2026-11-26T12:00:09Z"} if state in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED") else {}
-    return {"task_id": f"id-{name}-{n}", "display_name": name, "state": state, "start_time": f"2026-11-26T12:00:0{n}Z", **over, **more}
+    known = {"state": state} if state else {}
+    return {"task_id": f"id-{name}-{n}", "display_name": name, **known, "start_time": f"2026-11-26T12:00:0{n}Z", **over, **more}
 
 
 def node(name, phase, *, kind="Pod", n=1, around="$NAME", template="work", **more):
