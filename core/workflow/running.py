@@ -11,7 +11,7 @@ import logging
 import mimetypes
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -135,7 +135,9 @@ class Dispatcher:
         await asyncio.to_thread(shutil.rmtree, self.folder_of(run.id), ignore_errors=True)
 
     async def _recover(self) -> None:
-        for run in await self._workflows.unfinished():
+        unfinished = await self._workflows.unfinished()
+        await asyncio.to_thread(_sweep, self._folder, {run.id for run in unfinished})
+        for run in unfinished:
             pipeline = await self._workflows.pipeline(run.pipeline_id)
             engine = self._engines[pipeline.engine]
             steps = await self._steps_of(run.id)
@@ -249,7 +251,7 @@ class Dispatcher:
         if before is not None and before.status.over:
             return
         events, made = [], list[Artifact]()
-        told = report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED)
+        told = before is not None or report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED)
         if before is None and told:
             events.append(self._event(run, EventType.STEP_STARTED, step=report.key))
         step = _after(before, report, run.id)
@@ -316,7 +318,7 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
     """The step as it is after that report."""
     step = before or Step(run_id, report.key, report.name, report.task, StepStatus.RUNNING, started_at=report.at, parent=report.parent)
     attempts = {attempt.number: attempt for attempt in step.attempts}
-    if report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED):
+    if before is not None or report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED):
         if report.attempt - 1 in attempts and attempts[report.attempt - 1].ended_at is None:
             attempts[report.attempt - 1] = replace(attempts[report.attempt - 1], ended_at=report.at, error=report.error)
         known = attempts.get(report.attempt, Attempt(report.attempt, report.log, report.at))
@@ -332,6 +334,13 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
         outputs={**step.outputs, **report.outputs},
         error=report.error if report.status.over else "",
     )
+
+
+def _sweep(folder: Path, kept: Set[str]) -> None:
+    """Removes the folders of runs that ended as their process did."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if left.name not in kept:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _log_of(attempt: int, path: str) -> Produced:
