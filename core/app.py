@@ -478,9 +478,9 @@ async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[],
         # MERGE: else: engines[Engine.KUBEFLOW] = LocalEngine("kfp.local", "kubeflow_worker.py", kubeflow.local_spec, …)
         if settings.argo_url:
             kind = adapter(ARGO, settings.argo_url, "HEARTH_ARGO_URL")
-            log_bytes, artifact_bytes = int(settings.pipeline_log_mb * 1e6), int(settings.pipeline_files_gb * 1e9)
+            log_bytes, folder_bytes = int(settings.pipeline_log_mb * 1e6), int(settings.pipeline_files_gb * 1e9)
             token = settings.argo_token.get_secret_value()
-            made = kind(settings.argo_url, token, _read_later, clock, log_bytes=log_bytes, artifact_bytes=artifact_bytes)
+            made = kind(settings.argo_url, token, _read_later, clock, log_bytes=log_bytes, folder_bytes=folder_bytes)
             stack.push_async_callback(made.close)
             engines[Engine.ARGO] = made
         # MERGE: else: engines[Engine.ARGO] = LocalEngine("Hearth's Argo subset", "argo_worker.py", argo.local_spec, …)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import shutil
 import tarfile
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -167,11 +169,13 @@ class ArgoEngine(ClusterEngine):
         clock: Callable[[], datetime],
         *,
         log_bytes: int,
-        artifact_bytes: int,
+        folder_bytes: int,
         sleep: Sleep = asyncio.sleep,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """url: of the server, with the namespace after a #.   log_bytes: of each attempt's output.   artifact_bytes: of one artifact; larger ones stay there.
+        """url: of the server, with the namespace after a #.   log_bytes: of each attempt's output.
+
+        folder_bytes: what the files of a run may take while it lasts; artifacts that have no room are left out.
 
         Raises: SettingsError.
         """
@@ -179,7 +183,7 @@ class ArgoEngine(ClusterEngine):
         if not cluster.namespace:
             raise SettingsError("HEARTH_ARGO_URL names no namespace.", hint="Write it like https://host:2746#namespace.")
         super().__init__(cluster, validate, clock, sleep)
-        self._log_bytes, self._artifact_bytes = log_bytes, artifact_bytes
+        self._log_bytes, self._folder_bytes = log_bytes, folder_bytes
         self._workflows = f"/api/v1/workflows/{cluster.namespace}"
 
     async def check(self) -> None:
@@ -192,7 +196,7 @@ class ArgoEngine(ClusterEngine):
         return found[0].metadata.name if found else ""
 
     async def _submitted(self, order: Order) -> str:
-        body = {"namespace": self._cluster.namespace, "serverDryRun": False, "workflow": workflow(order)}
+        body = {"namespace": self._cluster.namespace, "serverDryRun": False, "workflow": await asyncio.to_thread(workflow, order)}
         return (await self._cluster.ask("POST", self._workflows, _Workflow, body=body)).metadata.name
 
     async def _end(self, external_id: str) -> None:
@@ -254,8 +258,9 @@ class ArgoEngine(ClusterEngine):
         artifacts = []
         for name in sorted(made - {ARCHIVED_LOG}) if report.status.over else ():
             file = await asyncio.to_thread(file_in, order.folder, "artifacts", node.id, name)
-            if await self._fetched(partial(self._cluster.chunks, f"{where}/{name}"), order.folder / file, self._artifact_bytes):
-                plain = await asyncio.to_thread(unpacked, order.folder / file, self._artifact_bytes)
+            room_bytes = self._folder_bytes - await asyncio.to_thread(_taken_bytes, order.folder)
+            if await self._fetched(partial(self._cluster.chunks, f"{where}/{quote(name, safe='')}"), order.folder / file, room_bytes):
+                plain = await asyncio.to_thread(unpacked, order.folder / file, room_bytes)
                 artifacts.append(Produced(name if plain else f"{name}.tgz", kind_of(name), file))
         return replace(report, artifacts=tuple(artifacts))
 
@@ -289,6 +294,9 @@ class ArgoEngine(ClusterEngine):
                 return cut and size > 0
             if size > most_bytes and cut:
                 await asyncio.to_thread(_ended_with, path, b"\n[The rest is left out: Hearth keeps no more of it.]\n")
+            if size > most_bytes and not cut:
+                log.warning("An artifact is left out: the files of its run would take more than they may.")
+                await asyncio.to_thread(path.unlink)
             return cut or size <= most_bytes
         return False
 
@@ -325,16 +333,21 @@ def kind_of(name: str) -> ArtifactType:
 
 def unpacked(path: Path, most_bytes: int) -> bool:
     """Makes a file of the archive of one that Argo has made of it; whether it is the file now. Archives of folders stay as they are."""
+    beside = path.with_name(f"{path.name}.part")
     try:
         with tarfile.open(path, "r:gz") as archive:
             first = archive.next()
             if first is None or not first.isfile() or first.size > most_bytes or archive.next() is not None:
                 return False
             held = archive.extractfile(first)
-            content = held.read() if held else b""
+            if held is None:
+                return False
+            with held, beside.open("wb") as file:
+                shutil.copyfileobj(held, file)
     except (tarfile.TarError, OSError, EOFError):
+        beside.unlink(missing_ok=True)
         return True  # it was stored as it is
-    path.write_bytes(content)
+    beside.replace(path)
     return True
 
 
@@ -349,6 +362,11 @@ async def _written(chunks: AsyncGenerator[bytes, None], path: Path, most_bytes: 
                 if size > most_bytes:
                     break
     return size
+
+
+def _taken_bytes(folder: Path) -> int:
+    """What the files of a run take now."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _ended_with(path: Path, said: bytes) -> int:

@@ -324,5 +324,5 @@ def _reason(look: Look, told: Mapping[str, Seen], cluster: str) -> str:
         return ""
     failed = next((seen.report for seen in told.values() if seen.report.status is StepStatus.FAILED), None)
     if failed is not None:
-        return f"Step {failed.name!r} failed{': ' + failed.error.rstrip('.') if failed.error else ''}."
+        return f"The step {failed.name!r} failed: {failed.error}"
     return f"{cluster} says: {look.reason.rstrip('.')}." if look.reason else f"{cluster} says that it failed."

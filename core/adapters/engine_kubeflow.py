@@ -48,7 +48,7 @@ TASK_STATES: Mapping[str, StepStatus | None] = {
     "CANCELED": StepStatus.FAILED,
 }
 """None: it has not begun."""
-REASONS: Mapping[str, str] = {"CANCELED": "The run was cancelled on the cluster", "SKIPPED": "The run was skipped"}
+REASONS: Mapping[str, str] = {"CANCELED": "It was cancelled on the cluster.", "SKIPPED": "It was skipped."}
 SCHEMAS: Mapping[str, ArtifactType] = {
     "system.Model": ArtifactType.MODEL,
     "system.Metrics": ArtifactType.METRICS,
@@ -139,7 +139,7 @@ class KubeflowEngine(ClusterEngine):
 
     async def _submitted(self, order: Order) -> str:
         root = self._objects.uri(_folder(order.run_id)) if self._objects else ""
-        return (await self._cluster.ask("POST", RUNS, _Run, body=body_of(order, root))).run_id
+        return (await self._cluster.ask("POST", RUNS, _Run, body=await asyncio.to_thread(body_of, order, root))).run_id
 
     async def _end(self, external_id: str) -> None:
         await self._cluster.ask("POST", f"{RUNS}/{external_id}:terminate", _Health)
@@ -149,7 +149,7 @@ class KubeflowEngine(ClusterEngine):
 
     async def _look(self, order: Order, external_id: str) -> Look:
         seen = await self._cluster.ask("GET", f"{RUNS}/{external_id}", _Run)
-        named = _tasks_in(order.pipeline.definition)
+        named = await asyncio.to_thread(_tasks_in, order.pipeline.definition)
         tasks = [task for task in (seen.run_details.task_details if seen.run_details else ()) if task.task_id and task.display_name in named]
         steps = [step for task in sorted(tasks, key=_began) for step in self._step(task, named[task.display_name], {t.task_id for t in tasks})]
         reason = (seen.error.message if seen.error else "") or REASONS.get(seen.state, "")
@@ -168,11 +168,8 @@ class KubeflowEngine(ClusterEngine):
             yield Seen(began)
         if status.over:
             said = task.error.message if task.error else ""
-            error = (
-                (said or "It was cancelled on the cluster." if task.state == "CANCELED" else said or "Kubeflow says no more.")
-                if status is StepStatus.FAILED
-                else ""
-            )
+            otherwise = REASONS.get(task.state, "Kubeflow says no more.")
+            error = (said or otherwise) if status is StepStatus.FAILED else ""
             yield Seen(replace(began, status=status, at=moment(task.end_time, now), error=error), status is StepStatus.SUCCEEDED, named)
 
     async def _with_files(self, order: Order, external_id: str, seen: Seen) -> StepReport:

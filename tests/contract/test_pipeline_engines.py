@@ -86,7 +86,7 @@ async def argo(course):
         lambda _: PipelineSpec(),
         clock,
         log_bytes=1000,
-        artifact_bytes=1000,
+        folder_bytes=1000,
         sleep=at_once,
         transport=cluster.transport,
     )

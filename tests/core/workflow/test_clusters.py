@@ -73,7 +73,7 @@ def argo_on(cluster, **given):
         TOKEN,
         spec,
         clock,
-        **({"log_bytes": 200, "artifact_bytes": 1000, "sleep": at_once, "transport": cluster.transport} | given),
+        **({"log_bytes": 200, "folder_bytes": 1000, "sleep": at_once, "transport": cluster.transport} | given),
     )
 
 
@@ -459,7 +459,7 @@ async def test_what_kubeflow_starts_around_tasks_is_no_step_and_a_loop_s_tasks_a
         ("id-inner-3", "each.inner", "id-each-1", 1, ""),
         ("id-train-4", "train", "", 3, "out of memory"),
     ]
-    assert reports[-1] == RunReport(False, "Step 'Train it' failed: out of memory.")
+    assert reports[-1] == RunReport(False, "The step 'Train it' failed: out of memory")
 
 
 async def test_kubeflow_s_artifacts_are_found_in_the_object_store_by_the_folder_of_the_run(kubeflow, tmp_path):
@@ -483,13 +483,24 @@ async def test_kubeflow_s_artifacts_are_found_in_the_object_store_by_the_folder_
     }
 
 
+async def test_two_hundred_pods_side_by_side_are_two_hundred_steps(argo):
+    pods = {}
+    for n in range(200):
+        pods |= node(f"each({n}:{n})", "Succeeded")
+    argo.cluster.course = [("Running", root("Running") | node("each", "Running", kind="TaskGroup")), ("Succeeded", root("Succeeded") | pods)]
+    argo.cluster.logs = {f"p-00000-work-each({n}:{n})": [str(n)] for n in range(200)}
+    ends = [r for r in await argo.steps() if r.status.over]
+    assert len({r.key for r in ends}) == len({r.log for r in ends}) == len(ends) == 200
+    assert {r.task for r in ends} == {"each"}
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [("ftp://x#lab", "no address"), ("https://", "no address"), ("https://ada:secret@x#lab", "a name or a password"), ("https://x", "no namespace")],
 )
 def test_an_address_that_can_t_be_used_is_refused_when_the_house_opens(url, told):
     with pytest.raises(SettingsError) as error:
-        ArgoEngine(url, TOKEN, spec, clock, log_bytes=1, artifact_bytes=1)
+        ArgoEngine(url, TOKEN, spec, clock, log_bytes=1, folder_bytes=1)
     assert told in str(error.value)
     assert "secret" not in str(error.value)
 
