@@ -215,8 +215,8 @@ class ClusterEngine(ABC):
     async def run(self, order: Order) -> AsyncIterator[EngineReport]:
         """As the port says."""
         one = self._following[order.run_id] = _Following()
-        external_id, heard_at, away, missing, pause_s = order.external_id, self._clock(), bool(order.external_id), 0, POLL_S
-        failures = 0
+        external_id, heard_at, away, pause_s = order.external_id, self._clock(), bool(order.external_id), POLL_S
+        failures = alike = 0
         try:
             while True:
                 try:
@@ -225,9 +225,8 @@ class ClusterEngine(ABC):
                         yield Placed(external_id, self._page(external_id))
                     look = await self._look(order, external_id)
                 except (ServiceError, BadInput) as error:
-                    missing = missing + 1 if external_id and isinstance(error, Refused) and error.status == httpx.codes.NOT_FOUND else 0
-                    failures += 1
-                    if (reason := self._over(error, external_id, missing, failures)) is not None:
+                    failures, alike = failures + 1, alike + 1 if _counts(error, bool(external_id)) else 0
+                    if (reason := self._over(error, bool(external_id), alike)) is not None:
                         yield RunReport(False, reason)
                         return
                     if failures == 1:
@@ -236,7 +235,7 @@ class ClusterEngine(ABC):
                     away = True
                     pause_s = min(pause_s * 2, LONGEST_POLL_S)
                 else:
-                    heard_at, missing, failures = self._clock(), 0, 0
+                    heard_at, failures, alike = self._clock(), 0, 0
                     if away:
                         yield Reach(None)
                     away, changed = False, False
@@ -279,12 +278,11 @@ class ClusterEngine(ABC):
         one.placing.add_done_callback(lambda task: task.cancelled() or task.exception())  # it may have nobody left who asks
         return await asyncio.shield(one.placing)
 
-    def _over(self, error: Exception, external_id: str, missing: int, failures: int) -> str | None:
-        """Why an error ends the run; None if it doesn't. One that the cluster has ends only with three answers that it has it no more."""
-        if external_id:
-            return f"{self.adapter} doesn't know the run any more: it was deleted there." if missing >= TRIES else None
-        final = isinstance(error, (Refused, BadInput)) or (isinstance(error, Broken) and failures >= TRIES)
-        return str(error) if final else None
+    def _over(self, error: Exception, placed: bool, alike: int) -> str | None:
+        """Why an error ends the run; None if it doesn't. alike: how often in a row the cluster has given an answer that `_counts`."""
+        if placed:
+            return f"{self.adapter} doesn't know the run any more: it was deleted there." if alike >= TRIES else None
+        return str(error) if isinstance(error, (Refused, BadInput)) or alike >= TRIES else None
 
     def _known(self, table: Mapping[str, S], state: str, otherwise: S) -> S:
         """Our word for one of theirs; one that the table has not is told in the log, once."""
@@ -307,6 +305,11 @@ def moment(text: object, otherwise: datetime) -> datetime:
         return datetime.fromisoformat(str(text))
     except ValueError:
         return otherwise
+
+
+def _counts(error: Exception, placed: bool) -> bool:
+    """Whether an error is the cluster's answer to this very run: that it has it no more, or that it broke when it was given it."""
+    return isinstance(error, Refused) and error.status == httpx.codes.NOT_FOUND if placed else isinstance(error, Broken)
 
 
 def _changes(told: dict[str, Seen], steps: tuple[Seen, ...]) -> Iterator[Seen]:

@@ -40,7 +40,7 @@ def clock():
 
 @dataclass
 class Leg:
-    """An engine, and what it runs to play the course. asked: how many requests a cluster has had."""
+    """An engine, and what it runs to play the course. cluster: what plays it, None for this machine."""
 
     engine: Any
     definition: str

@@ -11,9 +11,11 @@ import httpx
 import pytest
 import yaml
 from clusters import NAMESPACE, TOKEN, ArgoCluster, KubeflowCluster, at_once, cut, node, root, slow, task
+from echo_house import echo_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipelining import works
+from starlette.responses import HTMLResponse, JSONResponse
 
 from core.adapters import engine_argo, engine_kubeflow
 from core.adapters.engine_argo import LABEL, ArgoEngine
@@ -287,12 +289,7 @@ async def test_no_fault_of_a_look_ends_a_run_and_it_is_told_since_when_and_until
 
 async def test_an_answer_that_is_no_cluster_s_is_a_fault_of_the_way(side):
     async def sign_in_page(_request):
-        return httpx_free("<html>Sign in</html>")
-
-    def httpx_free(text):
-        from starlette.responses import HTMLResponse
-
-        return HTMLResponse(text)
+        return HTMLResponse("<html>Sign in</html>")
 
     side.play("good")
     side.cluster.faults["look"] = [sign_in_page]
@@ -331,8 +328,6 @@ async def test_stop_ends_a_run_that_is_being_submitted_at_that_moment(side):
     async def held(request):
         inside.set()
         await go_on.wait()
-        from starlette.responses import JSONResponse
-
         return JSONResponse(side.cluster.submit(request, side.cluster.asked[-1][1]))
 
     side.cluster.faults["submit"] = [held]
@@ -506,8 +501,6 @@ def test_an_address_that_can_t_be_used_is_refused_when_the_house_opens(url, told
 
 
 async def test_clusters_are_parts_of_the_house_whose_health_is_told(tmp_path, echo_server):
-    from echo_house import echo_settings
-
     nobody = {"kubeflow_url": "http://127.0.0.1:9", "argo_url": "http://127.0.0.1:9#lab", "argo_token": TOKEN}
     async with open_app(echo_settings(tmp_path, **nobody), local=echo_server) as app:
         found = {health.part: health for health in await app.check()}
@@ -553,6 +546,21 @@ async def test_a_run_that_is_terminated_is_ended_on_the_cluster_too(side, tmp_pa
         ended = await here.room.terminate(here.ada, run.id)
         assert (ended.status, ended.reason) == (RunStatus.FAILED, "It was cancelled by ada.")
     assert side.cluster.ended == list(side.cluster.runs)
+
+
+async def test_a_run_that_is_terminated_in_any_moment_of_its_beginning_is_over_and_nothing_of_it_goes_on(argo, tmp_path):
+    argo.cluster.course = [("Running", root("Running") | node("a", "Running"))]
+    async with house(tmp_path, argo) as here:
+        for turns in range(0, 400, 16):
+            run = await here.start(argo.definition, name="p")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await here.room.terminate(here.ada, run.id)
+            ended, told = await here.ended(run, within_s=5), await here.told(run)
+            assert (ended.status, ended.reason) == (RunStatus.FAILED, "It was cancelled by ada.")
+            assert told.count(EventType.PIPELINE_RUN_COMPLETED) == 1
+            assert told.count(EventType.STEP_STARTED) == told.count(EventType.STEP_COMPLETED)
+    assert argo.cluster.ended == list(argo.cluster.runs)
 
 
 async def test_a_run_that_takes_too_long_is_ended_on_the_cluster_too(side, tmp_path):
