@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import troubles
-from core.adapters import OBJECTS, RECORDS, TRACES, adapter
+from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -33,7 +33,7 @@ from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
-from core.errors import HearthError, NoSpace, SettingsError
+from core.errors import BadInput, HearthError, NoSpace, SettingsError
 from core.inference import Model, Queue, Service
 from core.ports import (
     AudioCodec,
@@ -62,7 +62,7 @@ from core.users.model import Quota, Scope
 from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
-from core.workflow.model import LENT, Engine, PipelineRun, Value
+from core.workflow.model import LENT, Engine, PipelineRun, PipelineSpec, Value
 from core.workflow.room import PipelineRoom
 from core.workflow.running import Dispatcher
 
@@ -337,7 +337,7 @@ async def open_app(
             traces=traces,
         )
 
-        engines = _engines(settings)
+        engines = await stack.enter_async_context(_engines(settings, objects, clock))
         dispatcher = Dispatcher(
             kept.workflows,
             engines,
@@ -359,7 +359,7 @@ async def open_app(
             await kept.versions.release()
             await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, events, retention, backups))
 
-        check = partial(_checked, settings, database, objects, models)
+        check = partial(_checked, settings, database, objects, engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -458,9 +458,33 @@ async def _at_work(
         yield
 
 
-def _engines(settings: Settings) -> dict[Engine, PipelineEngine]:
-    """What runs pipelines, by their language."""
-    return {}
+def _read_later(definition: str) -> PipelineSpec:
+    """MERGE: stands where kubeflow.cluster_spec and argo.cluster_spec go."""
+    raise BadInput("Hearth can't read such definitions yet.", hint="Wait for the next version.")
+
+
+@asynccontextmanager
+async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[], datetime]) -> AsyncIterator[dict[Engine, PipelineEngine]]:
+    """What runs pipelines, by their language: a cluster, or this machine."""
+    engines: dict[Engine, PipelineEngine] = {}
+    async with AsyncExitStack() as stack:
+        if settings.kubeflow_url:
+            kind = adapter(KUBEFLOW, settings.kubeflow_url, "HEARTH_KUBEFLOW_URL")
+            # A cluster writes to a server of objects; it doesn't reach a folder of this machine.
+            shared = objects if settings.objects_url else None
+            made = kind(settings.kubeflow_url, settings.kubeflow_token.get_secret_value(), _read_later, clock, objects=shared)
+            stack.push_async_callback(made.close)
+            engines[Engine.KUBEFLOW] = made
+        # MERGE: else: engines[Engine.KUBEFLOW] = LocalEngine("kfp.local", "kubeflow_worker.py", kubeflow.local_spec, …)
+        if settings.argo_url:
+            kind = adapter(ARGO, settings.argo_url, "HEARTH_ARGO_URL")
+            log_bytes, folder_bytes = int(settings.pipeline_log_mb * 1e6), int(settings.pipeline_files_gb * 1e9)
+            token = settings.argo_token.get_secret_value()
+            made = kind(settings.argo_url, token, _read_later, clock, log_bytes=log_bytes, folder_bytes=folder_bytes)
+            stack.push_async_callback(made.close)
+            engines[Engine.ARGO] = made
+        # MERGE: else: engines[Engine.ARGO] = LocalEngine("Hearth's Argo subset", "argo_worker.py", argo.local_spec, …)
+        yield engines
 
 
 @asynccontextmanager
@@ -485,9 +509,12 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(settings: Settings, database: "SqliteDatabase", objects: ObjectStore, models: Models) -> list[Health]:
+async def _checked(
+    settings: Settings, database: "SqliteDatabase", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models
+) -> list[Health]:
     """Every part of the house, asked now."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
+    stores += [(engine.value, runs.check, runs.adapter) for engine, runs in engines.items()]
     found, answers = await asyncio.gather(asyncio.gather(*(_check(*part) for part in stores)), _models_checked(settings, models))
     return [*found, *answers]
 

@@ -760,8 +760,11 @@ class ObjectStore(Protocol):
     async def exists(self, uri: str) -> bool:
         """Whether it is there."""
 
-    async def all(self, *, limit: int = 1000, cursor: str = "") -> Page[Stored]:
-        """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not."""
+    async def all(self, *, prefix: str = "", limit: int = 1000, cursor: str = "") -> Page[Stored]:
+        """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not.
+
+        prefix: only those whose keys begin with it, in the middle of a name too. Raises: BadInput for one that no key has.
+        """
 
 
 class GoldenSets(Protocol):

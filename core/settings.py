@@ -162,6 +162,15 @@ class Settings(BaseSettings):
     """How much the files of a pipeline run may take while it lasts, in GB."""
     pipeline_house_url: str = ""
     """Where steps of pipelines find Hearth's API. Empty: at its own address on this machine, which a cluster can't reach."""
+    kubeflow_url: str = ""
+    """The cluster that runs Kubeflow pipelines: the address of Kubeflow Pipelines, like https://host/pipeline. Empty: they run on this machine."""
+    kubeflow_token: SecretStr = SecretStr("")
+    """The token for Kubeflow Pipelines; it is sent nowhere else."""
+    argo_url: str = ""
+    """The cluster that runs Argo pipelines: the address of the Argo server and a namespace, like https://host:2746#namespace. Empty: they run on this
+    machine."""
+    argo_token: SecretStr = SecretStr("")
+    """The token for the Argo server; it is sent nowhere else."""
     workflow_python: str = ""
     """The Python that runs Kubeflow pipelines on this machine; it needs the package kfp. Empty: the one that Hearth runs in."""
 
@@ -252,7 +261,7 @@ def read_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
-        shown = "a secret" if name.endswith("_key") else repr(str(first.get("input"))[:80])
+        shown = "a secret" if name.endswith(("_key", "_token")) else repr(str(first.get("input"))[:80])
         raise SettingsError(f"{PREFIX}{name.upper()} has the value {shown}: {first['msg']}.", hint="`hearth settings` says what each one means.") from error
     settings._sources |= dict.fromkeys(values, "environment") | dict.fromkeys(flags, "flag")
     return settings

@@ -11,6 +11,8 @@ from core.errors import SettingsError
 
 RECORDS = {"": "core.adapters.database_sql:SqliteDatabase"}
 OBJECTS = {"": "core.adapters.objects_folder:FolderObjectStore"}
+KUBEFLOW = dict.fromkeys(("http", "https"), "core.adapters.engine_kubeflow:KubeflowEngine")
+ARGO = dict.fromkeys(("http", "https"), "core.adapters.engine_argo:ArgoEngine")
 TRACES = {"": "core.traces:NoTraces"} | dict.fromkeys(("http", "https"), "core.adapters.traces_otlp:OtlpTraces [traces]")
 
 

@@ -11,7 +11,7 @@ import logging
 import mimetypes
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from core.workflow.model import (
     Engine,
     EngineReport,
     Order,
+    Pipeline,
     PipelineRun,
     Placed,
     Produced,
@@ -58,9 +59,10 @@ Lend = Callable[[PipelineRun], AbstractAsyncContextManager[Mapping[str, Value]]]
 
 @dataclass(slots=True)
 class _Underway:
-    """A run that is being followed."""
+    """A run that is being followed. run: as it is in the records."""
 
     task: asyncio.Task[None]
+    run: PipelineRun
     reason: str = ""
     """Why it is to end."""
     steps: dict[str, Step] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class Dispatcher:
         self._workflows, self._engines, self._objects, self._clock, self._lend = workflows, engines, objects, clock, lend
         self._folder, self._at_once, self._wall_s = folder, at_once, wall_s
         self._underway: dict[str, _Underway] = {}
-        self._arrived = asyncio.Event()
+        self._arrived, self._beginning = asyncio.Event(), asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -112,13 +114,13 @@ class Dispatcher:
 
     async def terminate(self, run: PipelineRun, reason: str) -> None:
         """Ends a run, whatever it is doing; it has failed by the time this returns. One that is over stays as it is. Raises: ServiceError of its cluster."""
-        if run.status is RunStatus.PENDING:
-            now = self._clock()
-            begun = run.to(RunStatus.RUNNING, now)
-            if await self._workflows.keep(begun):
+        async with self._beginning:  # or it would be begun in this moment
+            run = await self._workflows.run(run.id)
+            if run.status is RunStatus.PENDING:
+                begun = run.to(RunStatus.RUNNING, self._clock())
+                await self._workflows.keep(begun)
                 await self._ended(begun, RunReport(False, reason), {})
                 return
-            run = await self._workflows.run(run.id)  # it was begun in that moment
         one = self._underway.get(run.id)
         if one is None or run.status.over:
             return
@@ -128,20 +130,29 @@ class Dispatcher:
         one.reason = reason
         one.task.cancel()
         await asyncio.wait([one.task])
+        if not (await self._workflows.run(run.id)).status.over:  # it was cancelled before its first line, or in the middle of its end
+            await self._ended(one.run, RunReport(False, reason), one.steps)
+        await asyncio.to_thread(shutil.rmtree, self.folder_of(run.id), ignore_errors=True)
 
     async def _recover(self) -> None:
-        for run in await self._workflows.unfinished():
+        unfinished = await self._workflows.unfinished()
+        await asyncio.to_thread(_sweep, self._folder, {run.id for run in unfinished})
+        for run in unfinished:
             pipeline = await self._workflows.pipeline(run.pipeline_id)
             engine = self._engines[pipeline.engine]
             steps = await self._steps_of(run.id)
             if engine.survives:
                 self._follow(run, steps)
                 continue
-            try:
-                await engine.stop(Order(run.id, pipeline, {}, self.folder_of(run.id)))
-            except HearthError as error:
-                log.warning("What run %s left could not be ended: %s", run.id, error)
+            await self._stop(engine, run, pipeline)
             await self._ended(run, RunReport(False, INTERRUPTED), steps)
+
+    async def _stop(self, engine: PipelineEngine, run: PipelineRun, pipeline: Pipeline) -> None:
+        """Ends what is left of a run that is over for us."""
+        try:
+            await engine.stop(Order(run.id, pipeline, {}, self.folder_of(run.id), run.external_id))
+        except HearthError as error:
+            log.warning("What run %s left could not be ended: %s", run.id, error)
 
     async def _steps_of(self, run_id: str) -> dict[str, Step]:
         return {step.key: step async for page in every_page(lambda cursor: self._workflows.steps(run_id, cursor=cursor)) for step in page}
@@ -161,17 +172,18 @@ class Dispatcher:
                 pass
 
     async def _begin_next(self) -> bool:
-        run = await self._workflows.next_pending()
-        if run is None:
-            return False
-        begun = run.to(RunStatus.RUNNING, self._clock())
-        if await self._workflows.keep(begun):
-            self._follow(begun, {})
-        return True
+        async with self._beginning:
+            run = await self._workflows.next_pending()
+            if run is None:
+                return False
+            begun = run.to(RunStatus.RUNNING, self._clock())
+            if await self._workflows.keep(begun):
+                self._follow(begun, {})
+            return True
 
     def _follow(self, run: PipelineRun, steps: dict[str, Step]) -> None:
         task = asyncio.create_task(self._drive(run), name=f"run {run.id}")
-        self._underway[run.id] = _Underway(task, steps=steps)
+        self._underway[run.id] = _Underway(task, run, steps=steps)
         task.add_done_callback(lambda _: self._left(run.id))
 
     def _left(self, run_id: str) -> None:
@@ -197,39 +209,49 @@ class Dispatcher:
                         if isinstance(report, RunReport):
                             outcome = report
                             break
-                        run = await self._kept(run, report, one.steps)
+                        await self._kept(one, report)
         except asyncio.CancelledError:
             if not one.reason and engine.survives:
                 raise
             outcome = RunReport(False, one.reason or INTERRUPTED)
         except TimeoutError:
             outcome = RunReport(False, f"It took longer than {self._wall_s / 3600:g} h, which is the most a run may take.")
+            await self._stop(engine, one.run, pipeline)
         except HearthError as error:
             outcome = RunReport(False, str(error))
         except Exception:  # a bug ends one run and no other; it is logged and told
             log.exception("Run %s broke off", run.id)
             outcome = RunReport(False, "Something went wrong inside Hearth; its log says what.")
-        await self._ended(run, outcome, one.steps)
+        await self._ended(one.run, outcome, one.steps)
 
-    async def _kept(self, run: PipelineRun, report: EngineReport, steps: dict[str, Step]) -> PipelineRun:
-        """The run after a report, which is in the records by then."""
+    async def _kept(self, one: _Underway, report: EngineReport) -> None:
+        """Puts a report into the records."""
         if isinstance(report, Placed):
-            run = replace(run, external_id=report.external_id, external_url=report.url)
-            await self._workflows.keep(run)
+            await self._keep(one, replace(one.run, external_id=report.external_id, external_url=report.url))
         elif isinstance(report, Reach):
-            if report.unreachable_since != run.unreachable_since:
-                run = replace(run, unreachable_since=report.unreachable_since)
-                await self._workflows.keep(run)
+            if report.unreachable_since != one.run.unreachable_since:
+                await self._keep(one, replace(one.run, unreachable_since=report.unreachable_since))
         elif isinstance(report, StepReport):
-            run = await self._step_kept(run, report, steps)
-        return run
+            await self._step_kept(one, report)
 
-    async def _step_kept(self, run: PipelineRun, report: StepReport, steps: dict[str, Step]) -> PipelineRun:
-        before = steps.get(report.key)
+    async def _keep(self, one: _Underway, run: PipelineRun, step: Step | None = None, artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> None:
+        """Keeps how far the run is. Being cancelled meanwhile doesn't part what is known here from what is in the records: it waits for them."""
+        one.run = run
+        if step is not None:
+            one.steps[step.key] = step
+        keeping = asyncio.ensure_future(self._workflows.keep(run, steps=[step] if step else [], artifacts=artifacts, events=events))
+        try:
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            await asyncio.wait([keeping])
+            raise
+
+    async def _step_kept(self, one: _Underway, report: StepReport) -> None:
+        run, before = one.run, one.steps.get(report.key)
         if before is not None and before.status.over:
-            return run
+            return
         events, made = [], list[Artifact]()
-        told = report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED)
+        told = before is not None or report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED)
         if before is None and told:
             events.append(self._event(run, EventType.STEP_STARTED, step=report.key))
         step = _after(before, report, run.id)
@@ -241,10 +263,7 @@ class Dispatcher:
         elif report.attempt > 1 and before is not None and len(step.attempts) > len(before.attempts):
             made = await self._logs_stored(run, before)
             step = replace(step, attempts=_logged(step.attempts, made))
-        run = replace(run, metrics={**run.metrics, **merged(made)})
-        await self._workflows.keep(run, steps=[step], artifacts=made, events=events)
-        steps[report.key] = step
-        return run
+        await self._keep(one, replace(run, metrics={**run.metrics, **merged(made)}), step, made, events)
 
     async def _ended(self, run: PipelineRun, outcome: RunReport, steps: Mapping[str, Step]) -> None:
         """Steps that are still at work end with their run; what they said is kept."""
@@ -299,12 +318,13 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
     """The step as it is after that report."""
     step = before or Step(run_id, report.key, report.name, report.task, StepStatus.RUNNING, started_at=report.at, parent=report.parent)
     attempts = {attempt.number: attempt for attempt in step.attempts}
-    if report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED):
+    if before is not None or report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED):
         if report.attempt - 1 in attempts and attempts[report.attempt - 1].ended_at is None:
             attempts[report.attempt - 1] = replace(attempts[report.attempt - 1], ended_at=report.at, error=report.error)
         known = attempts.get(report.attempt, Attempt(report.attempt, report.log, report.at))
         over = {"ended_at": report.at, "error": report.error} if report.status.over else {}
-        attempts[report.attempt] = replace(known, log=report.log or known.log, **over)  # type: ignore[arg-type]
+        stored = known.log.startswith("s3://")  # a cluster's engine that is taken up again tells of it once more
+        attempts[report.attempt] = replace(known, log=known.log if stored else report.log or known.log, **over)  # type: ignore[arg-type]
     return replace(
         step,
         status=report.status,
@@ -320,6 +340,13 @@ def _in_key(name: str) -> str:
     """A name as a part of an object's key. What can't stand there is left out, and a digest keeps two names apart that would be one then."""
     plain = _NOT_IN_KEYS.sub("-", name).strip(".-")
     return plain if plain == name else f"{plain[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+def _sweep(folder: Path, kept: Set[str]) -> None:
+    """Removes the folders of runs that ended as their process did."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if left.name not in kept:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _log_of(attempt: int, path: str) -> Produced:

@@ -24,10 +24,10 @@ async def objects(request, tmp_path):
         yield opened
 
 
-async def listed(objects, limit):
+async def listed(objects, limit, prefix=""):
     found, cursor = [], ""
     while True:
-        page = await objects.all(limit=limit, cursor=cursor)
+        page = await objects.all(prefix=prefix, limit=limit, cursor=cursor)
         assert len(page.items) <= limit
         found += page.items
         if not (cursor := page.next_cursor):
@@ -88,6 +88,9 @@ async def test_every_object_is_listed_once_however_the_pages_are_cut(objects, ke
         await objects.put(key, b"x")
     found = [stored.uri for stored in await listed(objects, limit)]
     assert sorted(found) == sorted(map(objects.uri, keys))
+    for prefix in {key[:cut] for key in keys for cut in range(len(key) + 1)} | {"a/", "nothing/here"}:
+        under = [stored.uri for stored in await listed(objects, limit, prefix)]
+        assert sorted(under) == sorted(objects.uri(key) for key in keys if key.startswith(prefix))
     for uri in found:
         await objects.drop(uri)
 
