@@ -760,8 +760,11 @@ class ObjectStore(Protocol):
     async def exists(self, uri: str) -> bool:
         """Whether it is there."""
 
-    async def all(self, *, limit: int = 1000, cursor: str = "") -> Page[Stored]:
-        """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not."""
+    async def all(self, *, prefix: str = "", limit: int = 1000, cursor: str = "") -> Page[Stored]:
+        """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not.
+
+        prefix: only those whose keys begin with it, which may end in the middle of a name.
+        """
 
 
 class GoldenSets(Protocol):
@@ -890,6 +893,9 @@ class Workflows(Protocol):
 
     async def add_trigger(self, trigger: Trigger) -> None:
         """Raises: NotFound for an unknown pipeline or experiment."""
+
+    async def trigger(self, trigger_id: str) -> Trigger:
+        """Raises: NotFound."""
 
     async def triggers(self, *, pipeline_name: str = "", user_id: str = "", enabled_only: bool = False, limit: int = 50, cursor: str = "") -> Page[Trigger]:
         """By id, which is by age."""

@@ -347,6 +347,13 @@ class SqlWorkflows:
 
         await self._database.write(work)
 
+    async def trigger(self, trigger_id: str) -> Trigger:
+        """As the port says."""
+        row = await self._database.read(lambda c: c.execute(select(triggers).where(triggers.c.id == trigger_id)).one_or_none())
+        if row is None:
+            raise _no("trigger")
+        return _trigger(row)
+
     async def triggers(self, *, pipeline_name: str = "", user_id: str = "", enabled_only: bool = False, limit: int = 50, cursor: str = "") -> Page[Trigger]:
         """As the port says."""
         query = select(triggers).where(triggers.c.id > cursor).order_by(triggers.c.id).limit(limit + 1)

@@ -118,6 +118,16 @@ class PipelineRoom:
         await self._note(user, Act.DELETED, f"pipeline {pipeline}")
         return receipt
 
+    async def fitting(self, user: User, pipeline: str, parameters: Mapping[str, Value]) -> tuple[Pipeline, dict[str, Value]]:
+        """The version that a run with these parameters would be one of, and all its parameters by name; nothing is started. Raises: NotFound, BadInput."""
+        found = await self.pipeline(user, pipeline)
+        spec = await self._spec(found.engine, found.definition)
+        for name in LENT:
+            if name in parameters:
+                raise BadInput(f"{name} is filled in by Hearth.", hint="Leave it out.")
+        spec = replace(spec, parameters=tuple(replace(p, required=False) if p.name in LENT else p for p in spec.parameters))
+        return found, {name: value for name, value in given(spec, parameters).items() if name not in LENT}
+
     async def start(
         self,
         user: User,
@@ -136,13 +146,7 @@ class PipelineRoom:
         Raises: NotFound; BadInput for parameters that the pipeline doesn't take and for a definition that can't be run here; AlreadyThere if the id was used
         for another run.
         """
-        found = await self.pipeline(user, pipeline)
-        spec = await self._spec(found.engine, found.definition)
-        for name in LENT:
-            if name in parameters:
-                raise BadInput(f"{name} is filled in by Hearth.", hint="Leave it out.")
-        spec = replace(spec, parameters=tuple(replace(p, required=False) if p.name in LENT else p for p in spec.parameters))
-        checked = {name: value for name, value in given(spec, parameters).items() if name not in LENT}
+        found, checked = await self.fitting(user, pipeline, parameters)
         if run_id and not is_id(run_id):
             raise BadInput("A run's id is a UUID.", hint="Leave it out, and one is made.")
         if run_id and (known := await self._known(user, run_id)) is not None:

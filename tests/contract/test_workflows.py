@@ -267,6 +267,7 @@ async def test_a_trigger_belongs_to_a_pipeline_that_is_there_and_remembers_each_
         await kept.add_trigger(replace(trigger, pipeline_name="nothing"))
     await kept.add_trigger(trigger)
     assert (await kept.triggers()).items == [trigger]
+    assert await kept.trigger(trigger.id) == trigger
     off = replace(trigger, enabled=False, problem="It is full.", last_at=NOW)
     await kept.change_trigger(off)
     assert (await kept.triggers(pipeline_name="greet")).items == [off]
@@ -275,6 +276,8 @@ async def test_a_trigger_belongs_to_a_pipeline_that_is_there_and_remembers_each_
     await kept.drop_trigger(trigger.id)
     with pytest.raises(NotFound):
         await kept.drop_trigger(trigger.id)
+    with pytest.raises(NotFound):
+        await kept.trigger(trigger.id)
 
 
 async def test_with_a_user_go_their_runs_triggers_and_the_names_of_their_artifacts(kept, pipeline, database, ada, bob):

@@ -46,6 +46,7 @@ CATCHES_EVERYTHING = {
     ("core/chat/room.py", "ChatRoom._keep_leases"): "a supervised loop",
     ("core/workflow/running.py", "Dispatcher._drive"): "a bug ends one run and no other; it is logged and told",
     ("core/workflow/running.py", "Dispatcher._work"): "a supervised loop",
+    ("core/workflow/triggers.py", "Triggers._problem"): "a bug stops one start and no other; it is logged and told",
     ("core/rag/library.py", "Library._work"): "a supervised loop",
     ("core/rag/library.py", "Library.ingest_next"): "a bug ends one job and no other; it is logged and told",
     ("core/rag/reembedding.py", "Reembedding._work"): "a supervised loop",
