@@ -855,6 +855,12 @@ class Workflows(Protocol):
     async def unfinished(self) -> Sequence[PipelineRun]:
         """Every run that is running, the oldest first; 1000 at most."""
 
+    async def ask_to_end(self, run_id: str, reason: str) -> None:
+        """Says that a running run is to end, for the process that runs it. The first reason counts; of a run that isn't running nothing is kept."""
+
+    async def asked_to_end(self) -> Mapping[str, str]:
+        """The running runs that are to end, with the reason."""
+
     async def keep(self, run: PipelineRun, *, steps: Sequence[Step] = (), artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> bool:
         """Keeps how far a run is, with those of its steps and artifacts that are new or have changed, and the events, in one transaction.
 

@@ -84,9 +84,15 @@ class PipelineRoom:
         spec = await self._spec(pipeline.engine, pipeline.definition)
         return replace(spec, parameters=tuple(p for p in spec.parameters if p.name not in LENT))
 
+    async def borrows(self, user: User, pipeline: Pipeline) -> bool:
+        """Whether its runs use the API of the house. Raises: BadInput."""
+        return any(p.name in LENT for p in (await self._spec(pipeline.engine, pipeline.definition)).parameters)
+
     async def _spec(self, engine: Engine, definition: str) -> PipelineSpec:
         if len(definition.encode()) > MAX_DEFINITION_BYTES:
             raise BadInput(f"The definition has more than {MAX_DEFINITION_BYTES >> 20} MB.", hint="Keep data in collections or objects, not in a pipeline.")
+        if engine not in self._engines:
+            raise BadInput(f"Nothing here runs pipelines for {engine.value}.", hint="An admin can see in `hearth doctor` what is missing.")
         return await asyncio.to_thread(self._engines[engine].validate, definition)
 
     async def pipelines(self, user: User, *, limit: int = 50, cursor: str = "") -> Page[Listed]:
@@ -197,6 +203,11 @@ class PipelineRoom:
         """How many wait before it."""
         return await self._workflows.ahead_of(run.id)
 
+    @property
+    def at_work(self) -> int:
+        """How many runs of everybody's this process runs now."""
+        return self._dispatcher.at_work
+
     async def steps(self, user: User, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:
         """In the order in which they began. Raises: NotFound."""
         await self.run(user, run_id)
@@ -245,7 +256,7 @@ class PipelineRoom:
         try:
             return await self._workflows.experiment_named(name)
         except NotFound:
-            made = Experiment(new_id(), demand_name(name, "experiment"), (), {}, self._clock(), user.id)
+            made = Experiment(new_id(), demand_name(name, "an experiment"), (), {}, self._clock(), user.id)
             try:
                 await self._workflows.add_experiment(made)
             except AlreadyThere:
