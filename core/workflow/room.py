@@ -205,7 +205,7 @@ class PipelineRoom:
 
     @property
     def at_work(self) -> int:
-        """How many runs of everybody's this process runs now."""
+        """How many runs of everybody's go on now that would end with this process."""
         return self._dispatcher.at_work
 
     async def steps(self, user: User, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:

@@ -66,6 +66,8 @@ class _Underway:
     reason: str = ""
     """Why it is to end."""
     steps: dict[str, Step] = field(default_factory=dict)
+    survives: bool = False
+    """Whether it goes on without this process."""
 
 
 class Dispatcher:
@@ -114,8 +116,8 @@ class Dispatcher:
 
     @property
     def at_work(self) -> int:
-        """How many runs go on here now."""
-        return len(self._underway)
+        """How many runs go on now that would end with this process."""
+        return sum(not one.survives for one in self._underway.values())
 
     async def terminate(self, run: PipelineRun, reason: str) -> None:
         """Ends a run, whatever it is doing and whichever process runs it; it has failed by the time this returns. One that is over stays as it is.
@@ -220,6 +222,7 @@ class Dispatcher:
         one = self._underway[run.id]
         pipeline = await self._workflows.pipeline(run.pipeline_id)
         engine = self._engines[pipeline.engine]
+        one.survives = engine.survives
         outcome = RunReport(False, "It ended without a result.")
         try:
             spec = await asyncio.to_thread(engine.validate, pipeline.definition)

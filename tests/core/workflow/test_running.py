@@ -146,6 +146,15 @@ async def test_a_run_of_another_process_is_ended_by_that_process(here, tmp_path)
     assert marked(run) == []
 
 
+@pytest.mark.parametrize("survives", [False, True])
+async def test_only_runs_that_end_with_this_process_count_as_at_work(tmp_path, survives):
+    engine = scripted()
+    engine.survives = survives
+    async with works(tmp_path, engine=engine) as here:
+        await here.step(await here.start(HOLDS), "a")
+        assert here.room.at_work == (not survives)
+
+
 async def test_a_run_whose_process_does_not_end_it_is_said_so(tmp_path, monkeypatch):
     monkeypatch.setattr("core.workflow.running.ELSEWHERE_S", 0.2)
     async with works(tmp_path, serving=False) as nobody:
