@@ -65,6 +65,7 @@ from core.voice.room import VoiceRoom
 from core.workflow.model import LENT, Engine, PipelineRun, PipelineSpec, Value
 from core.workflow.room import PipelineRoom
 from core.workflow.running import Dispatcher
+from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
     from core.adapters.database_sql import SqliteDatabase
@@ -193,6 +194,7 @@ class App:
     calls: Calls
     models: Models
     pipelines: PipelineRoom
+    triggers: Triggers
     traces: Traces
     audit: AuditLog
     console: Console
@@ -348,6 +350,8 @@ async def open_app(
             at_once=settings.pipeline_runs or max(1, (os.cpu_count() or 2) // 2),
             wall_s=settings.pipeline_max_h * 3600,
         )
+        pipelines = PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock)
+        triggers = Triggers(kept.workflows, pipelines, kept.accounts, objects, audit, clock)
         backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
         notes, begun = Notes(audit, clock), await stack.enter_async_context(Begun())
 
@@ -357,7 +361,7 @@ async def open_app(
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
             await kept.versions.release()
-            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, events, retention, backups))
+            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
 
         check = partial(_checked, settings, database, objects, engines, models)
         yield App(
@@ -372,7 +376,8 @@ async def open_app(
             voice=voice,
             calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock, traces),
             models=models,
-            pipelines=PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock),
+            pipelines=pipelines,
+            triggers=triggers,
             traces=traces,
             audit=audit,
             console=Console(
@@ -433,6 +438,7 @@ async def _at_work(
     library: Library,
     reembedding: Reembedding,
     dispatcher: Dispatcher,
+    triggers: Triggers,
     events: EventLog,
     retention: Retention,
     backups: Backups,
@@ -452,6 +458,7 @@ async def _at_work(
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
         await stack.enter_async_context(dispatcher)
+        await stack.enter_async_context(_every(LOOK_EVERY_S, triggers.keep_up, "the triggers of pipelines"))
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
         await stack.enter_async_context(voice)

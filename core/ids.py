@@ -1,7 +1,9 @@
 """Ids: new ones that sort by time, and derived ones that come out the same every time."""
 
+import hashlib
 import re
 import uuid
+from datetime import datetime
 
 from uuid_utils import compat
 
@@ -13,6 +15,13 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 def new_id() -> str:
     """A UUIDv7 as text: unique, and later ones sort after earlier ones (RFC 9562 §5.7)."""
     return str(compat.uuid7())
+
+
+def timed_id(at: datetime, of: str) -> str:
+    """The id of something that happened at that time and is told apart by `of`: as `new_id`, and the same every time, so that making it twice makes one."""
+    made = min(max(0, int(at.timestamp() * 1000)), (1 << 48) - 1).to_bytes(6, "big") + hashlib.sha256(of.encode()).digest()[:10]
+    bits = int.from_bytes(made, "big") & ~(0xF << 76) & ~(0x3 << 62) | (7 << 76) | (2 << 62)  # the version and the variant (RFC 9562 §4)
+    return str(uuid.UUID(int=bits))
 
 
 def is_id(text: str) -> bool:

@@ -763,7 +763,7 @@ class ObjectStore(Protocol):
     async def all(self, *, prefix: str = "", limit: int = 1000, cursor: str = "") -> Page[Stored]:
         """Every object once, in an order of the store's own, and what a `put` that broke off has left. What comes or goes meanwhile is in it or not.
 
-        prefix: only those whose keys begin with it, in the middle of a name too. Raises: BadInput for one that no key has.
+        prefix: only those whose keys begin with it, which may end in the middle of a name.
         """
 
 
@@ -855,6 +855,12 @@ class Workflows(Protocol):
     async def unfinished(self) -> Sequence[PipelineRun]:
         """Every run that is running, the oldest first; 1000 at most."""
 
+    async def ask_to_end(self, run_id: str, reason: str) -> None:
+        """Says that a running run is to end, for the process that runs it. The first reason counts; of a run that isn't running nothing is kept."""
+
+    async def asked_to_end(self) -> Mapping[str, str]:
+        """The running runs that are to end, with the reason."""
+
     async def keep(self, run: PipelineRun, *, steps: Sequence[Step] = (), artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> bool:
         """Keeps how far a run is, with those of its steps and artifacts that are new or have changed, and the events, in one transaction.
 
@@ -893,6 +899,9 @@ class Workflows(Protocol):
 
     async def add_trigger(self, trigger: Trigger) -> None:
         """Raises: NotFound for an unknown pipeline or experiment."""
+
+    async def trigger(self, trigger_id: str) -> Trigger:
+        """Raises: NotFound."""
 
     async def triggers(self, *, pipeline_name: str = "", user_id: str = "", enabled_only: bool = False, limit: int = 50, cursor: str = "") -> Page[Trigger]:
         """By id, which is by age."""

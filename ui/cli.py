@@ -5,14 +5,16 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from core.crash import arm
 from core.errors import HearthError
 from core.settings import SERVICES, read_settings
-from ui import commands
+from core.users.model import Scope
+from core.workflow.model import Engine
+from ui import commands, running
 from ui.errors import kind, sentence
 
 
@@ -30,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         arm(os.environ.get("HEARTH_CRASH", ""))
         result = args.command(settings, args)
         if asyncio.iscoroutine(result):
-            _run(result)
+            return _run(result) or 0
     except HearthError as error:
         sys.stderr.write(f"hearth: {error.message}\n" + (f"        {error.hint}\n" if error.hint else ""))
         return kind(error)[2]
@@ -42,14 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _run(command: Coroutine[Any, Any, None]) -> None:
+def _run(command: Coroutine[Any, Any, int | None]) -> int | None:
     """With uvloop where it is there: the streams cost about half."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(command)
-    else:
-        uvloop.run(command)
+        return asyncio.run(command)
+    code: int | None = uvloop.run(command)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--watch", action="store_true", help="keep looking, and take in what is new or has changed; nothing is removed by itself")
     ingest.add_argument("--every", type=float, default=5.0, metavar="SECONDS", help="with --watch: how often to look (5)")
     ingest.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    _add_pipelines(add)
     models = add("models", commands.models, "list the models, or fetch what the settings need")
     models.add_argument("action", nargs="?", choices=("list", "fetch"), default="list")
     models.add_argument("names", nargs="*", metavar="MODEL", help="with fetch: these, instead of what the settings need")
@@ -88,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     token = add("token", commands.token, "make an API key; it is shown once")
     token.add_argument("--user", required=True, metavar="NAME")
     token.add_argument("--name", default="", help="what the key is for")
-    token.add_argument("--scope", action="append", choices=["chat", "documents", "voice", "metrics"], help="what it opens, once each; else everything")
+    token.add_argument("--scope", action="append", choices=[scope.value for scope in Scope], help="what it opens, once each; else everything")
     token.add_argument("--days", type=int, help="how many days it opens anything; for ever without it")
     settings = add("settings", commands.show_settings, "show every setting, its value and where it comes from")
     settings.add_argument("--markdown", action="store_true", help="as docs/settings.md has them")
@@ -98,6 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     restored.add_argument("file", type=Path, metavar="FILE")
     add("doctor", commands.doctor, "check everything Hearth needs, for real, and say what to do", parents=(address,))
     return parser
+
+
+def _add_pipelines(add: Callable[..., argparse.ArgumentParser]) -> None:
+    run = add("run", running.run, "run a pipeline and follow it to its end; the running Hearth runs it, or this command does")
+    run.add_argument("pipeline", metavar="PIPELINE", help="a name for its latest version, or one like name@2")
+    run.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="texts as they are, everything else as JSON writes it")
+    run.add_argument("--file", action="append", default=[], metavar="KEY=PATH", help="a parameter whose value is what the file holds")
+    run.add_argument("--experiment", default="", metavar="NAME", help="the experiment that the run is compared in; it is made if it isn't there")
+    run.add_argument("--user", metavar="NAME", help="in whose name; the only user if there is one")
+    pipelines = add("pipelines", running.pipelines, "list the pipelines, or add a version")
+    pipelines.add_argument("action", nargs="?", choices=("list", "add"), default="list")
+    pipelines.add_argument("name", nargs="?", metavar="NAME")
+    pipelines.add_argument("file", nargs="?", type=Path, metavar="FILE", help="with add: its definition in YAML")
+    pipelines.add_argument("--engine", choices=[engine.value for engine in Engine], help="with add: whose language the definition is written in")
+    pipelines.add_argument("--user", metavar="NAME", help="in whose name; the only user if there is one")
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ async def up(settings: Settings, _args: argparse.Namespace) -> None:
         listening = bind(settings.host, settings.port)
         stack.callback(listening.close)
         local = await stack.enter_async_context(local_inference(settings))
-        app = await stack.enter_async_context(open_app(settings, local=local, serving=True))
         url = address_of(settings.host, listening.getsockname()[1])
+        app = await stack.enter_async_context(open_app(settings, local=local, serving=True, address=url))
         setup = await app.users.prepare_setup()
 
         async def announce() -> None:

@@ -100,12 +100,9 @@ class FolderObjectStore:
 
     async def all(self, *, prefix: str = "", limit: int = 1000, cursor: str = "") -> Page[Stored]:
         """As the port says. What a `put` broke off left lies beside the objects under a name that begins with `.put-`."""
-        above = prefix.rpartition("/")[0]
-        folder = self._path(above) if above else self._folder
 
         def look() -> list[Stored]:
-            after = PurePosixPath(cursor.removeprefix(f"{above}/") if above else cursor).parts
-            found = islice((one for one in _files(folder, after, f"{above}/" if above else "") if one[0].startswith(prefix)), limit + 1)
+            found = islice(_files(self._folder, PurePosixPath(cursor).parts, prefix=prefix), limit + 1)
             return [Stored(self.uri(key), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) for key, status in found]
 
         found = await anyio.to_thread.run_sync(look)
@@ -125,16 +122,21 @@ def _key(uri: str) -> str:
     return uri.removeprefix(prefix)
 
 
-def _files(folder: Path, after: tuple[str, ...], above: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """(key, status) of every file below, folder by folder and by name; those after the one with these parts. One folder's names at a time are in memory."""
+def _files(folder: Path, after: tuple[str, ...], above: str = "", prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """(key, status) of every file below, folder by folder and by name; those after the one with these parts. One folder's names at a time are in memory.
+
+    prefix: what keys begin with; folders that can hold none of these are not entered.
+    """
     first, rest = (after[0], after[1:]) if after else ("", ())
     with suppress(FileNotFoundError, NotADirectoryError):  # dropped meanwhile, or the folder with its last one; a prefix may name a file
         for entry in sorted((e for e in os.scandir(folder) if e.name >= first), key=lambda e: e.name):
+            key = above + entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(folder / entry.name, rest if entry.name == first else (), f"{above}{entry.name}/")
-            elif entry.name != first and entry.is_file(follow_symlinks=False):
+                if f"{key}/".startswith(prefix[: len(key) + 1]):
+                    yield from _files(folder / entry.name, rest if entry.name == first else (), f"{key}/", prefix)
+            elif entry.name != first and key.startswith(prefix) and entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
-                    yield above + entry.name, entry.stat()
+                    yield key, entry.stat()
 
 
 def _store(target: Path, content: bytes | Path) -> None:

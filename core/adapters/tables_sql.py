@@ -468,6 +468,7 @@ pipeline_runs = Table(
     Column("started_at", Moment),
     Column("completed_at", Moment),
     Column("duration_us", BigInteger, nullable=False, server_default="0"),  # what runs are sorted by once they are over
+    Column("ending", Text, nullable=False, server_default=text("''")),  # why it is to end, while it goes on
     Index("ix_pipeline_runs_created_at_id", "created_at", "id"),
     Index("ix_pipeline_runs_status_id", "status", "id"),
     Index("ix_pipeline_runs_pipeline_name_created_at", "pipeline_name", "created_at"),

@@ -1,7 +1,7 @@
 """Pipelines, runs, steps, artifacts, experiments and triggers in SQL."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -51,6 +51,8 @@ MOST_RUNS = 200
 """Of an experiment, as it is read whole."""
 MOST_UNFINISHED = 1000
 MOST_METRICS = 100
+MOST_DIGITS = 18
+"""Of the whole numbers that SQL keeps in 64 bits."""
 
 
 class SqlWorkflows:
@@ -142,7 +144,7 @@ class SqlWorkflows:
 
     async def add_run(self, run: PipelineRun, events: Sequence[Event]) -> None:
         """As the port says."""
-        unstored = ("duration_us", "pipeline_name", "status", "cause")
+        unstored = ("duration_us", "ending", "pipeline_name", "status", "cause")
         values = {c.name: getattr(run, c.name) for c in R if c.name not in unstored}
         values |= {"pipeline_name": run.pipeline_name, "status": run.status.value, "cause": run.cause.value}
 
@@ -208,6 +210,16 @@ class SqlWorkflows:
         """As the port says."""
         query = select(pipeline_runs).where(R.status == RunStatus.RUNNING.value).order_by(R.id).limit(MOST_UNFINISHED)
         return [_run(row) for row in await self._database.read(lambda c: c.execute(query).all())]
+
+    async def ask_to_end(self, run_id: str, reason: str) -> None:
+        """As the port says."""
+        here = (R.id == run_id, R.status == RunStatus.RUNNING.value, R.ending == "")
+        await self._database.write(lambda c: c.execute(update(pipeline_runs).where(*here).values(ending=reason)))
+
+    async def asked_to_end(self) -> Mapping[str, str]:
+        """As the port says."""
+        query = select(R.id, R.ending).where(R.status == RunStatus.RUNNING.value, R.ending != "")
+        return {row.id: row.ending for row in await self._database.read(lambda c: c.execute(query).all())}
 
     async def keep(self, run: PipelineRun, *, steps: Sequence[Step] = (), artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> bool:
         """As the port says."""
@@ -347,6 +359,13 @@ class SqlWorkflows:
 
         await self._database.write(work)
 
+    async def trigger(self, trigger_id: str) -> Trigger:
+        """As the port says."""
+        row = await self._database.read(lambda c: c.execute(select(triggers).where(triggers.c.id == trigger_id)).one_or_none())
+        if row is None:
+            raise _no("trigger")
+        return _trigger(row)
+
     async def triggers(self, *, pipeline_name: str = "", user_id: str = "", enabled_only: bool = False, limit: int = 50, cursor: str = "") -> Page[Trigger]:
         """As the port says."""
         query = select(triggers).where(triggers.c.id > cursor).order_by(triggers.c.id).limit(limit + 1)
@@ -425,13 +444,13 @@ def _place(cursor: str, sort: str) -> tuple[Any, str]:
     """The value and the id that a cursor stands for. Raises: BadInput."""
     value, _, last = cursor.partition(" ")
     try:
-        return (datetime.fromisoformat(value) if sort == CREATED else float(value) if sort != DURATION else int(value)), last
-    except ValueError as error:
+        return (datetime.fromisoformat(value).astimezone(UTC) if sort == CREATED else float(value) if sort != DURATION else _number(value)), last
+    except (ValueError, OverflowError) as error:
         raise _no_cursor() from error
 
 
 def _number(cursor: str) -> int:
-    if cursor and not cursor.isdecimal():
+    if cursor and not (cursor.isdecimal() and len(cursor) <= MOST_DIGITS):
         raise _no_cursor()
     return int(cursor or 0)
 
@@ -462,7 +481,7 @@ def _pipeline(row: Row[Any]) -> Pipeline:
 
 
 def _run(row: Row[Any], made: tuple[Artifact, ...] = ()) -> PipelineRun:
-    given = {c.name: row._mapping[c.name] for c in R if c.name not in ("pipeline_name", "duration_us")}
+    given = {c.name: row._mapping[c.name] for c in R if c.name not in ("pipeline_name", "duration_us", "ending")}
     return PipelineRun(**given | {"status": RunStatus(row.status), "cause": Cause(row.cause), "artifacts": made})
 
 

@@ -139,10 +139,10 @@ def pipeline_id(name: str, version: int) -> str:
     return f"{name}@{version}"
 
 
-def demand_name(name: str, what: str = "pipeline") -> str:
+def demand_name(name: str, what: str = "a pipeline") -> str:
     """The name, if it may be one: lower case, as both clusters demand it (RFC 1123 labels). Raises: BadInput."""
     if _NAME.fullmatch(name) is None:
-        raise BadInput(f"{name!r} can't be the name of a {what}.", hint=f"Use 1 to {MAX_NAME_CHARS} lower-case letters, digits and inner hyphens.")
+        raise BadInput(f"{name!r} can't be the name of {what}.", hint=f"Use 1 to {MAX_NAME_CHARS} lower-case letters, digits and inner hyphens.")
     return name
 
 

@@ -84,9 +84,15 @@ class PipelineRoom:
         spec = await self._spec(pipeline.engine, pipeline.definition)
         return replace(spec, parameters=tuple(p for p in spec.parameters if p.name not in LENT))
 
+    async def borrows(self, user: User, pipeline: Pipeline) -> bool:
+        """Whether its runs use the API of the house. Raises: BadInput."""
+        return any(p.name in LENT for p in (await self._spec(pipeline.engine, pipeline.definition)).parameters)
+
     async def _spec(self, engine: Engine, definition: str) -> PipelineSpec:
         if len(definition.encode()) > MAX_DEFINITION_BYTES:
             raise BadInput(f"The definition has more than {MAX_DEFINITION_BYTES >> 20} MB.", hint="Keep data in collections or objects, not in a pipeline.")
+        if engine not in self._engines:
+            raise BadInput(f"Nothing here runs pipelines for {engine.value}.", hint="An admin can see in `hearth doctor` what is missing.")
         return await asyncio.to_thread(self._engines[engine].validate, definition)
 
     async def pipelines(self, user: User, *, limit: int = 50, cursor: str = "") -> Page[Listed]:
@@ -118,6 +124,16 @@ class PipelineRoom:
         await self._note(user, Act.DELETED, f"pipeline {pipeline}")
         return receipt
 
+    async def fitting(self, user: User, pipeline: str, parameters: Mapping[str, Value]) -> tuple[Pipeline, dict[str, Value]]:
+        """The version that a run with these parameters would be one of, and all its parameters by name; nothing is started. Raises: NotFound, BadInput."""
+        found = await self.pipeline(user, pipeline)
+        spec = await self._spec(found.engine, found.definition)
+        for name in LENT:
+            if name in parameters:
+                raise BadInput(f"{name} is filled in by Hearth.", hint="Leave it out.")
+        spec = replace(spec, parameters=tuple(replace(p, required=False) if p.name in LENT else p for p in spec.parameters))
+        return found, {name: value for name, value in given(spec, parameters).items() if name not in LENT}
+
     async def start(
         self,
         user: User,
@@ -136,13 +152,7 @@ class PipelineRoom:
         Raises: NotFound; BadInput for parameters that the pipeline doesn't take and for a definition that can't be run here; AlreadyThere if the id was used
         for another run.
         """
-        found = await self.pipeline(user, pipeline)
-        spec = await self._spec(found.engine, found.definition)
-        for name in LENT:
-            if name in parameters:
-                raise BadInput(f"{name} is filled in by Hearth.", hint="Leave it out.")
-        spec = replace(spec, parameters=tuple(replace(p, required=False) if p.name in LENT else p for p in spec.parameters))
-        checked = {name: value for name, value in given(spec, parameters).items() if name not in LENT}
+        found, checked = await self.fitting(user, pipeline, parameters)
         if run_id and not is_id(run_id):
             raise BadInput("A run's id is a UUID.", hint="Leave it out, and one is made.")
         if run_id and (known := await self._known(user, run_id)) is not None:
@@ -193,6 +203,11 @@ class PipelineRoom:
         """How many wait before it."""
         return await self._workflows.ahead_of(run.id)
 
+    @property
+    def at_work(self) -> int:
+        """How many runs of everybody's go on now that would end with this process."""
+        return self._dispatcher.at_work
+
     async def steps(self, user: User, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:
         """In the order in which they began. Raises: NotFound."""
         await self.run(user, run_id)
@@ -241,7 +256,7 @@ class PipelineRoom:
         try:
             return await self._workflows.experiment_named(name)
         except NotFound:
-            made = Experiment(new_id(), demand_name(name, "experiment"), (), {}, self._clock(), user.id)
+            made = Experiment(new_id(), demand_name(name, "an experiment"), (), {}, self._clock(), user.id)
             try:
                 await self._workflows.add_experiment(made)
             except AlreadyThere:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from core.errors import BadInput, HearthError, NotFound
+from core.errors import BadInput, HearthError, NotFound, ServiceTimeout
 from core.events import Event, EventType
 from core.ids import new_id
 from core.ports import ObjectStore, PipelineEngine, Workflows
@@ -49,6 +49,8 @@ from core.workflow.model import (
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
+ELSEWHERE_S = 10.0
+"""How long another process may take to end a run of its own."""
 INTERRUPTED = "It was interrupted: Hearth stopped while it ran."
 MAX_METRICS_BYTES = 1 << 20
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9._-]+")
@@ -66,6 +68,8 @@ class _Underway:
     reason: str = ""
     """Why it is to end."""
     steps: dict[str, Step] = field(default_factory=dict)
+    survives: bool = False
+    """Whether it goes on without this process."""
 
 
 class Dispatcher:
@@ -83,7 +87,7 @@ class Dispatcher:
         at_once: int,
         wall_s: float,
     ) -> None:
-        """folder: holds a folder for each run while it lasts.   at_once: how many run together.   wall_s: how long one may take."""
+        """folder: holds a folder for each run while it lasts.   at_once: how many run here together; those on clusters are not counted.   wall_s: how long one may take."""
         self._workflows, self._engines, self._objects, self._clock, self._lend = workflows, engines, objects, clock, lend
         self._folder, self._at_once, self._wall_s = folder, at_once, wall_s
         self._underway: dict[str, _Underway] = {}
@@ -112,18 +116,43 @@ class Dispatcher:
         """Where a run's files are while it lasts."""
         return self._folder / run_id
 
+    @property
+    def at_work(self) -> int:
+        """How many runs go on now that would end with this process."""
+        return sum(not one.survives for one in self._underway.values())
+
     async def terminate(self, run: PipelineRun, reason: str) -> None:
-        """Ends a run, whatever it is doing; it has failed by the time this returns. One that is over stays as it is. Raises: ServiceError of its cluster."""
+        """Ends a run, whatever it is doing and whichever process runs it; it has failed by the time this returns. One that is over stays as it is.
+
+        Raises: ServiceError of its cluster; ServiceTimeout if the process that runs it doesn't end it.
+        """
         async with self._beginning:  # or it would be begun in this moment
             run = await self._workflows.run(run.id)
             if run.status is RunStatus.PENDING:
                 begun = run.to(RunStatus.RUNNING, self._clock())
-                await self._workflows.keep(begun)
-                await self._ended(begun, RunReport(False, reason), {})
-                return
-        one = self._underway.get(run.id)
-        if one is None or run.status.over:
+                if await self._workflows.keep(begun):
+                    await self._ended(begun, RunReport(False, reason), {})
+                    return
+                run = await self._workflows.run(run.id)  # another process has begun it
+        if run.status.over:
             return
+        if run.id in self._underway:
+            await self._end(run, reason)
+            return
+        await self._workflows.ask_to_end(run.id, reason)
+        self.arrived()
+        try:
+            async with asyncio.timeout(ELSEWHERE_S):
+                while True:
+                    if (await self._workflows.run(run.id)).status.over:
+                        return
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise ServiceTimeout("Nobody has ended the run yet.", hint="It ends when a Hearth is running: start it with `hearth up`.") from None
+
+    async def _end(self, run: PipelineRun, reason: str) -> None:
+        """Ends one that goes on here. Raises: ServiceError of its cluster."""
+        one = self._underway[run.id]
         pipeline = await self._workflows.pipeline(run.pipeline_id)
         if (engine := self._engines[pipeline.engine]).survives:
             await engine.stop(Order(run.id, pipeline, {}, self.folder_of(run.id), run.external_id))
@@ -133,6 +162,15 @@ class Dispatcher:
         if not (await self._workflows.run(run.id)).status.over:  # it was cancelled before its first line, or in the middle of its end
             await self._ended(one.run, RunReport(False, reason), one.steps)
         await asyncio.to_thread(shutil.rmtree, self.folder_of(run.id), ignore_errors=True)
+
+    async def _end_those_asked(self) -> None:
+        """Those that another process wants ended."""
+        for run_id, reason in (await self._workflows.asked_to_end()).items():
+            if run_id in self._underway:
+                try:
+                    await self._end(await self._workflows.run(run_id), reason)
+                except HearthError as error:
+                    log.warning("Run %s could not be ended: %s", run_id, error)
 
     async def _recover(self) -> None:
         unfinished = await self._workflows.unfinished()
@@ -161,10 +199,11 @@ class Dispatcher:
         while True:
             self._arrived.clear()
             try:
-                while len(self._underway) < self._at_once and await self._begin_next():
+                await self._end_those_asked()
+                while self.at_work < self._at_once and await self._begin_next():
                     pass
             except Exception:  # a supervised loop: it must outlive every failure
-                log.exception("The next pipeline run could not be begun")
+                log.exception("The next pipeline run could not be begun or ended")
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._arrived.wait()
@@ -196,6 +235,7 @@ class Dispatcher:
         one = self._underway[run.id]
         pipeline = await self._workflows.pipeline(run.pipeline_id)
         engine = self._engines[pipeline.engine]
+        one.survives = engine.survives
         outcome = RunReport(False, "It ended without a result.")
         try:
             spec = await asyncio.to_thread(engine.validate, pipeline.definition)

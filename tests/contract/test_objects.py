@@ -79,6 +79,19 @@ async def test_pages_go_on_where_they_were_whatever_goes_meanwhile(objects):
     assert not rest.next_cursor
 
 
+async def test_only_what_begins_with_the_prefix_is_listed_and_pages_go_on_within_it(objects):
+    for key in ("a/one", "ab/two", "ab/c/three", "abc", "b/ab/four"):
+        await objects.put(key, b"x")
+    for prefix, keys in (("ab/", ["ab/c/three", "ab/two"]), ("ab", ["ab/c/three", "ab/two", "abc"]), ("ab/c", ["ab/c/three"]), ("nothing/", [])):
+        found, cursor = [], ""
+        while True:
+            page = await objects.all(prefix=prefix, limit=1, cursor=cursor)
+            found += [stored.uri for stored in page.items]
+            if not (cursor := page.next_cursor):
+                break
+        assert sorted(found) == sorted(map(objects.uri, keys))
+
+
 @given(keys=st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join), max_size=8), limit=st.integers(1, 9))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_object_is_listed_once_however_the_pages_are_cut(objects, keys, limit):

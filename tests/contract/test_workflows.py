@@ -261,12 +261,27 @@ async def test_an_experiment_has_its_runs_and_the_latest_value_of_each_metric(ke
     assert not (await kept.experiments()).items
 
 
+async def test_a_run_that_goes_on_is_asked_to_end_once_and_no_other_is(kept, pipeline):
+    runs = [a_run(at=n) for n in range(3)]
+    for run in runs:
+        await kept.add_run(run, [])
+    await kept.keep(runs[0].to(RunStatus.RUNNING, NOW))
+    await over(kept, runs[1])
+    for run in runs:
+        await kept.ask_to_end(run.id, "First.")
+        await kept.ask_to_end(run.id, "Second.")
+    assert await kept.asked_to_end() == {runs[0].id: "First."}
+    await kept.keep(runs[0].to(RunStatus.RUNNING, NOW).to(RunStatus.FAILED, NOW, "First."))
+    assert await kept.asked_to_end() == {}
+
+
 async def test_a_trigger_belongs_to_a_pipeline_that_is_there_and_remembers_each_state_of_a_file_once(kept, pipeline, ada):
     trigger = Trigger(new_id(), "greet", TriggerKind.FILE, "s3://hearth/in/", {}, ada.id, NOW)
     with pytest.raises(NotFound):
         await kept.add_trigger(replace(trigger, pipeline_name="nothing"))
     await kept.add_trigger(trigger)
     assert (await kept.triggers()).items == [trigger]
+    assert await kept.trigger(trigger.id) == trigger
     off = replace(trigger, enabled=False, problem="It is full.", last_at=NOW)
     await kept.change_trigger(off)
     assert (await kept.triggers(pipeline_name="greet")).items == [off]
@@ -275,6 +290,8 @@ async def test_a_trigger_belongs_to_a_pipeline_that_is_there_and_remembers_each_
     await kept.drop_trigger(trigger.id)
     with pytest.raises(NotFound):
         await kept.drop_trigger(trigger.id)
+    with pytest.raises(NotFound):
+        await kept.trigger(trigger.id)
 
 
 async def test_with_a_user_go_their_runs_triggers_and_the_names_of_their_artifacts(kept, pipeline, database, ada, bob):

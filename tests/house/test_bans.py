@@ -52,6 +52,7 @@ CATCHES_EVERYTHING = {
     ("core/workflow/running.py", "Dispatcher._work"): "a supervised loop",
     ("core/adapters/pipelines/kubeflow_worker.py", "Worker._survived"): "kfp raises bare exceptions; a step ends with what they say",
     ("core/adapters/pipelines/kubeflow_worker.py", "main"): "kfp raises bare exceptions; the run ends with what they say",
+    ("core/workflow/triggers.py", "Triggers._problem"): "a bug stops one start and no other; it is logged and told",
     ("core/rag/library.py", "Library._work"): "a supervised loop",
     ("core/rag/library.py", "Library.ingest_next"): "a bug ends one job and no other; it is logged and told",
     ("core/rag/reembedding.py", "Reembedding._work"): "a supervised loop",

@@ -10,6 +10,7 @@ OPENED = {
     Scope.DOCUMENTS: ("/v1/collections", "/v1/jobs", "/files/00000000-0000-7000-8000-000000000000"),
     Scope.VOICE: ("/v1/audio/voices", "/v1/voice/00000000-0000-7000-8000-000000000000", "/files/voice/00000000-0000-7000-8000-000000000000/request"),
     Scope.METRICS: ("/metrics",),
+    Scope.PIPELINES: ("/v1/pipelines", "/v1/runs", "/v1/experiments", "/v1/triggers"),
 }
 
 

@@ -39,6 +39,15 @@ OWN_CHECK = {
     ("POST", "/v1/audio/transcriptions"), ("POST", "/v1/audio/speech"), ("GET", "/v1/audio/voices"), ("GET", "/v1/preferences"), ("PATCH", "/v1/preferences"),
     ("POST", "/v1/voice"), ("GET", "/v1/voice/{request_id}"), ("POST", "/v1/voice/{request_id}/stop"), ("GET", "/files/voice/{request_id}/{side}"),
     ("GET", "/files/{document_id}"), ("GET", "/files/{document_id}/pages/{number}.png"), ("GET", "/metrics"),
+    ("GET", "/v1/pipelines"), ("POST", "/v1/pipelines"), ("POST", "/v1/pipelines/validate"), ("GET", "/v1/pipelines/{pipeline}"),
+    ("PATCH", "/v1/pipelines/{pipeline}"), ("DELETE", "/v1/pipelines/{pipeline}"), ("GET", "/v1/pipelines/{pipeline}/versions"),
+    ("GET", "/v1/runs"), ("POST", "/v1/runs"), ("GET", "/v1/runs/{run_id}"), ("DELETE", "/v1/runs/{run_id}"), ("GET", "/v1/runs/{run_id}/steps"),
+    ("GET", "/v1/runs/{run_id}/log"), ("GET", "/v1/runs/{run_id}/artifacts/{artifact_id}"),
+    ("POST", "/v1/runs/{run_id}/terminate"), ("POST", "/v1/runs/{run_id}/rerun"),
+    ("GET", "/v1/experiments"), ("GET", "/v1/experiments/{experiment}"), ("DELETE", "/v1/experiments/{experiment}"),
+    ("PUT", "/v1/experiments/{experiment}/baseline"),
+    ("GET", "/v1/triggers"), ("POST", "/v1/triggers"), ("GET", "/v1/triggers/{trigger_id}"), ("PATCH", "/v1/triggers/{trigger_id}"),
+    ("DELETE", "/v1/triggers/{trigger_id}"),
 }  # fmt: skip
 BEHIND_THE_GATE = {
     ("GET", "/documents/{document_id}"), ("POST", "/documents/{document_id}/delete"), ("GET", "/voice/turns/{request_id}/speech"), ("SOCKET", "/voice/ws"),
@@ -51,7 +60,9 @@ BEHIND_THE_GATE = {
     ("GET", "/admin/files/conversations/{conversation_id}.{form}"),
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
-WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p)
+OF_PIPELINES = ("/v1/pipelines", "/v1/runs", "/v1/experiments", "/v1/triggers")
+"""What admins see of everybody, and what is everybody's: test_api_pipelines.py says who sees what there."""
+WITH_AN_ID = sorted((m, p) for m, p in OWN_CHECK if "{" in p and not p.startswith(OF_PIPELINES))
 MAKES_A_COLLECTION = {("POST", f"/v1/collections/{{name}}/{what}") for what in ("documents", "texts", "urls")}
 """What is sent there goes into a collection of one's own, whoever else has one of that name."""
 BODIES = {
@@ -65,6 +76,10 @@ BODIES = {
     "/v1/messages/{message_id}/again": {"json": {}},
     "/v1/messages/{message_id}/feedback": {"json": {"verdict": "good"}},
     "/v1/prompts": {"json": {"name": "n", "text": "t"}},
+    "/v1/pipelines/{pipeline}": {"json": {"shared": True}},
+    "/v1/runs/{run_id}/rerun": {"json": {}},
+    "/v1/experiments/{experiment}/baseline": {"json": {"run_id": ""}},
+    "/v1/triggers/{trigger_id}": {"json": {"enabled": False}},
 }
 
 
@@ -659,6 +674,10 @@ FIELDS = {
     "/v1/collections/{name}/texts": ("title", "text"),
     "/v1/collections/{name}/urls": ("url",),
     "/v1/collections/{name}/query": ("query", "top_k", "rerank", "rerank_top_k"),
+    "/v1/pipelines": ("name", "engine", "definition"),
+    "/v1/pipelines/validate": ("engine", "definition"),
+    "/v1/runs": ("pipeline", "parameters", "experiment", "id"),
+    "/v1/triggers": ("pipeline", "kind", "watched", "parameters", "experiment"),
 }
 RAW = [
     b"",
@@ -683,6 +702,7 @@ def assert_no_stumble(answer, what):
 async def test_no_body_makes_the_api_stumble(app, ada, api):
     await app.library.create(ada.user, "x")
     sound = {"query": "backups", "name": "y", "title": "t", "text": "x", "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
+    sound |= {"engine": "argo", "definition": "a: 1", "pipeline": "x", "parameters": {}, "kind": "schedule", "watched": "0 3 * * *"}
     for path, fields in FIELDS.items():
         at = filled(path)
         for body in RAW:
@@ -702,7 +722,7 @@ async def test_no_address_makes_the_api_stumble(api):
                 assert_no_stumble(await api.request(method, filled(path, value), **BODIES.get(path, {})), (method, path, value))
         if method != "GET":
             continue
-        for name in ("limit", "cursor", "before", "search", "collection", "unfinished"):
+        for name in ("limit", "cursor", "before", "search", "collection", "unfinished", "since", "status", "sort", "experiment"):
             for value in (
                 "",
                 "x",

@@ -3,15 +3,15 @@
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Annotated
-from urllib.parse import quote as quoted
 
 import anyio
 import msgspec
 from fastapi import APIRouter, File, Query, UploadFile
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from core.rag.library import MAX_WIDTH_PX, MIN_WIDTH_PX
 from ui.api.auth import Hearth, KnownFirst, Who
+from ui.api.files import file_response
 from ui.api.shapes import (
     ChunkOut,
     CollectionChangeIn,
@@ -33,8 +33,6 @@ from ui.errors import not_stored
 router = APIRouter(prefix="/v1", tags=["documents"], route_class=KnownFirst)
 files = APIRouter(include_in_schema=False, route_class=KnownFirst)
 COPY_BYTES = 1 << 20
-SHOWN = {"application/pdf", "text/plain"}
-"""What a browser may show by itself; everything else is downloaded, because it could carry a script."""
 
 
 @router.get("/collections", summary="Your collections with their counts")
@@ -175,20 +173,9 @@ async def cancel(job_id: str, who: Who, app: Hearth) -> JobOut:
 async def original(document_id: str, who: Who, app: Hearth) -> Response:
     """The original of a document, for its owner. Only what can't carry a script is shown in place, and even that in a sandbox."""
     found, path = await app.library.original(who.user, document_id)
-    media_type = found.media_type if found.media_type in SHOWN else "application/octet-stream"
-    if found.media_type.startswith("text/") and found.media_type != "text/html":
-        media_type = "text/plain; charset=utf-8"
     shown = PurePosixPath(found.name).name or found.title
     name = shown if "." in shown else shown + SUFFIXES.get(found.media_type, "")
-    disposition = "attachment" if media_type == "application/octet-stream" else "inline"
-    headers = {
-        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quoted(name, safe='')}",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-store",
-    }
-    if media_type != "application/pdf":
-        headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-    return FileResponse(path, media_type=media_type, headers=headers)
+    return file_response(path, name, found.media_type)
 
 
 @files.get("/files/{document_id}/pages/{number}.png")

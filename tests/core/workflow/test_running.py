@@ -13,6 +13,7 @@ import psutil
 import pytest
 from pipelining import ASKING, scripted, works
 
+from core.errors import ServiceTimeout
 from core.events import EventType
 from core.workflow.model import ArtifactType, RunStatus, StepStatus
 from core.workflow.running import INTERRUPTED
@@ -147,6 +148,33 @@ async def test_a_terminated_run_is_gone_within_a_second_with_what_ignores_signal
     assert took_s < 3, "a busy machine; the bench measures"
     assert (await here.told(run))[-2:] == [EventType.STEP_COMPLETED, EventType.PIPELINE_RUN_COMPLETED]
     assert (await here.room.terminate(here.ada, run.id)) == ended, "once more changes nothing"
+
+
+async def test_a_run_of_another_process_is_ended_by_that_process(here, tmp_path):
+    run = await here.start(HOLDS)
+    await here.step(run, "a")
+    async with works(tmp_path, serving=False) as beside:
+        ended = await beside.room.terminate(here.ada, run.id)
+    assert (ended.status, ended.reason) == (RunStatus.FAILED, "It was cancelled by ada.")
+    assert marked(run) == []
+
+
+@pytest.mark.parametrize("survives", [False, True])
+async def test_only_runs_that_end_with_this_process_count_as_at_work(tmp_path, survives):
+    engine = scripted()
+    engine.survives = survives
+    async with works(tmp_path, engine=engine) as here:
+        await here.step(await here.start(HOLDS), "a")
+        assert here.room.at_work == (not survives)
+
+
+async def test_a_run_whose_process_does_not_end_it_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.workflow.running.ELSEWHERE_S", 0.2)
+    async with works(tmp_path, serving=False) as nobody:
+        run = await nobody.start(GOOD)
+        await nobody.records.workflows.keep(run.to(RunStatus.RUNNING, run.created_at))
+        with pytest.raises(ServiceTimeout, match="hearth up"):
+            await nobody.room.terminate(nobody.ada, run.id)
 
 
 async def test_a_run_that_waits_is_terminated_without_having_begun(here):
