@@ -33,7 +33,7 @@ from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
-from core.errors import BadInput, HearthError, NoSpace, SettingsError
+from core.errors import HearthError, NoSpace, SettingsError
 from core.inference import Model, Queue, Service
 from core.ports import (
     AudioCodec,
@@ -62,7 +62,8 @@ from core.users.model import Quota, Scope
 from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
-from core.workflow.model import LENT, Engine, PipelineRun, PipelineSpec, Value
+from core.workflow import argo, argo_cluster, kubeflow
+from core.workflow.model import LENT, Engine, PipelineRun, Value
 from core.workflow.room import PipelineRoom
 from core.workflow.running import Dispatcher
 from core.workflow.triggers import LOOK_EVERY_S, Triggers
@@ -465,32 +466,38 @@ async def _at_work(
         yield
 
 
-def _read_later(definition: str) -> PipelineSpec:
-    """MERGE: stands where kubeflow.cluster_spec and argo.cluster_spec go."""
-    raise BadInput("Hearth can't read such definitions yet.", hint="Wait for the next version.")
-
-
 @asynccontextmanager
 async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[], datetime]) -> AsyncIterator[dict[Engine, PipelineEngine]]:
     """What runs pipelines, by their language: a cluster, or this machine."""
-    engines: dict[Engine, PipelineEngine] = {}
+    from core.adapters.engine_local import LocalEngine
+
+    log_bytes, folder_bytes = int(settings.pipeline_log_mb * 1e6), int(settings.pipeline_files_gb * 1e9)
+    engines: dict[Engine, PipelineEngine] = {
+        Engine.ARGO: LocalEngine("Hearth's own, a part of Argo", "argo_worker.py", argo.local_spec, log_bytes=log_bytes, folder_bytes=folder_bytes),
+        Engine.KUBEFLOW: LocalEngine(
+            "kfp.local",
+            "kubeflow_worker.py",
+            kubeflow.local_spec,
+            python=settings.workflow_python,
+            needs="kfp",
+            log_bytes=log_bytes,
+            folder_bytes=folder_bytes,
+        ),
+    }
     async with AsyncExitStack() as stack:
         if settings.kubeflow_url:
             kind = adapter(KUBEFLOW, settings.kubeflow_url, "HEARTH_KUBEFLOW_URL")
             # A cluster writes to a server of objects; it doesn't reach a folder of this machine.
             shared = objects if settings.objects_url else None
-            made = kind(settings.kubeflow_url, settings.kubeflow_token.get_secret_value(), _read_later, clock, objects=shared)
+            made = kind(settings.kubeflow_url, settings.kubeflow_token.get_secret_value(), kubeflow.cluster_spec, clock, objects=shared)
             stack.push_async_callback(made.close)
             engines[Engine.KUBEFLOW] = made
-        # MERGE: else: engines[Engine.KUBEFLOW] = LocalEngine("kfp.local", "kubeflow_worker.py", kubeflow.local_spec, …)
         if settings.argo_url:
             kind = adapter(ARGO, settings.argo_url, "HEARTH_ARGO_URL")
-            log_bytes, folder_bytes = int(settings.pipeline_log_mb * 1e6), int(settings.pipeline_files_gb * 1e9)
             token = settings.argo_token.get_secret_value()
-            made = kind(settings.argo_url, token, _read_later, clock, log_bytes=log_bytes, folder_bytes=folder_bytes)
+            made = kind(settings.argo_url, token, argo_cluster.cluster_spec, clock, log_bytes=log_bytes, folder_bytes=folder_bytes)
             stack.push_async_callback(made.close)
             engines[Engine.ARGO] = made
-        # MERGE: else: engines[Engine.ARGO] = LocalEngine("Hearth's Argo subset", "argo_worker.py", argo.local_spec, …)
         yield engines
 
 
