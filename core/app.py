@@ -62,9 +62,11 @@ from core.users.model import Quota, Scope
 from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
+from core.workflow.evaluation import Evaluation
 from core.workflow.model import LENT, Engine, PipelineRun, Value
 from core.workflow.room import PipelineRoom
 from core.workflow.running import Dispatcher
+from core.workflow.shipped import define_shipped
 
 if TYPE_CHECKING:
     from core.adapters.database_sql import SqliteDatabase
@@ -193,6 +195,7 @@ class App:
     calls: Calls
     models: Models
     pipelines: PipelineRoom
+    evaluation: Evaluation
     traces: Traces
     audit: AuditLog
     console: Console
@@ -349,6 +352,7 @@ async def open_app(
             wall_s=settings.pipeline_max_h * 3600,
         )
         backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
+        pipelines = PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock)
         notes, begun = Notes(audit, clock), await stack.enter_async_context(Begun())
 
         if serving:
@@ -357,6 +361,7 @@ async def open_app(
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
             await kept.versions.release()
+            await define_shipped(kept.workflows, engines, clock)
             await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, events, retention, backups))
 
         check = partial(_checked, settings, database, objects, models)
@@ -372,7 +377,8 @@ async def open_app(
             voice=voice,
             calls=Calls(chat, voice, users, kept.spoken, objects, models.activity, clock, traces),
             models=models,
-            pipelines=PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock),
+            pipelines=pipelines,
+            evaluation=Evaluation(pipelines, library, kept.golden, audit, clock),
             traces=traces,
             audit=audit,
             console=Console(
@@ -465,8 +471,8 @@ def _engines(settings: Settings) -> dict[Engine, PipelineEngine]:
 
 @asynccontextmanager
 async def _lent(users: Users, address: str, lasts: timedelta, run: PipelineRun) -> AsyncIterator[Mapping[str, Value]]:
-    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents and operations."""
-    async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS), lasts) as key:
+    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat."""
+    async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS, Scope.CHAT), lasts) as key:
         yield dict(zip(LENT, (address, key), strict=True))
 
 

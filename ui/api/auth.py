@@ -41,7 +41,7 @@ def scope_of(path: str) -> Scope:
 OPENED_BY = (
     ("/v1/audio/", Scope.VOICE), ("/v1/voice", Scope.VOICE), ("/files/voice/", Scope.VOICE),
     ("/v1/collections", Scope.DOCUMENTS), ("/v1/documents", Scope.DOCUMENTS), ("/v1/jobs", Scope.DOCUMENTS), ("/files/", Scope.DOCUMENTS),
-    ("/metrics", Scope.METRICS),
+    ("/metrics", Scope.METRICS), ("/v1/operations", Scope.OPERATIONS),
 )  # fmt: skip
 
 
