@@ -1,20 +1,24 @@
 import asyncio
 import json
 import math
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
+import uvicorn
 from echo_house import echo_settings, taken_in
 from pipelining import scripted
 from shipping import StepFailed, ran
 
 import core.app
 from core.adapters.database_sql import SqliteDatabase
+from core.adapters.engine_local import LocalEngine
 from core.adapters.records_sql import Records
 from core.app import now, open_app
 from core.errors import BadInput, NotFound
 from core.rag.model import RAGQuery
 from core.users.model import Admin
+from core.workflow.argo import local_spec
 from core.workflow.evaluation import Setting, combined
 from core.workflow.model import Engine, Parameter, PipelineSpec, RunStatus
 from core.workflow.shipped import SHIPPED, define_shipped, definition
@@ -29,11 +33,9 @@ TEXTS = {
 
 
 @asynccontextmanager
-async def served(app):
+async def served(app, port=0):
     """The house on a loopback port, in this loop: its rooms live here."""
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(web(app, LatePage(wanted=False)), port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(web(app, LatePage(wanted=False)), port=port, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -220,3 +222,35 @@ async def test_an_evaluation_of_nothing_is_refused(evaluating):
     backup = await app.pipelines.start(who.user, "backup", {})
     with pytest.raises(BadInput):
         await app.evaluation.promote(who.user, backup.id)
+
+
+# The engine itself
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_is_within_what_of_argo_runs_here(name):
+    spec = local_spec(definition(name))
+    assert spec.description
+    assert {"hearth_url", "hearth_key"} <= {p.name for p in spec.parameters}
+
+
+async def test_settings_are_compared_and_a_collection_is_embedded_anew_by_the_engine_with_a_lent_key(tmp_path, echo_server, monkeypatch):
+    engine = LocalEngine("argo", "argo_worker.py", local_spec, log_bytes=1 << 20, folder_bytes=1 << 28)
+    monkeypatch.setattr(core.app, "_engines", lambda _settings: {Engine.ARGO: engine})
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with open_app(echo_settings(tmp_path), local=echo_server, serving=True, address=f"http://127.0.0.1:{port}") as app, served(app, port):
+        _, secret = await app.users.make_key(await app.users.add("ada", None, admin=True))
+        who = await app.users.by_key(secret)
+        await golden(app, who)
+        made = await app.evaluation.evaluate(who.user, "tiny", "lab", combined(top_k=(1, 3), chunk_chars=(None, 200)))
+        again = await app.pipelines.start(who.user, "re-embed", {"collection": "lab", "embedding_model": "echo-embed", "swap": "true"})
+        found = []
+        async with asyncio.timeout(90):
+            for run_id in (*made.runs, again.id):
+                while not (run := await app.pipelines.run(who.user, run_id)).status.over:
+                    await asyncio.sleep(0.05)
+                found.append((run.status, run.reason, run.parameters.get("top_k"), run.metrics.get("recall_at_k")))
+        assert {status for status, *_ in found} == {RunStatus.SUCCEEDED}, found
+        assert {(k, round(recall, 3)) for _, _, k, recall in found if k} == {("1", 0.667), ("3", 1.0)}
+        assert [(c.name, c.version) for c, _ in (await app.library.collections(who.user)).items] == [("lab", 2)]
