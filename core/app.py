@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -63,9 +63,11 @@ from core.users.room import Users
 from core.voice.calls import Calls
 from core.voice.room import VoiceRoom
 from core.workflow import argo, argo_cluster, kubeflow
+from core.workflow.evaluation import Evaluation
 from core.workflow.model import LENT, Engine, PipelineRun, Value
 from core.workflow.room import PipelineRoom
 from core.workflow.running import Dispatcher
+from core.workflow.shipped import define_shipped
 from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
@@ -196,6 +198,7 @@ class App:
     models: Models
     pipelines: PipelineRoom
     triggers: Triggers
+    evaluation: Evaluation
     traces: Traces
     audit: AuditLog
     console: Console
@@ -362,6 +365,7 @@ async def open_app(
             await conversations.expire_leases(clock(), everything=True)
             await documents.release_jobs()
             await kept.versions.release()
+            await define_shipped(kept.workflows, engines, clock)
             await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
 
         check = partial(_checked, settings, database, objects, engines, models)
@@ -379,6 +383,7 @@ async def open_app(
             models=models,
             pipelines=pipelines,
             triggers=triggers,
+            evaluation=Evaluation(pipelines, library, kept.golden, audit, clock),
             traces=traces,
             audit=audit,
             console=Console(
@@ -503,8 +508,8 @@ async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[],
 
 @asynccontextmanager
 async def _lent(users: Users, address: str, lasts: timedelta, run: PipelineRun) -> AsyncIterator[Mapping[str, Value]]:
-    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents and operations."""
-    async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS), lasts) as key:
+    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat."""
+    async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS, Scope.CHAT), lasts) as key:
         yield dict(zip(LENT, (address, key), strict=True))
 
 
@@ -528,9 +533,18 @@ async def _checked(
 ) -> list[Health]:
     """Every part of the house, asked now."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
-    stores += [(engine.value, runs.check, runs.adapter) for engine, runs in engines.items()]
-    found, answers = await asyncio.gather(asyncio.gather(*(_check(*part) for part in stores)), _models_checked(settings, models))
-    return [*found, *answers]
+    found, runs, answers = await asyncio.gather(
+        asyncio.gather(*(_check(*part) for part in stores)),
+        asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),
+        _models_checked(settings, models),
+    )
+    return [*found, *runs, *answers]
+
+
+async def _engine_checked(language: Engine, engine: PipelineEngine) -> Health:
+    """What runs pipelines of a language. Software that somebody may do without and hasn't installed is said, and is no trouble."""
+    found = await _check(language.value, engine.check, engine.adapter)
+    return found if engine.survives or found.ready else replace(found, ready=True)
 
 
 async def _models_checked(settings: Settings, models: Models) -> list[Health]:

@@ -34,6 +34,7 @@ from ui import documents, errors, pages
 from ui.admin import downloads
 from ui.api import chat as chat_api
 from ui.api import library as library_api
+from ui.api import operations as operations_api
 from ui.api import pipelines as pipelines_api
 from ui.api import voice as voice_api
 from ui.api.auth import caller, scope_of
@@ -150,7 +151,8 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIA
         title="Hearth", version="0.1.0", description="Ask your own documents and get cited answers.", docs_url="/docs", redoc_url=None
     )
     api.state.hearth = app
-    for router in (chat_api.router, library_api.router, voice_api.router, pipelines_api.router, voice_api.files, library_api.files):
+    apis = (chat_api, library_api, voice_api, pipelines_api, operations_api)
+    for router in (*(one.router for one in apis), voice_api.files, library_api.files):
         api.include_router(router)
     for kind in (HearthError, Exception):
         api.add_exception_handler(kind, errors.handle)

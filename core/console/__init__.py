@@ -1,6 +1,6 @@
 """The console's rooms: what an admin may see and do across all users.
 
-Every public method takes an `Admin` first, which only `Users.admin` makes: there is no way in without one.
+Every public method takes an `Admin` first, which only `Users` makes: there is no way in without one.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """How long things are kept: what the next sweep removes, what pins hold, the receipts, and the backups that keep a copy of everything."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from core.audit import Act
 from core.backups import Backup, Backups
-from core.console.begun import Begun
+from core.console.begun import PATIENCE_S, Begun
 from core.console.notes import Notes
 from core.errors import HearthError, ServiceBusy
 from core.records import DeleteReceipt, Page
@@ -55,11 +56,11 @@ class Keeping:
         """The receipts of all sweeps, latest first."""
         return await self._retention.sweeps(limit=limit, cursor=cursor)
 
-    async def sweep(self, admin: Admin) -> DeleteReceipt:
+    async def sweep(self, admin: Admin, *, patience_s: float = PATIENCE_S) -> DeleteReceipt:
         """Sweeps now. Raises: ServiceBusy where another sweep is at work, or where this one takes long: it then goes on by itself."""
         await self._notes.note(admin, Act.DELETED, "what is past its time")
         late = ServiceBusy("There is much to remove, and the sweep goes on.", hint="Its row in the list of sweeps shows how far it is.")
-        swept = await self._begun.within(self._retention.sweep(admin.user.username), late)
+        swept = await self._begun.within(self._retention.sweep(admin.user.username), late, patience_s)
         if swept is None:
             raise ServiceBusy("Another sweep is at work.", hint="Its row in the list of sweeps shows how far it is.")
         return DeleteReceipt(swept.removed, await self._retention.left())
@@ -81,6 +82,7 @@ class Keeping:
             raise ServiceBusy("A backup is being made already.", hint="Wait until it is there.")
         await self._notes.note(admin, Act.EXPORTED, "backup of the house")
         self._begun.begin(self._make())
+        await asyncio.sleep(0)  # it has begun, and shows in `backup_state`, when this returns
 
     async def delete_backup(self, admin: Admin, name: str) -> DeleteReceipt:
         """Raises: NotFound."""

@@ -298,6 +298,14 @@ class Library:
         """A chunk with where it comes from. Raises: NotFound."""
         return await self._documents.chunk_for(user.id, chunk_id)
 
+    async def passages(self, user: User, chunk_ids: Sequence[str]) -> Mapping[str, FoundChunk]:
+        """Those of these chunks that are the user's and are still there, by id."""
+        held = {}
+        for chunk_id in dict.fromkeys(chunk_ids):
+            with suppress(NotFound):
+                held[chunk_id] = await self._documents.chunk_for(user.id, chunk_id)
+        return held
+
     async def chunks(self, user: User, document_id: str, *, limit: int = 50, cursor: str = "") -> Page[Chunk]:
         """A document's chunks in reading order; none before it is ready. cursor: the position before the first. Raises: NotFound, BadInput."""
         return await self._documents.chunks_for(user.id, document_id, limit=_bounded(limit), cursor=cursor)

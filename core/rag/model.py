@@ -268,16 +268,19 @@ class PagePicture:
 
 @dataclass(frozen=True, slots=True)
 class RAGQuery:
-    """A question to a collection."""
+    """A question to a collection. rerank_depth: how many candidates are read together with it; None for what its collection says."""
 
     query: str
     collection: str
     top_k: int = 5
     rerank: bool = True
     rerank_top_k: int = 3
+    rerank_depth: int | None = None
 
     def __post_init__(self) -> None:
         """Raises: BadInput if a depth is out of range."""
+        if self.rerank_depth is not None and not 1 <= self.rerank_depth <= MAX_RERANK_DEPTH:
+            raise BadInput(f"The rerank depth must be between 1 and {MAX_RERANK_DEPTH}, not {self.rerank_depth}.")
         if not 1 <= self.top_k <= MAX_TOP_K:
             raise BadInput(f"top_k must be between 1 and {MAX_TOP_K}, not {self.top_k}.")
         if not 1 <= self.rerank_top_k <= self.top_k:

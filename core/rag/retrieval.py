@@ -73,7 +73,7 @@ class Retrieval:
         with traced(self._traces, "retrieval") as work, stages.timed("total"):
             chosen = [await self._documents.collection_for(user.id, name) for name in dict.fromkeys(collections or (query.collection,))]
             ids = [c.id for c in chosen]
-            stages.rerank_depth = max(query.top_k, *(c.rerank_depth for c in chosen))
+            stages.rerank_depth = max(query.top_k, *(query.rerank_depth or c.rerank_depth for c in chosen))
             stages.fetch = max(OVER_FETCH, stages.rerank_depth)
             considered, _, _ = await asyncio.gather(self._index.size(ids), self._dense_now(stages, user, query, chosen), self._lexical(stages, query, ids))
             with stages.timed("fuse"):

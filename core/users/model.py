@@ -103,7 +103,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Somebody who may use the console's rooms. Made by `Users.admin` alone, afresh for every call: a role that was taken away is gone at once."""
+    """Somebody who may use the console's rooms. Made by `Users` alone, afresh for every call: a role that was taken away is gone at once."""
 
     user: User
 

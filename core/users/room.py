@@ -152,10 +152,13 @@ class Users:
 
     async def admin(self, token: str) -> Admin:
         """Who holds that session token, as an admin. Raises: NotSignedIn; NotFound for everybody else, to whom the console isn't there."""
-        user = (await self.by_session(token)).user
-        if user.role is not Role.ADMIN:
+        return self.admin_of(await self.by_session(token))
+
+    def admin_of(self, who: SignedIn) -> Admin:
+        """Somebody who was asked for their key or session a moment ago, as an admin. Raises: NotFound, as `admin`."""
+        if who.user.role is not Role.ADMIN:
             raise NotFound("There is nothing here.")
-        return Admin(user)
+        return Admin(who.user)
 
     async def usable(self, user_id: str) -> bool:
         """Whether that account is there and not disabled."""

@@ -68,12 +68,12 @@ class PipelineRoom:
 
     async def validate(self, user: User, engine: Engine, definition: str) -> PipelineSpec:
         """What a definition says; nothing of it is run. Raises: BadInput with the place in it; NotAllowed."""
-        _demand_admin(user)
+        demand_admin(user)
         return await self._spec(engine, definition)
 
     async def define(self, user: User, name: str, engine: Engine, definition: str) -> Pipeline:
         """Keeps a definition as the next version of its name; the same as the last one's is that one. Raises: BadInput, IllegalStep, NotAllowed."""
-        _demand_admin(user)
+        demand_admin(user)
         await self._spec(engine, definition)
         kept = await self._workflows.add_pipeline(Pipeline(pipeline_id(demand_name(name), 1), name, 1, engine, definition, user.id, self._clock()))
         await self._note(user, Act.MADE, f"pipeline {kept.id}")
@@ -113,13 +113,13 @@ class PipelineRoom:
 
     async def share(self, user: User, name: str, shared: bool) -> None:
         """Lets others run it, or no more. Raises: NotFound, NotAllowed."""
-        _demand_admin(user)
+        demand_admin(user)
         await self._workflows.share(name, shared)
         await self._note(user, Act.CHANGED, f"pipeline {name}", shared=shared)
 
     async def delete_pipeline(self, user: User, pipeline: str) -> DeleteReceipt:
         """Removes a version without runs. Raises: NotFound, IllegalStep, NotAllowed."""
-        _demand_admin(user)
+        demand_admin(user)
         receipt = await self._workflows.drop_pipeline(pipeline)
         await self._note(user, Act.DELETED, f"pipeline {pipeline}")
         return receipt
@@ -273,12 +273,12 @@ class PipelineRoom:
 
     async def set_baseline(self, user: User, experiment_id: str, run_id: str) -> None:
         """Which run the others are compared with; "" for none. Raises: NotFound, NotAllowed."""
-        _demand_admin(user)
+        demand_admin(user)
         await self._workflows.set_baseline(experiment_id, run_id)
 
     async def delete_experiment(self, user: User, experiment_id: str) -> DeleteReceipt:
         """Its runs stay. Raises: NotFound, NotAllowed."""
-        _demand_admin(user)
+        demand_admin(user)
         receipt = await self._workflows.drop_experiment(experiment_id)
         await self._note(user, Act.DELETED, f"experiment {experiment_id}")
         return receipt
@@ -287,7 +287,8 @@ class PipelineRoom:
         await self._audit.write(AuditEntry(self._clock(), user.id, user.username, act, subject, detail))
 
 
-def _demand_admin(user: User) -> None:
+def demand_admin(user: User) -> None:
+    """Raises: NotAllowed for everybody else."""
     if user.role is not Role.ADMIN:
         raise NotAllowed("Only admins do that.", hint="Ask one: a pipeline runs code on this machine.")
 

@@ -87,7 +87,10 @@ class Dispatcher:
         at_once: int,
         wall_s: float,
     ) -> None:
-        """folder: holds a folder for each run while it lasts.   at_once: how many run here together; those on clusters don't count.   wall_s: the longest a run may take."""
+        """folder: holds a folder for each run while it lasts.   wall_s: the longest that a run may take.
+
+        at_once: how many run here together; those on clusters don't count.
+        """
         self._workflows, self._engines, self._objects, self._clock, self._lend = workflows, engines, objects, clock, lend
         self._folder, self._at_once, self._wall_s = folder, at_once, wall_s
         self._underway: dict[str, _Underway] = {}

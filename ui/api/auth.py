@@ -42,7 +42,7 @@ OPENED_BY = (
     ("/v1/audio/", Scope.VOICE), ("/v1/voice", Scope.VOICE), ("/files/voice/", Scope.VOICE),
     ("/v1/collections", Scope.DOCUMENTS), ("/v1/documents", Scope.DOCUMENTS), ("/v1/jobs", Scope.DOCUMENTS), ("/files/", Scope.DOCUMENTS),
     ("/v1/pipelines", Scope.PIPELINES), ("/v1/runs", Scope.PIPELINES), ("/v1/experiments", Scope.PIPELINES), ("/v1/triggers", Scope.PIPELINES),
-    ("/metrics", Scope.METRICS),
+    ("/metrics", Scope.METRICS), ("/v1/operations", Scope.OPERATIONS),
 )  # fmt: skip
 
 

@@ -44,8 +44,9 @@ async def collections(who: Who, app: Hearth, limit: int = Query(50, ge=1, le=500
 
 @router.post("/collections", status_code=201, summary="Make a collection")
 async def create(body: CollectionIn, who: Who, app: Hearth) -> CollectionOut:
-    """It is pinned to the present embedding model and to its chunk size."""
-    return CollectionOut.of(await app.library.create(who.user, body.name, chunk_chars=body.chunk_chars, rerank_depth=body.rerank_depth))
+    """It is pinned to an embedding model, the present one if none is named, and to its chunk size."""
+    model = body.embedding_model.strip()
+    return CollectionOut.of(await app.library.create(who.user, body.name, chunk_chars=body.chunk_chars, rerank_depth=body.rerank_depth, model=model))
 
 
 @router.get("/collections/{name}", summary="One collection")

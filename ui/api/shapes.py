@@ -76,10 +76,11 @@ class RagIn(BaseModel):
     top_k: int = Field(5, ge=1, le=MAX_TOP_K)
     rerank: bool = True
     rerank_top_k: int = Field(3, ge=1, le=MAX_TOP_K)
+    rerank_depth: int | None = Field(None, ge=1, le=MAX_RERANK_DEPTH, description="How many candidates are read with it; left out, the collection's.")
 
     def to(self, text: str, collection: str) -> RAGQuery:
         """As the domain says it; a rerank depth beyond top_k means all of them."""
-        return RAGQuery(text, collection, self.top_k, self.rerank, min(self.rerank_top_k, self.top_k))
+        return RAGQuery(text, collection, self.top_k, self.rerank, min(self.rerank_top_k, self.top_k), self.rerank_depth)
 
 
 class ChatIn(BaseModel):
@@ -104,6 +105,7 @@ class CollectionIn(BaseModel):
     name: Text
     chunk_chars: int | None = Field(None, ge=MIN_CHUNK_CHARS, le=MAX_CHUNK_CHARS, description="About how long a passage is; left out, HEARTH_CHUNK_CHARS.")
     rerank_depth: int = Field(RERANK_DEPTH, ge=1, le=MAX_RERANK_DEPTH, description="How many candidates are read together with the question.")
+    embedding_model: Text = Field("", max_length=200, description="Left out, the present one.")
 
 
 class CollectionChangeIn(BaseModel):
