@@ -1,6 +1,7 @@
 """Runs: every metric a column, sorted and filtered by the store, two or more beside each other."""
 
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -27,7 +28,7 @@ if len(chosen) > 1:
     st.button("Back to the list", icon=":material/arrow_back:", key="back", on_click=alone)
     st.stop()
 
-new_first = {"on_change": from_the_start, "args": ("runs",), "bind": "query-params"}
+new_first: dict[str, Any] = {"on_change": from_the_start, "args": ("runs",), "bind": "query-params"}
 with st.container(horizontal=True, vertical_alignment="bottom"):
     pipeline = st.text_input("Pipeline", key="of_pipeline", placeholder="a name, or name@version", **new_first)
     state = st.selectbox("Status", ["", *(s.value for s in RunStatus)], format_func=lambda s: s or "any", key="status", **new_first)

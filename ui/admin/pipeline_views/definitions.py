@@ -22,7 +22,7 @@ def editor(name: str, engine: Engine | None, text: str) -> None:
     of = name or "new"
     with st.form(f"definition-{of}"):
         wanted = name or st.text_input("Name", key="new_name", placeholder="lower-case letters, digits, hyphens")
-        language = engine or st.selectbox("Engine", list(Engine), format_func=lambda e: e.value, key="new_engine")
+        language = engine or st.selectbox("Engine", list(Engine), format_func=lambda e: e.value, key="new_engine") or Engine.KUBEFLOW
         typed = st.text_area("Definition (YAML)", text, height=360, key=f"yaml-{of}")
         file = st.file_uploader("Or a file; it counts instead of what is typed", type=["yaml", "yml", "json"], key=f"yaml-file-{of}")
         with st.container(horizontal=True):
@@ -35,10 +35,10 @@ def editor(name: str, engine: Engine | None, text: str) -> None:
         if not definition.strip():
             raise BadInput("There is no definition.", hint="Write one, or choose a file.")
         if keep:
-            made = ask_room(pipelines().define, (wanted or "").strip(), Engine(language), definition)
+            made = ask_room(pipelines().define, (wanted or "").strip(), language, definition)
             st.toast(f"{made.id} is kept.", icon=":material/check:")
             st.switch_page("app_pages/pipelines.py", query_params={"pipeline": made.name, "version": made.id})
-        explained(ask_room(pipelines().validate, Engine(language), definition))
+        explained(ask_room(pipelines().validate, language, definition))
         st.success("It can be run here.", icon=":material/task_alt:")
     except BadInput as error:
         st.error(sentence(error), icon=":material/error:")

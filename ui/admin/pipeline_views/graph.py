@@ -83,8 +83,8 @@ def _merged(needs: Mapping[str, Sequence[str]], by_task: Mapping[str, Sequence[S
     held: dict[int, list[str]] = {}
     for task, column in columns.items():
         held.setdefault(column * min(count, MOST_NODES) // count, []).append(task)
-    drawn = []
-    for place, tasks in sorted(held.items()):
+    drawn: list[Node] = []
+    for _, tasks in sorted(held.items()):
         steps = [step for task in tasks for step in by_task[task]]
         name = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks from {tasks[0]}"
         before = (drawn[-1].name,) if drawn else ()

@@ -1,6 +1,6 @@
 """A run's steps: the picture to click at, and the step that is looked into, with the log of each of its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -66,6 +66,21 @@ def steps(run: PipelineRun, graph: Sequence[GraphNode]) -> None:
     if more:
         st.caption(f"The first {MOST_STEPS:,} steps are shown.")
 
+    picture(run, drawn, by_key, current, counted(found))
+    key = st.query_params.get("step", "")
+    if current is None:
+        st.warning("There is no such step in this run. Choose one above.", icon=":material/help:")
+    elif key or len(current.keys) == 1:
+        one_step(run, by_key[key or current.keys[0]])
+    elif current.keys:
+        many_steps(run, current, [by_key[k] for k in current.keys])
+    else:
+        nothing(f"{current.label} did not run." if run.status.over else f"{current.label} has not begun.", icon=":material/hourglass_empty:")
+
+
+def picture(run: PipelineRun, drawn: Sequence[Node], by_key: Mapping[str, Step], current: Node | None, told_of: str) -> None:
+    """Draws the graph, which is clicked at, a list of the same nodes for whoever has no mouse, and the bars."""
+
     def clicked() -> None:
         for group in st.session_state["dag"]["selection"]["selected"]:
             for index in group["data_indices"]:
@@ -73,9 +88,10 @@ def steps(run: PipelineRun, graph: Sequence[GraphNode]) -> None:
                     look_at(drawn[index])
 
     def chosen() -> None:
-        look_at(drawn[st.session_state["node"]])
+        if (place := st.session_state["node"]) is not None:
+            look_at(drawn[place])
 
-    alt = f"The steps of the run: {counted(found) or 'none has begun'}."
+    alt = f"The steps of the run: {told_of or 'none has begun'}."
     height = min(max(160, 70 * rows(drawn) + 60), 640)
     st.echarts_chart(chart(drawn, by_key, current.name if current else ""), height=height, key="dag", on_select=clicked, alt=alt)
     st.caption(f"{alt} Click a node to look into it; drag and scroll to move the picture.")
@@ -85,15 +101,6 @@ def steps(run: PipelineRun, graph: Sequence[GraphNode]) -> None:
             st.echarts_chart(bars, height=28 * len(bars["yAxis"]["data"]) + 60, key="gantt", alt="When each step began and ended, in seconds.")
     st.session_state["node"] = drawn.index(current) if current is not None else None
     st.selectbox("Step", range(len(drawn)), None, format_func=lambda n: f"{SYMBOLS[drawn[n].state]} {drawn[n].label}", key="node", on_change=chosen)
-    key = st.query_params.get("step", "")
-    if current is None:
-        st.warning("There is no such step in this run. Choose one above.", icon=":material/help:")
-    elif key or len(current.keys) == 1:
-        one_step(run, by_key[key or current.keys[0]])
-    elif current.keys:
-        many_steps(run, current, [by_key[k] for k in current.keys])
-    else:
-        nothing(f"{current.label} has not begun." if not run.status.over else f"{current.label} did not run.", icon=":material/hourglass_empty:")
 
 
 def many_steps(run: PipelineRun, node: Node, found: Sequence[Step]) -> None:
