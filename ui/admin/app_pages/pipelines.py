@@ -76,7 +76,7 @@ def one(name: str) -> None:
             st.session_state["version_choice"] = chosen.id
             st.selectbox("Version", ids, key="version_choice", on_change=lambda: st.query_params.update({"version": st.session_state["version_choice"]}))
         st.dataframe(
-            [{"Version": p.id, "Made": ago(p.created_at), "Lines": p.definition.count("\n") + 1, "By": p.owner_id} for p in page.items],
+            [{"Version": p.id, "Made": ago(p.created_at), "Lines": len(p.definition.splitlines()), "By": p.owner_id} for p in page.items],
             hide_index=True,
             key="version-list",
         )

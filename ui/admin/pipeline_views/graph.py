@@ -132,20 +132,16 @@ def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "") ->
         found.sort(key=lambda n: sum(row.get(b, 0.0) for b in n.needs) / (len(n.needs) or 1))
         for place, node in enumerate(found):
             row[node.name] = place - (len(found) - 1) / 2
-    data = []
+    wide, narrow = [], []
     for node in drawn:
         own = [steps[key] for key in node.keys if key in steps]
-        told = counted(own) if len(own) > 1 else node.state
-        title = f"{SYMBOLS[node.state]} {short(node.label)}" + (f" ×{len(own)}" if len(own) > 1 else "")
-        data.append(
-            {
-                "name": node.name,
-                "x": columns[node.name] * 200,
-                "y": row[node.name] * 70,
-                "label": {"formatter": f"{title}\n{short(told, 26)}"},
-                "itemStyle": {"color": COLOURS[node.state], "borderColor": "#e0a100", "borderWidth": 4 if node.name == picked else 0},
-            }
-        )
+        told, times = (counted(own), f" ×{len(own)}") if len(own) > 1 else (node.state, "")
+        at: dict[str, Any] = {"name": node.name, "x": columns[node.name] * 200, "y": row[node.name] * 70}
+        at["itemStyle"] = {"color": COLOURS[node.state], "borderColor": "#e0a100", "borderWidth": 4 if node.name == picked else 0}
+        wide.append(at | {"label": {"formatter": f"{SYMBOLS[node.state]} {short(node.label)}{times}\n{short(told, 26)}"}})
+        narrow.append(at | {"label": {"formatter": f"{SYMBOLS[node.state]} {short(node.label, 8)}\n{times or short(told, 10)}"}})
+    # ECharts spreads what it draws over the whole height: a single row would become one of squares.
+    edges = [{"name": " " * (n + 1), "x": 0, "y": y, "symbolSize": 0, "label": {"show": False}, "silent": True} for n, y in enumerate((-35, 35))]
     return {
         "animation": False,
         "series": [
@@ -162,8 +158,16 @@ def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "") ->
                 "right": 90,
                 "top": 30,
                 "bottom": 30,
-                "data": data,
+                "data": [*wide, *edges],
                 "links": [{"source": before, "target": node.name} for node in drawn for before in node.needs],
+            }
+        ],
+        "media": [
+            {
+                "query": {"maxWidth": 560},
+                "option": {
+                    "series": [{"symbolSize": [72, 36], "left": 40, "right": 40, "label": {"fontSize": 9, "lineHeight": 12}, "data": [*narrow, *edges]}]
+                },
             }
         ],
     }
@@ -189,7 +193,7 @@ def gantt(drawn: Sequence[Node], steps: Mapping[str, Step], now: datetime) -> di
     first = spans[0][1]
     return {
         "animation": False,
-        "grid": {"left": 150, "right": 24, "top": 8, "bottom": 40},
+        "grid": {"left": 8, "right": 24, "top": 8, "bottom": 40},
         "xAxis": {"type": "value", "name": "seconds", "nameLocation": "middle", "nameGap": 24},
         "yAxis": {"type": "category", "inverse": True, "data": [f"{SYMBOLS[n.state]} {short(n.label, 20)}" for n, _, _ in spans]},
         "series": [
