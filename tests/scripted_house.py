@@ -13,5 +13,5 @@ from core.workflow.model import Engine
 from ui.cli import main
 
 if __name__ == "__main__":
-    core.app._engines = lambda _settings: {Engine.ARGO: scripted(SPEC)}
+    core.app._engines = lambda *_: {Engine.ARGO: scripted(SPEC)}
     sys.exit(main())

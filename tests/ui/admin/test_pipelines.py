@@ -25,7 +25,7 @@ FILES = (
 @pytest.fixture(autouse=True)
 def engine(monkeypatch):
     """Argo's place is taken by scripts."""
-    monkeypatch.setattr("core.app._engines", lambda _settings: {Engine.ARGO: scripted(SPEC)})
+    monkeypatch.setattr("core.app._engines", lambda *_: {Engine.ARGO: scripted(SPEC)})
 
 
 class Seeded:
