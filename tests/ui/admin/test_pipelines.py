@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import nullcontext
 
 import pytest
 from pipelining import scripted
@@ -25,7 +26,7 @@ FILES = (
 @pytest.fixture(autouse=True)
 def engine(monkeypatch):
     """Argo's place is taken by scripts."""
-    monkeypatch.setattr("core.app._engines", lambda *_: {Engine.ARGO: scripted(SPEC)})
+    monkeypatch.setattr("core.app._engines", lambda *_: nullcontext({Engine.ARGO: scripted(SPEC)}))
 
 
 class Seeded:
