@@ -41,6 +41,8 @@ def command(*args, home, typed=None, **given):
 class RunningHouse:
     """One `hearth up` on a home folder. Echo models unless told otherwise; `with` starts and ends it."""
 
+    module = "ui.cli"
+
     def __init__(self, home, **given):
         self.home, self.given = Path(home), ECHO | given
         self.process = None
@@ -59,7 +61,7 @@ class RunningHouse:
         begun = time.monotonic()
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ui.cli", "up", "--port", str(port)],
+                [sys.executable, "-m", self.module, "up", "--port", str(port)],
                 env=environment(self.home, **self.given),
                 stdout=out,
                 stderr=subprocess.STDOUT,

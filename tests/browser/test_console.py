@@ -1,11 +1,9 @@
 """The console in a real browser: every page in light, dark and on a phone, links, downloads, what refreshes itself, and who is out."""
 
-import re
-import sqlite3
 import zipfile
-from contextlib import closing
 
 import pytest
+from console_visits import LOOKS, admin, id_of, problems, there
 from running_house import PASSWORD, RunningHouse, command
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,11 +20,6 @@ PAGES = {
     "backups": ("/admin/backups", "Backups"),
     "settings": ("/admin/settings", "Settings"),
     "audit": ("/admin/audit", "Audit log"),
-}
-LOOKS = {
-    "light": {},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True},
 }
 QUESTIONS = ("How long are backups kept?", "Wie lange werden Sicherungen aufbewahrt?", "バックアップはどのくらい保存されますか", "Who has the key of the shed?")
 GUIDE = "# Lab handbook\n\n## Backups\nBackups run every night at 02:30 and are kept for 35 days.\n\n## Keys\nThe key of the shed hangs behind the door.\n"
@@ -46,32 +39,6 @@ def house(tmp_path_factory):
             assert running.ask(text, collection="handbook")[0] == 200
         running.wait_for_pages()
         yield running
-
-
-def id_of(house, name):
-    with closing(sqlite3.connect(house.home / "hearth.db")) as database:
-        return database.execute("SELECT id FROM users WHERE name_key = ?", (name,)).fetchone()[0]
-
-
-def there(page):
-    page.wait_for_selector("[data-testid=stHeading] h1", timeout=60_000)
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]') && !document.querySelector('[data-stale=true]')", timeout=60_000)
-
-
-def admin(house, visit, **given):
-    """Ada in her console. Streamlit asks for two of its own routes at the wrong place first, and takes the 404 for an answer."""
-    visitor = visit(house.url, **given)
-    visitor.page.goto(f"{house.url}/login?next=/admin/")
-    visitor.page.fill("[name=username]", "ada")
-    visitor.page.fill("[name=password]", PASSWORD)
-    visitor.page.keyboard.press("Enter")
-    there(visitor.page)
-    return visitor
-
-
-def problems(visitor):
-    ours = [p for p in visitor.problems if "/_stcore/" not in p and not p.startswith("503")]
-    return [p for p in ours if not re.match(r"Failed to load resource: .* (404|503)", p)]
 
 
 @pytest.mark.parametrize(("look", "given"), LOOKS.items(), ids=LOOKS)

@@ -69,7 +69,8 @@ BEHIND_THE_GATE = {
     ("MOUNT", "/static-offline-docs"), ("MOUNT", ""),
     ("GET", "/admin/files/users/{user_id}.zip"), ("GET", "/admin/files/golden/{name}.jsonl"),
     ("GET", "/admin/files/collections/{collection_id}.{form}"), ("GET", "/admin/files/documents/{document_id}"),
-    ("GET", "/admin/files/conversations/{conversation_id}.{form}"),
+    ("GET", "/admin/files/conversations/{conversation_id}.{form}"), ("GET", "/admin/files/runs/{run_id}/log"),
+    ("GET", "/admin/files/runs/{run_id}/artifacts/{artifact_id}"), ("GET", "/admin/files/runs/{run_id}/artifacts/{artifact_id}/page"),
 }  # fmt: skip
 NOWHERE = {("MOUNT", "/v1"), ("MOUNT", "/files")}
 OF_PIPELINES = ("/v1/pipelines", "/v1/runs", "/v1/experiments", "/v1/triggers")

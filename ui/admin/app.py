@@ -34,6 +34,19 @@ PAGES = {
         st.Page("app_pages/lab.py", title="Retrieval lab", icon=":material/science:", help="What a question finds and why; two settings side by side."),
         st.Page("app_pages/golden.py", title="Golden sets", icon=":material/verified:", help="Questions with the passages that answer them."),
     ],
+    "Pipelines": [
+        st.Page(
+            "app_pages/pipelines.py",
+            title="Pipelines",
+            icon=":material/account_tree:",
+            help="What can be run: definitions with their versions, and starting a run.",
+        ),
+        st.Page("app_pages/runs.py", title="Runs", icon=":material/play_circle:", help="Every run with its metrics, sorted, filtered and compared."),
+        st.Page("app_pages/run.py", title="Run", visibility="hidden", icon=":material/lan:", help="One run: its steps, logs and artifacts."),
+        st.Page(
+            "app_pages/experiments.py", title="Experiments", icon=":material/experiment:", help="Runs that belong together, against each other and a baseline."
+        ),
+    ],
     "Models": [st.Page("app_pages/models.py", title="Models", icon=":material/model_training:", help="What there is, what is in memory, and trying it.")],
     "Conversations": [
         st.Page("app_pages/conversations.py", title="Conversations", icon=":material/forum:", help="What was asked and answered; looking into it is noted."),

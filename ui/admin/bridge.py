@@ -14,7 +14,8 @@ from core.app import App
 from core.console import Console
 from core.errors import ServiceTimeout, ServiceUnavailable
 from core.records import aside
-from core.users.model import Admin
+from core.users.model import Admin, User
+from core.workflow.room import PipelineRoom
 from ui.gate import session_token
 
 P = ParamSpec("P")
@@ -61,6 +62,11 @@ def console() -> Console:
     return house().app.console
 
 
+def pipelines() -> PipelineRoom:
+    """The room of pipelines, for `ask_room`."""
+    return house().app.pipelines
+
+
 def token() -> str:
     """The session token of the browser that looks at the page."""
     return session_token(house().app, st.context.cookies)
@@ -76,6 +82,16 @@ def ask(method: Callable[Concatenate[Admin, P], Awaitable[T]], *args: P.args, **
 
     async def call() -> T:
         return await method(await users.admin(mine), *args, **given)
+
+    return _answer(call)
+
+
+def ask_room(method: Callable[Concatenate[User, P], Awaitable[T]], *args: P.args, **given: P.kwargs) -> T:
+    """What a room that is everybody's answers to the admin who looks at the page; otherwise as `ask`."""
+    users, mine = house().app.users, token()
+
+    async def call() -> T:
+        return await method((await users.admin(mine)).user, *args, **given)
 
     return _answer(call)
 

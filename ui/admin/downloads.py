@@ -29,6 +29,8 @@ from ui import errors
 from ui.gate import CONSOLE, session_token
 
 FOLDER = f"{CONSOLE}/files"
+LOG_PART_BYTES = 1 << 20
+BOXED = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("at", "actor", "act", "subject", "detail", "actor_id", "id")
 
@@ -44,6 +46,9 @@ def routes(app: App) -> list[Route]:
         Route(f"{FOLDER}/golden/{{name}}.jsonl", _for_admins(app, golden_set)),
         Route(f"{FOLDER}/users/{{user_id}}.zip", _for_admins(app, belongings)),
         Route(f"{FOLDER}/conversations/{{conversation_id}}.{{form}}", _for_admins(app, conversation)),
+        Route(f"{FOLDER}/runs/{{run_id}}/log", _for_admins(app, log)),
+        Route(f"{FOLDER}/runs/{{run_id}}/artifacts/{{artifact_id}}", _for_admins(app, artifact)),
+        Route(f"{FOLDER}/runs/{{run_id}}/artifacts/{{artifact_id}}/page", _for_admins(app, artifact_page)),
     ]
 
 
@@ -113,6 +118,50 @@ async def golden_set(app: App, admin: Admin, request: Request) -> Response:
                 yield msgspec.json.encode(row) + b"\n"
 
     return StreamingResponse(body(), media_type="application/jsonl", headers=_saved_as(request.url.path.rpartition("/")[2]))
+
+
+def log_address(run_id: str, step: str, attempt: int) -> str:
+    """Where the whole log of an attempt is downloaded."""
+    return f"{FOLDER}/runs/{quote(run_id, safe='')}/log?{urlencode({'step': step, 'attempt': attempt})}"
+
+
+async def log(app: App, admin: Admin, request: Request) -> Response:
+    """What an attempt of a step has said until now."""
+    step, attempt = request.query_params.get("step", ""), request.query_params.get("attempt", "")
+    if not attempt.isdecimal():
+        raise BadInput("That is no number of an attempt.", hint="The links on the page of the run are right.")
+    first = await app.pipelines.log(admin.user, request.path_params["run_id"], step, int(attempt), limit=LOG_PART_BYTES)
+
+    async def body() -> AsyncIterator[str]:
+        part = first
+        yield part.text
+        while part.next_offset < first.size_bytes and part.next_offset > part.offset:
+            part = await app.pipelines.log(admin.user, request.path_params["run_id"], step, int(attempt), offset=part.next_offset, limit=LOG_PART_BYTES)
+            yield part.text
+
+    return StreamingResponse(body(), media_type="text/plain; charset=utf-8", headers=_saved_as(f"{step.replace('/', '-')}-{attempt}.txt"))
+
+
+def artifact_address(run_id: str, artifact_id: str) -> str:
+    """Where an artifact of a run is downloaded."""
+    return f"{FOLDER}/runs/{quote(run_id, safe='')}/artifacts/{quote(artifact_id, safe='')}"
+
+
+async def artifact(app: App, admin: Admin, request: Request) -> Response:
+    """An artifact; always as a file to be saved, whatever is in it."""
+    made, path = await app.pipelines.artifact(admin.user, request.path_params["run_id"], request.path_params["artifact_id"])
+    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(made.name))
+
+
+def artifact_page_address(run_id: str, artifact_id: str) -> str:
+    """Where an artifact in HTML is shown, for a frame inside of the page of its run."""
+    return f"{artifact_address(run_id, artifact_id)}/page"
+
+
+async def artifact_page(app: App, admin: Admin, request: Request) -> Response:
+    """An artifact in HTML as somebody's page in a box: its scripts don't run, and it asks nobody for anything."""
+    _, path = await app.pipelines.artifact(admin.user, request.path_params["run_id"], request.path_params["artifact_id"])
+    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": BOXED, "Cache-Control": "no-store"})
 
 
 def collection_address(collection_id: str, form: str) -> str:

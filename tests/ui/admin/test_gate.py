@@ -11,7 +11,17 @@ from ui.server import LatePage, web
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "correct horse battery"
-PATHS = ("/admin", "/admin/", "/admin/users?user=1", "/admin/_stcore/health", "/admin/%5Fstcore/health")
+PATHS = (
+    "/admin",
+    "/admin/",
+    "/admin/users?user=1",
+    "/admin/pipelines",
+    "/admin/runs",
+    "/admin/run?run=1",
+    "/admin/experiments",
+    "/admin/_stcore/health",
+    "/admin/%5Fstcore/health",
+)
 
 
 @pytest.fixture

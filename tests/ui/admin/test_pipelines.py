@@ -1,0 +1,250 @@
+"""The pages of pipelines, runs and experiments over real stores, with an engine whose definitions are Python."""
+
+import json
+import time
+from contextlib import nullcontext
+
+import pytest
+from pipelining import scripted
+from seeded_runs import SPEC, pipeline, run
+from seen import rows, said, tables
+
+from core.errors import NotFound
+from core.workflow.model import ArtifactType, Engine, RunStatus
+from core.workflow.shelf import RunFilter
+
+HTML = b"<h1>Bericht</h1><script>parent.document.title = 'taken'</script>"
+FILES = (
+    ("report.html", ArtifactType.DATASET, "text/html", HTML),
+    ("scores.csv", ArtifactType.DATASET, "text/csv", b"word,score\nStra\xc3\x9fe,0.5\n"),
+    ("facts.json", ArtifactType.DATASET, "application/json", b'{"depth": [1, 2]}'),
+    ("broken.png", ArtifactType.DATASET, "image/png", b"no picture"),
+    ("weights.bin", ArtifactType.MODEL, "", b"\0\1\2"),
+)
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch):
+    """Argo's place is taken by scripts."""
+    monkeypatch.setattr("core.app._engines", lambda *_: nullcontext({Engine.ARGO: scripted(SPEC)}))
+
+
+class Seeded:
+    """Puts runs into the house."""
+
+    def __init__(self, console, folder):
+        self.console, self.folder = console, folder
+        self.room = console.app.pipelines
+        self.of = console.call(pipeline, self.room._workflows, console.ada)
+        self.experiment = console.call(self.room.experiment_for, console.ada, "wider-windows")
+
+    def run(self, status=RunStatus.SUCCEEDED, **given):
+        """One of them."""
+        return self.console.call(
+            run, self.room._workflows, self.room._objects, self.console.ada, self.of, status, experiment=self.experiment.id, folder=self.folder, **given
+        )
+
+    def all_runs(self):
+        """As they are now."""
+        return self.console.call(self.room.runs, self.console.ada, RunFilter()).items
+
+
+@pytest.fixture
+def seeded(console, tmp_path):
+    (tmp_path / "files").mkdir()
+    return Seeded(console, tmp_path / "files")
+
+
+def chart(page):
+    """The nodes of the picture, without the unseen ones that keep its height."""
+    return [node for node in json.loads(page.get("echarts_chart")[0].proto.spec)["series"][0]["data"] if node["name"].strip()]
+
+
+def test_an_empty_house_says_how_a_pipeline_comes_to_be(console):
+    assert "There is no pipeline yet." in said(console.page("pipelines"))
+    assert "There is no run yet." in said(console.page("runs"))
+    assert "There is no experiment yet." in said(console.page("experiments"))
+    assert "No run is chosen." in said(console.page("run"))
+
+
+def test_a_wrong_id_in_the_address_gives_a_sentence(console):
+    assert "There is no such run." in said(console.page("run", run="nobodys"))
+    assert "There is no such pipeline." in said(console.page("pipelines", pipeline="nobodys"))
+    assert "There is no such experiment." in said(console.page("experiments", experiment="nobodys"))
+    assert "There is no such run." in said(console.page("runs", compare="a,b"))
+    assert "There is no such experiment." in said(console.page("runs", of_experiment="nobodys"))
+
+
+def test_a_definition_is_checked_drawn_kept_compared_and_deleted(console):
+    page = console.page("pipelines")
+    page.text_input(key="new_name").set_value("embed-again")
+    page.selectbox(key="new_engine").set_value(Engine.ARGO)
+    page.text_area(key="yaml-new").set_value("tell()")
+    next(b for b in page.button if b.label == "Check").click().run()
+    assert "It can be run here." in said(page)
+    assert [r["Parameter"] for r in rows(page, "Parameter")][:2] == ["collection", "epochs"]
+    assert [node["name"] for node in chart(page)] == ["load", "embed", "evaluate-against-the-golden-set", "publish"]
+    next(b for b in page.button if b.label == "Save as a version").click().run()
+    room = console.app.pipelines
+    assert console.call(room.pipeline, console.ada, "embed-again@1").definition == "tell()"
+
+    console.call(room.define, console.ada, "embed-again", Engine.ARGO, "tell('load')")
+    page = console.page("pipelines", pipeline="embed-again")
+    assert "-tell()" in said(page)
+    assert "+tell('load')" in said(page)
+    page.toggle(key="shared-embed-again").set_value(True).run()
+    assert console.call(room.pipeline, console.ada, "embed-again").shared
+    page.button(key="delete-version").click().run()
+    assert "This deletes the version embed-again@2." in said(page)
+    page.button(key="delete-version-yes").click().run()
+    assert "0 left in every store." in said(page)
+    with pytest.raises(NotFound):
+        console.call(room.pipeline, console.ada, "embed-again@2")
+
+
+def test_an_engine_that_is_not_here_is_named(console):
+    page = console.page("pipelines")
+    page.selectbox(key="new_engine").set_value(Engine.KUBEFLOW)
+    page.text_area(key="yaml-new").set_value("x: 1")
+    next(b for b in page.button if b.label == "Check").click().run()
+    assert "Nothing here runs pipelines for kubeflow." in said(page)
+
+
+def test_a_run_is_started_from_its_form_and_done_again_with_changes(console, seeded):
+    room = seeded.room
+    kept = console.call(room.define, console.ada, "embed-again", Engine.ARGO, "tell('load', task='load')\ntell()")
+    page = console.page("pipelines", pipeline="embed-again")
+    assert not [w for w in page.text_area if "hearth_key" in w.label], "what Hearth fills in isn't asked for"
+    of = f"p-{kept.id}-"
+    page.number_input(key=f"{of}-epochs").set_value(7)
+    page.selectbox(key=f"{of}-device").set_value("cuda")
+    page.text_area(key=f"{of}-settings").set_value("no object")
+    next(b for b in page.button if b.label == "Start").click().run()
+    assert "'settings' takes an object" in said(page)
+    assert not seeded.all_runs()
+    page.text_area(key=f"{of}-settings").set_value('{"depth": 9}')
+    page.text_input(key=f"experiment-{kept.id}-").set_value("wider-windows")
+    next(b for b in page.button if b.label == "Start").click().run()
+    (made,) = seeded.all_runs()
+    assert (made.parameters["epochs"], made.parameters["device"], made.parameters["settings"]) == (7, "cuda", {"depth": 9})
+    assert (made.pipeline_id, made.experiment_id) == (kept.id, seeded.experiment.id)
+    for _ in range(400):
+        if console.call(room.run, console.ada, made.id).status.over:
+            break
+        time.sleep(0.05)
+
+    page = console.page("pipelines", pipeline="embed-again", version=kept.id, rerun=made.id)
+    assert page.number_input(key=f"{of}{made.id}-epochs").value == 7
+    page.number_input(key=f"{of}{made.id}-epochs").set_value(8)
+    next(b for b in page.button if b.label == "Start").click().run()
+    again = next(one for one in seeded.all_runs() if one.id != made.id)
+    assert (again.rerun_of, again.parameters["epochs"], again.parameters["device"]) == (made.id, 8, "cuda")
+
+
+def test_runs_are_sorted_by_any_metric_filtered_and_compared(console, seeded):
+    made = [seeded.run(after_s=n, metrics={"recall": score, f"only-{n}": 1.0}, parameters={"epochs": n}) for n, score in enumerate((0.5, 0.9, 0.7))]
+    seeded.run(RunStatus.FAILED, after_s=9)
+    page = console.page("runs", sort="recall", direction="ascending")
+    assert [r["recall"] for r in rows(page, "Pipeline")] == [0.5, 0.7, 0.9]
+    assert "Runs without recall are left out." in said(page)
+    page = console.page("runs", status="failed")
+    assert [r["Status"] for r in rows(page, "Pipeline")] == ["✕ failed"]
+    assert len(rows(console.page("runs", of_experiment="wider-windows"), "Pipeline")) == 4
+    page = console.page("runs", compare=f"{made[0].id},{made[1].id}")
+    assert [r["Parameter"] for r in rows(page, "Parameter")] == ["epochs"], "only what differs"
+    assert [r["Metric"] for r in rows(page, "Metric")] == ["recall", "only-0", "only-1"]
+    page.toggle(key="differences").set_value(False).run()
+    assert "collection" in [r["Parameter"] for r in rows(page, "Parameter")]
+
+
+def test_a_run_of_many_steps_is_one_node_and_the_first_that_failed_is_looked_into(console, seeded):
+    made = seeded.run(RunStatus.FAILED, fan=200)
+    page = console.page("run", run=made.id)
+    drawn = {node["name"]: node["label"]["formatter"] for node in chart(page)}
+    assert list(drawn) == ["load", "embed", "evaluate-against-the-golden-set", "publish"]
+    assert drawn["embed"] == "✕ embed ×200\n3 failed · 197 succeeded"
+    assert drawn["publish"].endswith("waiting")
+    assert "3 failed · 197 succeeded" in said(page)
+    listed = rows(page, "Attempts")
+    assert (len(listed), [r["Step"] for r in listed[:3]]) == (50, ["embed.3", "embed.70", "embed.199"])
+    page = console.page("run", run=made.id, step="embed.70")
+    assert "MemoryError: 2,1 GB fehlen" in said(page)
+    assert "There is no such step" in said(console.page("run", run=made.id, step="nothing"))
+
+
+def test_a_log_is_read_from_its_end_and_in_pages_and_downloaded_whole(console, seeded):
+    made = seeded.run()
+    page = console.page("run", run=made.id, step="load")
+    assert "00999 load" in said(page)
+    assert "00000 load" not in said(page)
+    page.button(key="log-earlier").click().run()
+    assert "00999 load" not in said(page)
+    page = console.page("run", run=made.id, step="load", log_at="0")
+    assert "00000 load" in said(page)
+    answer = console.download(f"runs/{made.id}/log?step=load&attempt=1")
+    assert (answer.status_code, len(answer.text.splitlines())) == (200, 1000)
+    assert console.download(f"runs/{made.id}/log?step=load&attempt=x").status_code == 400
+    assert console.download(f"runs/{made.id}/log?step=load&attempt=1", name="bob").status_code == 404
+
+
+def test_artifacts_are_shown_downloaded_and_html_is_boxed(console, seeded):
+    made = seeded.run(files=FILES)
+    found = {a.name: a.id for a in console.call(seeded.room.run, console.ada, made.id).artifacts}
+    page = console.page("run", run=made.id)
+    assert [r["Name"] for r in rows(page, "Address")] == [name for name, *_ in FILES], "logs stand beside their steps"
+    assert {"word": "Straße", "score": "0.5"} in rows(console.page("run", run=made.id, artifact=found["scores.csv"]), "score")
+    assert console.page("run", run=made.id, artifact=found["facts.json"]).json
+    assert "not what its name says" in said(console.page("run", run=made.id, artifact=found["broken.png"]))
+    assert "It is no text." in said(console.page("run", run=made.id, artifact=found["weights.bin"]))
+    shown = console.download(f"runs/{made.id}/artifacts/{found['report.html']}/page")
+    assert shown.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert shown.content == HTML
+    saved = console.download(f"runs/{made.id}/artifacts/{found['report.html']}")
+    assert saved.headers["content-type"] == "application/octet-stream"
+    assert console.download(f"runs/{made.id}/artifacts/{found['report.html']}", name="bob").status_code == 404
+    assert console.download(f"runs/{made.id}/artifacts/nothing").status_code == 404
+
+
+def test_a_run_is_deleted_with_a_receipt(console, seeded):
+    made = seeded.run(files=FILES)
+    page = console.page("run", run=made.id)
+    page.button(key="delete-run").click().run()
+    assert "· 5 artifacts\n· 2 logs" in said(page)
+    page.button(key="delete-run-yes").click().run()
+    assert "0 left in every store." in said(page)
+    with pytest.raises(NotFound):
+        console.call(seeded.room.run, console.ada, made.id)
+
+
+def test_a_run_that_goes_on_is_terminated_with_the_reason(console, seeded):
+    code = "tell('load', 'running', task='load')\ntime.sleep(60)"
+    kept = console.call(seeded.room.define, console.ada, "slow", Engine.ARGO, code)
+    made = console.call(seeded.room.start, console.ada, kept.id, {})
+    for _ in range(400):
+        if console.call(seeded.room.steps, console.ada, made.id).items:
+            break
+        time.sleep(0.05)
+    page = console.page("run", run=made.id)
+    assert {node["name"]: node["label"]["formatter"] for node in chart(page)}["load"] == "▶ load\nrunning"
+    page.button(key="terminate").click().run()
+    assert "It was cancelled by ada." in said(console.page("run", run=made.id))
+
+
+def test_an_experiment_compares_its_runs_with_a_baseline_and_names_the_best(console, seeded):
+    made = [seeded.run(after_s=n, metrics={"recall": score, "ms": 10.0 + n}, parameters={"epochs": n}) for n, score in enumerate((0.5, 0.9, 0.7))]
+    assert rows(console.page("experiments"), "Experiment")[0]["Runs"] == 3
+    page = console.page("experiments", experiment=seeded.experiment.id)
+    table = rows(page, "recall")
+    assert [r["recall"] for r in table] == [0.7, 0.9, 0.5]
+    assert "epochs" in table[0]
+    assert "collection" not in table[0], "all have the same"
+    page.selectbox(key=f"baseline-{seeded.experiment.id}").set_value(made[0].id).run()
+    page = console.page("experiments", experiment=seeded.experiment.id, best="recall")
+    assert [round(r["Δ recall"], 3) for r in rows(page, "recall")] == [0.2, 0.4, 0.0]
+    assert f"embed-again@1 {made[1].id[-6:]}: recall 0.9" in said(page)
+    assert page.get("plotly_chart")
+    page.button(key="delete-experiment").click().run()
+    page.button(key="delete-experiment-yes").click().run()
+    assert "Deleted the experiment wider-windows" in said(page)
+    assert not tables(page, "Experiment")
+    assert len(seeded.all_runs()) == 3, "the runs stay"

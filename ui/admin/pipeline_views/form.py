@@ -1,0 +1,86 @@
+"""The form of a run, made from the parameters that its definition declares."""
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from core.errors import BadInput
+from core.workflow.model import Parameter, ParameterType, Value, read_parameter
+from ui.admin.pipeline_views.comparing import told
+
+FROM_FILES = (ParameterType.STRING, ParameterType.LIST, ParameterType.STRUCT)
+MAX_INPUT_BYTES = 1 << 20
+"""A file becomes the value of a parameter, which is kept with the run; more belongs in a collection or an object."""
+SAFE_INTEGER = 2**53 - 1
+"""The largest whole number that a browser keeps exactly (ECMA-262, Number.MAX_SAFE_INTEGER)."""
+
+
+def text_of(file: UploadedFile) -> str:
+    """A file's content as text. Raises: BadInput if it is too large or no text."""
+    if file.size > MAX_INPUT_BYTES:
+        raise BadInput(f"The file {file.name[:80]!r} has more than {MAX_INPUT_BYTES >> 20} MB.", hint="Put it into a collection or the object store.")
+    try:
+        return file.getvalue().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadInput(f"The file {file.name[:80]!r} is no text in UTF-8.", hint="Choose a text file.") from None
+
+
+def run_form(of: str, parameters: tuple[Parameter, ...], before: Mapping[str, Value], experiment: str) -> tuple[dict[str, Value], str] | None:
+    """Draws the form; once it is sent, what to start with: values by name and the experiment.
+
+    of: what the form belongs to, so that another one's input isn't kept in it.   before: the values that it begins with, where they aren't the defaults.
+    Raises: BadInput for a value that is none of its type.
+    """
+    with st.form(f"run-{of}"):
+        if not parameters:
+            st.caption("This pipeline takes no parameters.")
+        fields = {one.name: _field(one, f"p-{of}-{one.name}", before.get(one.name, one.default)) for one in parameters}
+        if any(one.required for one in parameters):
+            st.caption("* has no default: it must be given.")
+        within = st.text_input("Experiment (may be left empty)", experiment, key=f"experiment-{of}", placeholder="lower-case letters, digits, hyphens")
+        if not st.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
+            return None
+    values = {name: read() for name, read in fields.items()}
+    return {name: value for name, value in values.items() if value is not None}, within.strip()
+
+
+def _field(one: Parameter, key: str, start: Value) -> Callable[[], Value]:
+    """Draws the field of a parameter; gives what reads it once the form is sent: None for one that is left empty."""
+    label, about = f"{one.name} ({one.type.value})" + (" *" if one.required else ""), one.description or None
+    number = start if isinstance(start, (int, float)) and not isinstance(start, bool) else None
+    chosen: Value
+    if one.options:
+        index = one.options.index(start) if isinstance(start, str) and start in one.options else None
+        chosen = st.selectbox(label, one.options, index, key=key, help=about)
+    elif one.type is ParameterType.BOOLEAN:
+        place = [True, False].index(start) if isinstance(start, bool) else None
+        chosen = st.selectbox(label, [True, False], place, format_func=lambda v: str(v).lower(), key=key, help=about)
+    elif one.type is ParameterType.INTEGER and abs(number or 0) <= SAFE_INTEGER:
+        chosen = st.number_input(label, value=None if number is None else int(number), step=1, key=key, help=about)
+    elif one.type is ParameterType.NUMBER:
+        chosen = st.number_input(label, value=None if number is None else float(number), step=0.01, format="%g", key=key, help=about)
+    else:
+        return _written(one, key, start, label)
+    return lambda: chosen
+
+
+def _written(one: Parameter, key: str, start: Value, label: str) -> Callable[[], Value]:
+    """A field for text, or for JSON as text; a file may fill it."""
+    typed = st.text_area(
+        label, "" if start is None else told(start), key=key, help=one.description or None, height="content", placeholder=_EXAMPLES.get(one.type, "")
+    )
+    file = None
+    if one.type in FROM_FILES:
+        with st.expander(f"Fill {one.name} from a file"):
+            file = st.file_uploader("A text file; it counts instead of what is typed", key=f"{key}-file")
+
+    def read() -> Value:
+        text = text_of(file) if file is not None else typed or ""
+        meant = text or (one.type is ParameterType.STRING and (one.default is not None or file is not None))
+        return read_parameter(one, text) if meant else None
+
+    return read
+
+
+_EXAMPLES = {ParameterType.LIST: '["a", "b"]', ParameterType.STRUCT: '{"key": "value"}'}
