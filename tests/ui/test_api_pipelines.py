@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -28,7 +29,8 @@ WAIT = "tell('wait', 'running', name='wait', task='wait')\ntime.sleep(60)"
 def engine(monkeypatch):
     """Both languages are Python here; what would be kept of them is not changed."""
     made = scripted(replace(SPEC, graph=GRAPH, notes=("Images are not used here.",)))
-    monkeypatch.setattr("core.app._engines", lambda _settings: {Engine.ARGO: made, Engine.KUBEFLOW: made})
+    monkeypatch.setattr("core.app._engines", lambda *_: nullcontext({Engine.ARGO: made, Engine.KUBEFLOW: made}))
+    monkeypatch.setattr("core.workflow.shipped.SHIPPED", ())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import asyncio
 import io
 import os
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 from echo_house import echo_settings
@@ -37,7 +37,7 @@ def home(tmp_path):
 def spec(monkeypatch):
     """What every definition says here; a test may put another spec in."""
     held = [SPEC]
-    monkeypatch.setattr("core.app._engines", lambda _settings: {Engine.ARGO: scripted(held[0])})
+    monkeypatch.setattr("core.app._engines", lambda *_: nullcontext({Engine.ARGO: scripted(held[0])}))
     return held
 
 

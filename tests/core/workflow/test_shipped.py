@@ -2,7 +2,7 @@ import asyncio
 import json
 import math
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 import uvicorn
@@ -180,7 +180,7 @@ EVALUATING = PipelineSpec(
 @pytest.fixture
 async def evaluating(tmp_path, echo_server, monkeypatch):
     """A house whose engine knows one instruction: the run has succeeded."""
-    monkeypatch.setattr(core.app, "_engines", lambda _settings: {Engine.ARGO: scripted(EVALUATING)})
+    monkeypatch.setattr(core.app, "_engines", lambda *_: nullcontext({Engine.ARGO: scripted(EVALUATING)}))
     monkeypatch.setattr("core.workflow.shipped.definition", lambda _name: "tell()")
     async with open_app(echo_settings(tmp_path), local=echo_server, serving=True) as app:
         _, secret = await app.users.make_key(await app.users.add("ada", None, admin=True))
@@ -236,7 +236,7 @@ def test_what_ships_is_within_what_of_argo_runs_here(name):
 
 async def test_settings_are_compared_and_a_collection_is_embedded_anew_by_the_engine_with_a_lent_key(tmp_path, echo_server, monkeypatch):
     engine = LocalEngine("argo", "argo_worker.py", local_spec, log_bytes=1 << 20, folder_bytes=1 << 28)
-    monkeypatch.setattr(core.app, "_engines", lambda _settings: {Engine.ARGO: engine})
+    monkeypatch.setattr(core.app, "_engines", lambda *_: nullcontext({Engine.ARGO: engine}))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with open_app(echo_settings(tmp_path), local=echo_server, serving=True, address=f"http://127.0.0.1:{port}") as app, served(app, port):

@@ -27,6 +27,7 @@ FILES = (
 def engine(monkeypatch):
     """Argo's place is taken by scripts."""
     monkeypatch.setattr("core.app._engines", lambda *_: nullcontext({Engine.ARGO: scripted(SPEC)}))
+    monkeypatch.setattr("core.workflow.shipped.SHIPPED", ())
 
 
 class Seeded:
