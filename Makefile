@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console clean
+.PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console bench-pipelines clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
 
@@ -47,6 +47,11 @@ bench-console: ## Measure the console over a large house in a real browser; JSON
 	@scripts/setup test
 	@$(BIN)/hearth models fetch --home .test-home
 	@$(BIN)/python tests/bench/console.py $(if $(WRITE),--write)
+
+bench-pipelines: ## Measure runs of pipelines, and evaluate-rag over eight settings; JSON lines. WRITE=1 puts them into docs/benchmarks.md
+	@scripts/setup test
+	@$(BIN)/hearth models fetch --home .test-home
+	@$(BIN)/python tests/bench/pipelines.py $(if $(WRITE),--write)
 
 HALF ?= tuning
 bench-retrieval: ## Measure how good search and quoting are; JSON lines. HALF=test WRITE=1 also writes docs/retrieval.md

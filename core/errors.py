@@ -16,6 +16,7 @@ HearthError
 ├─ IllegalStep          a state that can't follow from the present one
 ├─ NoSpace              the disk is full or can't be written
 ├─ ServiceError         something Hearth depends on did not do its part
+│  ├─ ServiceRefused    it has answered no, and would again
 │  ├─ ServiceUnavailable
 │  ├─ ServiceTimeout
 │  └─ ServiceBusy       busy is not broken: try again after `retry_after_s`
@@ -96,6 +97,15 @@ class ServiceError(HearthError):
         """`service` is the port's name as in the settings: llm, embeddings, reranker, records …"""
         super().__init__(message, hint=hint)
         self.service = service
+
+
+class ServiceRefused(ServiceError):
+    """It has answered, and would answer the same again."""
+
+    def __init__(self, message: str, *, status: int = 0, service: str = "", hint: str = "") -> None:
+        """`status`: of HTTP; 0 where it has none."""
+        super().__init__(message, service=service, hint=hint)
+        self.status = status
 
 
 class ServiceUnavailable(ServiceError):

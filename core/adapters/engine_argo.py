@@ -17,8 +17,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from core.adapters.engine_cluster import POLL_S, TRIES, ClusterEngine, Connection, Look, Refused, Seen, Sleep, file_in, moment
-from core.errors import ServiceError, ServiceUnavailable, SettingsError
+from core.adapters.engine_cluster import POLL_S, TRIES, ClusterEngine, Connection, Look, Seen, Sleep, file_in, moment
+from core.errors import ServiceError, ServiceRefused, ServiceUnavailable, SettingsError
 from core.workflow.definitions import documents
 from core.workflow.model import LENT, ArtifactType, Order, PipelineSpec, Produced, RunStatus, StepReport, StepStatus, Value
 
@@ -283,7 +283,7 @@ class ArgoEngine(ClusterEngine):
         for attempt in range(1, TRIES + 1):
             try:
                 size = await _written(ask(), path, most_bytes)
-            except Refused:
+            except ServiceRefused:
                 return False
             except ServiceError as error:
                 log.warning("A step's file broke off at %s: %s", self.adapter, error)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from core.errors import BadInput, ServiceError, ServiceTimeout, ServiceUnavailable, SettingsError
+from core.errors import BadInput, ServiceError, ServiceRefused, ServiceTimeout, ServiceUnavailable, SettingsError
 from core.settings import is_http, shown
 from core.workflow.model import EngineReport, Order, PipelineSpec, Placed, Reach, RunReport, RunStatus, StepReport, StepStatus
 
@@ -36,18 +36,6 @@ _NOT_IN_FILES = re.compile(r"[^A-Za-z0-9._-]+")
 T = TypeVar("T")
 S = TypeVar("S", RunStatus, StepStatus | None)
 Sleep = Callable[[float], Awaitable[object]]
-
-
-class Refused(ServiceError):
-    """The cluster has answered, and will answer the same again. status: of HTTP."""
-
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-
-
-class Broken(ServiceUnavailable):
-    """The cluster has met an error of its own while it answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +97,7 @@ class Connection:
         await self._client.aclose()
 
     async def ask(self, method: str, path: str, shape: type[T], *, body: object = None, **query: str) -> T:
-        """The answer, which is JSON of that shape. Raises: Refused, ServiceUnavailable, ServiceTimeout; BadInput for a body that JSON can't hold."""
+        """The answer, which is JSON of that shape. Raises: ServiceRefused, ServiceUnavailable, ServiceTimeout; BadInput for a body that JSON can't hold."""
         try:
             content = None if body is None else msgspec.json.encode(body)
         except (TypeError, ValueError) as error:
@@ -138,24 +126,28 @@ class Connection:
 
     def _unreached(self, error: httpx.HTTPError) -> ServiceError:
         if isinstance(error, httpx.TimeoutException):
-            return ServiceTimeout(f"{self.name} did not answer in time.", hint="It may be busy; it is asked again.")
-        return ServiceUnavailable(f"{self.name} can't be reached.", hint=f"Check {self._setting}, and whether it runs.")
+            return ServiceTimeout(f"The cluster {self.name} did not answer in time.", hint="It may be busy; it is asked again.")
+        return ServiceUnavailable(f"The cluster {self.name} can't be reached.", hint=f"Check {self._setting}, and whether it runs.")
 
     def _demand_good(self, status: int, content: bytes) -> None:
         if status < httpx.codes.MULTIPLE_CHOICES:
             return
         if status == httpx.codes.INTERNAL_SERVER_ERROR:
-            raise Broken(f"{self.name} met an error.{self._said(content)}", hint="Its own log says more.")
+            raise ServiceRefused(f"The cluster {self.name} met an error.{self._said(content)}", status=status, hint="Its own log says more.")
         if status > httpx.codes.INTERNAL_SERVER_ERROR or status in (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS):
-            raise ServiceUnavailable(f"{self.name} has no answer now ({status}).", hint="It is asked again.")
+            raise ServiceUnavailable(f"The cluster {self.name} has no answer now ({status}).", hint="It is asked again.")
         if status == httpx.codes.UNAUTHORIZED or status < httpx.codes.BAD_REQUEST:
             token = f"{self._setting.removesuffix('_URL')}_TOKEN"
-            raise Refused(f"{self.name} doesn't accept Hearth's token.", status=status, hint=f"Set {token} to one that is valid.")
+            raise ServiceRefused(f"{self.name} doesn't accept Hearth's token.", status=status, hint=f"Set {token} to one that is valid.")
         if status == httpx.codes.FORBIDDEN:
-            raise Refused(f"{self.name} doesn't allow Hearth to do that.", status=status, hint="Give the token's account the right to make, see and end runs.")
+            raise ServiceRefused(
+                f"{self.name} doesn't allow Hearth to do that.", status=status, hint="Give the token's account the right to make, see and end runs."
+            )
         if status == httpx.codes.NOT_FOUND:
-            raise Refused(f"{self.name} has nothing at that address.", status=status, hint=f"Check {self._setting}.")
-        raise Refused(f"{self.name} refused it ({status}).{self._said(content)}", status=status, hint="Mend the pipeline or the parameters, and run it again.")
+            raise ServiceRefused(f"{self.name} has nothing at that address.", status=status, hint=f"Check {self._setting}.")
+        raise ServiceRefused(
+            f"{self.name} refused it ({status}).{self._said(content)}", status=status, hint="Mend the pipeline or the parameters, and run it again."
+        )
 
     def _said(self, content: bytes) -> str:
         """Its own message, as a sentence after ours."""
@@ -260,7 +252,7 @@ class ClusterEngine(ABC):
             if external_id := order.external_id or await self._found(order.run_id):
                 await self._end(external_id)
         except ServiceError as error:
-            if isinstance(error, Refused) and error.status == httpx.codes.NOT_FOUND:
+            if isinstance(error, ServiceRefused) and error.status == httpx.codes.NOT_FOUND:
                 return  # it is gone
             one.ended = False
             raise
@@ -282,7 +274,8 @@ class ClusterEngine(ABC):
         """Why an error ends the run; None if it doesn't. alike: how often in a row the cluster has given an answer that `_counts`."""
         if placed:
             return f"{self.adapter} doesn't know the run any more: it was deleted there." if alike >= TRIES else None
-        return str(error) if isinstance(error, (Refused, BadInput)) or alike >= TRIES else None
+        final = isinstance(error, BadInput) or (isinstance(error, ServiceRefused) and error.status != httpx.codes.INTERNAL_SERVER_ERROR)
+        return str(error) if final or alike >= TRIES else None
 
     def _known(self, table: Mapping[str, S], state: str, otherwise: S) -> S:
         """Our word for one of theirs; one that the table has not is told in the log, once."""
@@ -309,7 +302,7 @@ def moment(text: object, otherwise: datetime) -> datetime:
 
 def _counts(error: Exception, placed: bool) -> bool:
     """Whether an error is the cluster's answer to this very run: that it has it no more, or that it broke when it was given it."""
-    return isinstance(error, Refused) and error.status == httpx.codes.NOT_FOUND if placed else isinstance(error, Broken)
+    return isinstance(error, ServiceRefused) and error.status == (httpx.codes.NOT_FOUND if placed else httpx.codes.INTERNAL_SERVER_ERROR)
 
 
 def _changes(told: dict[str, Seen], steps: tuple[Seen, ...]) -> Iterator[Seen]:

@@ -120,12 +120,34 @@ BESIDE = """
 |---|---|---|---|---|---|
 {rows}
 """
+PIPELINES = """
+## Pipelines
+
+Runs on this machine, over the API of a running house ({date}, commit {commit}, {processor}, {cores} cores), in Argo's language with steps that do
+nothing: from asking for a run until it is told to be over, so with the process, its logs in the store, and the polling of whoever asks.
+
+| | |
+|---|---|
+| a run of one step, median of ten (longest) | {one_step_s} s ({one_step_max_s} s) |
+| each further step, one after the other | {further_step_s} s |
+| {fan_out} steps side by side, the whole run | {fan_out_s} s |
+| a run that sleeps, terminated: until it is over, median of ten (longest) | {terminate_p50_s} s ({terminate_max_s} s) |
+"""
+EVALUATION = """
+`evaluate-rag`, the pipeline that ships, over the handbook of [retrieval.md](retrieval.md) ({questions} questions of its tuning half that stand for
+themselves; one run for each setting, compared as one experiment):
+
+| top_k | Reranked | Characters of a passage | {names} | Run s |
+|---|---|---|{lines}---|
+{rows}
+"""
 TAIL = """
 ## Repeat it
 
     make bench          # everything above, about ten minutes; writes this file
     make bench-voice WRITE=1    # calls, about half an hour; writes their part of this file
     make bench-console WRITE=1  # the console over a large house, about six minutes; writes its part of this file
+    make bench-pipelines WRITE=1    # pipelines, about three minutes; writes their part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
 Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:
@@ -146,6 +168,8 @@ def document(machine, lines):
     rows = "\n".join(f"| {line['page']} | {line['first_s']} | {line['warm_p50_s']} |" for line in pages)
     parts += [CONSOLE.format(**pages[0], rows=rows)] if pages else []
     parts += _beside(lines)
+    parts += [PIPELINES.format(**line) for line in lines if line["figure"] == "pipeline run"]
+    parts += _evaluation(lines)
     parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
     return "".join([*parts, TAIL])
 
@@ -155,6 +179,19 @@ def _beside(lines):
     named = ("path", "turns", "failed", "token_latency_p50_ms", "token_latency_p95_ms", "ttft_p95_ms")
     rows = "\n".join(f"| {' | '.join(str(line[name]) for name in named)} |" for line in found)
     return [BESIDE.format(chats=found[0]["chats"], pages_opened=found[-1]["pages_opened"], rows=rows)] if found else []
+
+
+def _evaluation(lines):
+    found = [line for line in lines if line["figure"] == "pipeline evaluation"]
+    if not found:
+        return []
+    names = [name for name in found[0]["metrics"] if name != "questions"]
+    rows = [
+        f"| {line['top_k']} | {'yes' if line['rerank'] else 'no'} | {line['chunk_chars']} | {' | '.join(str(line['metrics'][n]) for n in names)}"
+        f" | {line['run_s']} |"
+        for line in found
+    ]
+    return [EVALUATION.format(questions=found[0]["questions"], names=" | ".join(names), lines="---|" * len(names), rows="\n".join(rows))]
 
 
 def _voice(lines):

@@ -68,8 +68,8 @@ QUICK = Plan(
     stops=5,
     memory_files=10,
 )
-BY_THEMSELVES = ("voice", "interruption", "console page", "console watched", "console chats")
-"""Figures that other commands measure (`make bench-voice`, `make bench-console`)."""
+BY_THEMSELVES = ("voice", "interruption", "console page", "console watched", "console chats", "pipeline run", "pipeline evaluation")
+"""Figures that other commands measure (`make bench-voice`, `make bench-console`, `make bench-pipelines`)."""
 SHORT = tuple(Round(path, chats, 1) for chats in (1, 10) for path in ("direct", "floor", "api"))
 SHORT_LIMITS = {"failed": 0, "sql_writes_per_answer": 12, "sql_commits_per_answer": 7, "bytes_per_token": 250}
 SHORT_CPU_TO_FLOOR = 6

@@ -20,7 +20,7 @@ class Verdict:
 
 def verdicts(lines):
     """Every target in the order of the document."""
-    return [*_start(lines), *_api(lines), *_page(lines), *_documents(lines), *_voice(lines), *_console(lines)]
+    return [*_start(lines), *_api(lines), *_page(lines), *_documents(lines), *_voice(lines), *_console(lines), *_pipelines(lines)]
 
 
 def cell(lines, path, chats):
@@ -176,4 +176,12 @@ def _console(lines):
         _at_most("console: the map of 20,000 passages, first time", 3, " s", maps, digits=2),
         _at_most("console: five open overviews, of one core", 15, " %", _one(lines, "console watched", "core_percent"), digits=1),
         _at_most("chats beside a busy console: token latency p95, more than alone", 10, " %", _moved(lines), digits=1),
+    ]
+
+
+def _pipelines(lines):
+    return [
+        _at_most("pipeline run here: of one step, in all", 4, " s", _one(lines, "pipeline run", "one_step_s"), digits=2),
+        _at_most("pipeline run here: each further step", 0.3, " s", _one(lines, "pipeline run", "further_step_s"), digits=3),
+        _at_most("pipeline run here: terminated", 1, " s", _one(lines, "pipeline run", "terminate_p50_s"), digits=2),
     ]

@@ -264,7 +264,7 @@ def test_the_doctor_checks_every_part_for_real(hearth):
     code, out, err = hearth("doctor", "--port", "0")
     assert (code, err) == (0, "")
     checked = [line.split()[1].strip(":") for line in out.splitlines()]
-    assert checked == ["python", "home", "port", "torch", "models", "records", "objects", "llm", "embeddings", "reranker", "stt", "tts"]
+    assert checked == ["python", "home", "port", "torch", "models", "records", "objects", "argo", "kubeflow", "llm", "embeddings", "reranker", "stt", "tts"]
     assert all(line.startswith("✓") for line in out.splitlines())
 
 
@@ -272,7 +272,7 @@ def test_the_doctor_names_what_is_broken_and_fails(hearth):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         code, out, err = hearth("doctor", "--port", taken.getsockname()[1], HEARTH_EMBEDDINGS_URL="http://127.0.0.1:9/v1#none")
     assert code == 78
-    assert "2 of 12 checks failed" in err
+    assert "2 of 14 checks failed" in err
     assert sorted(line.split()[1].strip(":") for line in out.splitlines() if line.startswith("✗")) == ["embeddings", "port"]
     assert "can't be reached" in out
 

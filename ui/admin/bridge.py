@@ -15,6 +15,7 @@ from core.console import Console
 from core.errors import ServiceTimeout, ServiceUnavailable
 from core.records import aside
 from core.users.model import Admin, User
+from core.workflow.evaluation import Evaluation
 from core.workflow.room import PipelineRoom
 from ui.gate import session_token
 
@@ -65,6 +66,11 @@ def console() -> Console:
 def pipelines() -> PipelineRoom:
     """The room of pipelines, for `ask_room`."""
     return house().app.pipelines
+
+
+def evaluation() -> Evaluation:
+    """Comparing settings of retrieval, for `ask_room`."""
+    return house().app.evaluation
 
 
 def token() -> str:

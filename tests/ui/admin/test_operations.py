@@ -25,7 +25,7 @@ async def _asked(app, *texts):
 
 def test_an_empty_house_says_that_all_works_and_that_nothing_was_asked(console):
     page = console.page()
-    assert "All 7 parts work." in said(page)
+    assert "All 9 parts work." in said(page)
     assert {r["Part"] for r in rows(page, "Answers in ms")} == {"records", "objects", "llm", "embeddings", "reranker", "stt", "tts"}
     assert rows(page, "Answers in ms")[0]["By"].startswith("SQLite 3")
     assert all(r["Answers in ms"] >= 0 for r in rows(page, "Answers in ms"))

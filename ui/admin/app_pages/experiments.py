@@ -6,14 +6,16 @@ import plotly.express as px
 import streamlit as st
 
 from core.records import DeleteReceipt
+from core.workflow.evaluation import EVALUATE, RE_EMBED
 from core.workflow.model import Experiment, PipelineRun
 from core.workflow.shelf import RunFilter
-from ui.admin.bridge import ask_room, pipelines
+from ui.admin.bridge import ask_room, evaluation, pipelines
 from ui.admin.frame import ago, cursor, deleting, nothing, pager
 from ui.admin.pipeline_views.comparing import NONE, status, tag, told
 
 room = pipelines()
 MOST_RUNS = 200
+PROMOTED = "promoted"
 
 
 def every() -> None:
@@ -77,7 +79,7 @@ def table(experiment: Experiment, runs: list[PipelineRun], metrics: list[str]) -
 
 
 def best_run(runs: list[PipelineRun], metrics: list[str]) -> None:
-    """The best run by a metric, and what one does with it: where `promote` is offered once the room has it."""
+    """The best run by a metric, and its settings for the collection that was evaluated."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.selectbox("Best by", metrics, key="best", bind="query-params")
         lowest = st.toggle("Less is better", False, key="less", bind="query-params")
@@ -86,7 +88,18 @@ def best_run(runs: list[PipelineRun], metrics: list[str]) -> None:
         return
     best = (min if lowest else max)(having, key=lambda run: run.metrics[metric])
     st.success(f"{tag(best)}: {metric} {best.metrics[metric]:,.6g}", icon=":material/trophy:")
-    st.page_link("app_pages/run.py", label="Open it", icon=":material/open_in_new:", query_params={"run": best.id})
+    with st.container(horizontal=True):
+        st.page_link("app_pages/run.py", label="Open it", icon=":material/open_in_new:", query_params={"run": best.id})
+        if best.pipeline_name == EVALUATE and st.button("Take over its settings", icon=":material/publish:", key="promote"):
+            st.session_state[PROMOTED] = (best.id, ask_room(evaluation().promote, best.id))
+    run_id, promoted = st.session_state.get(PROMOTED, ("", None))
+    if promoted is not None and run_id == best.id:
+        changed = ", ".join(f"{name.replace('_', ' ')} is now {value}" for name, value in promoted.changed.items()) or "nothing had to be changed at once"
+        st.success(f"The collection {promoted.collection}: {changed}.", icon=":material/task_alt:")
+        for sentence in promoted.left:
+            st.caption(sentence)
+        if promoted.re_embed:
+            st.page_link("app_pages/pipelines.py", label=f"Run {RE_EMBED}", icon=":material/play_arrow:", query_params={"pipeline": RE_EMBED})
 
 
 def plots(runs: list[PipelineRun], metrics: list[str]) -> None:
