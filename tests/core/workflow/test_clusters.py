@@ -508,7 +508,7 @@ async def test_clusters_are_parts_of_the_house_whose_health_is_told(tmp_path, ec
         "kubeflow": (False, "Kubeflow Pipelines"),
         "argo": (False, "Argo Workflows"),
     }
-    assert found["argo"].detail == "Argo Workflows can't be reached. Check HEARTH_ARGO_URL, and whether it runs."
+    assert found["argo"].detail == "The cluster Argo Workflows can't be reached. Check HEARTH_ARGO_URL, and whether it runs."
 
 
 @asynccontextmanager
