@@ -164,7 +164,7 @@ def test_a_run_of_many_steps_is_one_node_and_the_first_that_failed_is_looked_int
     drawn = {node["name"]: node["label"]["formatter"] for node in chart(page)}
     assert list(drawn) == ["load", "embed", "evaluate-against-the-golden-set", "publish"]
     assert drawn["embed"] == "✕ embed ×200\n3 failed · 197 succeeded"
-    assert drawn["publish"].endswith("waiting")
+    assert drawn["publish"].endswith("did not run"), "the run is over"
     assert "3 failed · 197 succeeded" in said(page)
     listed = rows(page, "Attempts")
     assert (len(listed), [r["Step"] for r in listed[:3]]) == (50, ["embed.3", "embed.70", "embed.199"])
@@ -249,3 +249,17 @@ def test_an_experiment_compares_its_runs_with_a_baseline_and_names_the_best(cons
     assert "Deleted the experiment wider-windows" in said(page)
     assert not tables(page, "Experiment")
     assert len(seeded.all_runs()) == 3, "the runs stay"
+
+
+def test_the_best_run_of_an_evaluation_hands_its_settings_to_the_collection_at_a_click(console, seeded):
+    console.call(console.app.library.create, console.ada, "lab")
+    evaluating = console.call(pipeline, seeded.room._workflows, console.ada, "evaluate-rag")
+    settings = {"collection": "lab", "top_k": "5", "rerank": "true", "chunk_chars": "400", "embedding_model": ""}
+    for n, (depth, recall) in enumerate((("10", 0.5), ("50", 0.9))):
+        given = {"experiment": seeded.experiment.id, "parameters": settings | {"rerank_depth": depth}, "metrics": {"recall_at_k": recall}, "after_s": n}
+        console.call(run, seeded.room._workflows, seeded.room._objects, console.ada, evaluating, RunStatus.SUCCEEDED, **given)
+    page = console.page("experiments", experiment=seeded.experiment.id, best="recall_at_k")
+    page.button(key="promote").click().run()
+    assert "The collection lab: rerank depth is now 50." in said(page)
+    assert "Passages of 400 characters need a new collection" in said(page)
+    assert console.call(console.app.library.collection, console.ada, "lab").rerank_depth == 50

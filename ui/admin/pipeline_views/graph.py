@@ -12,7 +12,8 @@ MOST_APART = 20
 """So many steps of one task are drawn each for itself; more are one node that counts them."""
 MOST_NODES = 60
 MOST_BARS = 60
-WAITING = "waiting"
+WAITING, UNTOUCHED = "waiting", "did not run"
+"""Of a task without steps: while its run may still come to it, and after."""
 COLOURS: Mapping[str, str] = {
     StepStatus.FAILED: "#b3261e",
     StepStatus.RUNNING: "#2f5bd0",
@@ -20,6 +21,7 @@ COLOURS: Mapping[str, str] = {
     StepStatus.SKIPPED: "#6f6f78",
     StepStatus.OMITTED: "#6f6f78",
     WAITING: "#8a6d1f",
+    UNTOUCHED: "#6f6f78",
 }
 """Each with a contrast of 4.5 to white, which the labels are written in. The worst state comes first: a node of several steps has that one."""
 SYMBOLS: Mapping[str, str] = {
@@ -29,6 +31,7 @@ SYMBOLS: Mapping[str, str] = {
     StepStatus.SKIPPED: "⤼",
     StepStatus.OMITTED: "–",
     WAITING: "○",
+    UNTOUCHED: "○",
 }
 LABEL_CHARS = 18
 
@@ -121,8 +124,11 @@ def short(text: str, most: int = LABEL_CHARS) -> str:
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most - most // 2) :]}"
 
 
-def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "") -> dict[str, Any]:
-    """The graph for ECharts, from left to right; a node's index is its place in `drawn`. picked: the name of the node with a frame."""
+def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "", *, over: bool = False) -> dict[str, Any]:
+    """The graph for ECharts, from left to right; a node's index is its place in `drawn`.
+
+    picked: the name of the node with a frame.   over: whether the run is, so that nothing waits any more.
+    """
     columns = _columns({node.name: node.needs for node in drawn})
     members: dict[int, list[Node]] = {}
     for node in drawn:
@@ -135,11 +141,12 @@ def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "") ->
     wide, narrow = [], []
     for node in drawn:
         own = [steps[key] for key in node.keys if key in steps]
-        told, times = (counted(own), f" ×{len(own)}") if len(own) > 1 else (node.state, "")
+        state = UNTOUCHED if over and node.state == WAITING else node.state
+        told, times = (counted(own), f" ×{len(own)}") if len(own) > 1 else (state, "")
         at: dict[str, Any] = {"name": node.name, "x": columns[node.name] * 200, "y": row[node.name] * 70}
-        at["itemStyle"] = {"color": COLOURS[node.state], "borderColor": "#e0a100", "borderWidth": 4 if node.name == picked else 0}
-        wide.append(at | {"label": {"formatter": f"{SYMBOLS[node.state]} {short(node.label)}{times}\n{short(told, 26)}"}})
-        narrow.append(at | {"label": {"formatter": f"{SYMBOLS[node.state]} {short(node.label, 8)}\n{times or short(told, 10)}"}})
+        at["itemStyle"] = {"color": COLOURS[state], "borderColor": "#e0a100", "borderWidth": 4 if node.name == picked else 0}
+        wide.append(at | {"label": {"formatter": f"{SYMBOLS[state]} {short(node.label)}{times}\n{short(told, 26)}"}})
+        narrow.append(at | {"label": {"formatter": f"{SYMBOLS[state]} {short(node.label, 8)}\n{times or short(told, 10)}"}})
     # ECharts spreads what it draws over the whole height: a single row would become one of squares.
     edges = [{"name": " " * (n + 1), "x": 0, "y": y, "symbolSize": 0, "label": {"show": False}, "silent": True} for n, y in enumerate((-35, 35))]
     return {

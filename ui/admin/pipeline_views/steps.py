@@ -93,7 +93,7 @@ def picture(run: PipelineRun, drawn: Sequence[Node], by_key: Mapping[str, Step],
 
     alt = f"The steps of the run: {told_of or 'none has begun'}."
     height = min(max(160, 70 * rows(drawn) + 60), 640)
-    st.echarts_chart(chart(drawn, by_key, current.name if current else ""), height=height, key="dag", on_select=clicked, alt=alt)
+    st.echarts_chart(chart(drawn, by_key, current.name if current else "", over=run.status.over), height=height, key="dag", on_select=clicked, alt=alt)
     st.caption(f"{alt} Click a node to look into it; drag and scroll to move the picture.")
     bars = gantt(drawn, by_key, datetime.now(UTC))
     if bars:
