@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console bench-pipelines clean
+.PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
 
@@ -14,10 +14,12 @@ run: ## Install what is missing, fetch the models, start Hearth (HEARTH_HOST, HE
 
 test: ## Everything that must hold: lint, types, stairs, tests, and a real browser
 	@scripts/setup test
-	@$(BIN)/hearth models fetch --home .test-home
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -j 2 test-models check
 	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
 	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
+
+test-models:
+	@$(BIN)/hearth models fetch --home .test-home
 
 check: ## The part without tests: format, lint, types, stairs
 	$(BIN)/ruff format --check core inference ui tests

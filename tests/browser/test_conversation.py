@@ -144,6 +144,7 @@ def test_a_draft_survives_a_reload_and_goes_when_it_is_sent(ada):
     page.locator("#text textarea").press_sequentially("half a thought")
     page.reload()
     page.wait_for_function("document.querySelector('#text textarea')?.value === 'half a thought'")
+    page.wait_for_selector("#hearth #account form")  # the draft is there before the page can send
     page.keyboard.press("Enter") if page.locator("#text textarea").evaluate("e => e === document.activeElement") else page.click("#send")
     page.wait_for_selector(".message.theirs >> text=You said: half a thought")
     page.click("#new")

@@ -71,7 +71,7 @@ PAGES = {
 }
 with shown():
     who = me()
-    page = st.navigation(PAGES)
+    page = st.navigation(PAGES, expanded=True)
     with st.sidebar:
         st.caption(f"Signed in as {who.user.username}")
         if house().rooms:
