@@ -123,18 +123,16 @@ def runs():
         }
 
 
-async def keep_golden(home, house):
-    """The questions with the passages that hold what is wanted; how many there are."""
-    passages = []
-    for document in house.get("/v1/collections/handbook/documents?limit=500")[1]["items"]:
-        passages += [(document["title"], chunk) for chunk in house.get(f"/v1/documents/{document['id']}/chunks?limit=500")[1]["items"]]
+async def keep_golden(home, house, documents):
+    """The questions with the passages that hold what is wanted; how many there are. documents: their ids by the names of their files."""
+    passages = [(name, c) for name, i in documents.items() for c in house.get(f"/v1/documents/{i}/chunks?limit=500")[1]["items"]]
     wanted = [q for q in map(json.loads, QUESTIONS.read_text("utf-8").splitlines()) if (q["corpus"], q["half"]) == ("handbook", "tuning") and "target" in q]
     count = 0
     async with SqliteDatabase("", home=home) as database:
         owner, _ = await SqlAccounts(database).named("ada")
         golden = SqlGoldenSets(database)
         for q in wanted:
-            right = tuple(c["id"] for title, c in passages if q["document"] in title and " ".join(q["target"].split()) in " ".join(c["content"].split()))
+            right = tuple(c["id"] for name, c in passages if q["document"] == name and " ".join(q["target"].split()) in " ".join(c["content"].split()))
             if right and not q.get("previous"):
                 await golden.add(GoldenRow(new_id(), "handbook", q["question"], owner.id, ("handbook",), right, False, "lab", "", datetime.now(UTC)))
                 count += 1
@@ -149,11 +147,13 @@ def evaluation():
         with RunningHouse(home, **service) as house:
             house.make_user()
             house.post("/v1/collections", {"name": "handbook"})
+            documents = {}
             for file in sorted(HANDBOOK.glob("*.md")):
                 status, job = house.upload(file.name, file.read_bytes(), "handbook")
                 assert status == 202, job
                 assert house.job_done(job["id"])["stage"] == "ready"
-            questions = asyncio.run(keep_golden(home, house))
+                documents[file.stem] = job["document_id"]
+            questions = asyncio.run(keep_golden(home, house, documents))
             for top_k, rerank, chars in SETTINGS:
                 given = {
                     "golden_set": "handbook",
