@@ -10,7 +10,7 @@ from core.workflow.model import Engine, Pipeline, PipelineSpec
 from core.workflow.room import MAX_DEFINITION_BYTES
 from ui.admin.bridge import ask_room, pipelines
 from ui.admin.pipeline_views.comparing import told
-from ui.admin.pipeline_views.graph import chart, nodes, rows
+from ui.admin.pipeline_views.graph import chart, height_px, nodes
 from ui.errors import sentence
 
 MOST_COMPARED_LINES = 3000
@@ -76,8 +76,7 @@ def explained(spec: PipelineSpec) -> None:
         )
     drawn = nodes(spec.graph, [])
     if drawn:
-        height = min(max(160, 70 * rows(drawn) + 60), 640)
-        st.echarts_chart(chart(drawn, {}), height=height, key="planned", alt=f"{len(spec.graph)} tasks before they run.")
+        st.echarts_chart(chart(drawn, {}), height=height_px(drawn), key="planned", alt=f"{len(spec.graph)} tasks before they run.")
 
 
 def versions(found: Iterable[Pipeline], chosen: Pipeline) -> None:

@@ -34,6 +34,8 @@ SYMBOLS: Mapping[str, str] = {
     UNTOUCHED: "○",
 }
 LABEL_CHARS = 18
+WIDTH_PX = 800
+"""About how wide the picture is on a screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ def short(text: str, most: int = LABEL_CHARS) -> str:
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most - most // 2) :]}"
 
 
+def height_px(drawn: Sequence[Node]) -> int:
+    """How high the picture is."""
+    return min(max(160, 70 * rows(drawn) + 60), 640)
+
+
 def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "", *, over: bool = False) -> dict[str, Any]:
     """The graph for ECharts, from left to right; a node's index is its place in `drawn`.
 
@@ -147,8 +154,12 @@ def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "", *,
         at["itemStyle"] = {"color": COLOURS[state], "borderColor": "#e0a100", "borderWidth": 4 if node.name == picked else 0}
         wide.append(at | {"label": {"formatter": f"{SYMBOLS[state]} {short(node.label)}{times}\n{short(told, 26)}"}})
         narrow.append(at | {"label": {"formatter": f"{SYMBOLS[state]} {short(node.label, 8)}\n{times or short(told, 10)}"}})
-    # ECharts spreads what it draws over the whole height: a single row would become one of squares.
-    edges = [{"name": " " * (n + 1), "x": 0, "y": y, "symbolSize": 0, "label": {"show": False}, "silent": True} for n, y in enumerate((-35, 35))]
+    # ECharts spreads what it draws over the whole picture, nodes too: two unseen corners keep the picture's own proportions, or nodes would be flat or square.
+    width, half = max(columns.values(), default=0) * 200, max(35.0, *(abs(place) * 70 for place in row.values()), 0.0)
+    aside = max(0.0, (2 * half * WIDTH_PX / height_px(drawn) - width) / 2)
+    half = max(half, width * height_px(drawn) / WIDTH_PX / 2)
+    corners = ((-aside, -half), (width + aside, half))
+    edges = [{"name": " " * (n + 1), "x": x, "y": y, "symbolSize": 0, "label": {"show": False}, "silent": True} for n, (x, y) in enumerate(corners)]
     return {
         "animation": False,
         "series": [

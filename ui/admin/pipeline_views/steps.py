@@ -11,7 +11,7 @@ from ui.admin.bridge import ask_room, pipelines
 from ui.admin.downloads import log_address
 from ui.admin.frame import nothing, size
 from ui.admin.pipeline_views.comparing import told
-from ui.admin.pipeline_views.graph import SYMBOLS, Node, chart, counted, gantt, nodes, rows
+from ui.admin.pipeline_views.graph import SYMBOLS, Node, chart, counted, gantt, height_px, nodes
 
 MOST_STEPS = 2000
 LOG_TAIL_BYTES = 8 << 10
@@ -92,8 +92,9 @@ def picture(run: PipelineRun, drawn: Sequence[Node], by_key: Mapping[str, Step],
             look_at(drawn[place])
 
     alt = f"The steps of the run: {told_of or 'none has begun'}."
-    height = min(max(160, 70 * rows(drawn) + 60), 640)
-    st.echarts_chart(chart(drawn, by_key, current.name if current else "", over=run.status.over), height=height, key="dag", on_select=clicked, alt=alt)
+    st.echarts_chart(
+        chart(drawn, by_key, current.name if current else "", over=run.status.over), height=height_px(drawn), key="dag", on_select=clicked, alt=alt
+    )
     st.caption(f"{alt} Click a node to look into it; drag and scroll to move the picture.")
     bars = gantt(drawn, by_key, datetime.now(UTC))
     if bars:
