@@ -18,7 +18,7 @@ test: ## Everything that must hold: lint, types, stairs, tests, and a real brows
 	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
 	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
-test-models:
+test-models: ## Fetch the embedded models that the tests use
 	@$(BIN)/hearth models fetch --home .test-home
 
 check: ## The part without tests: format, lint, types, stairs
