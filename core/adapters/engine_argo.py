@@ -18,9 +18,11 @@ import httpx
 import msgspec
 
 from core.adapters.engine_cluster import POLL_S, TRIES, ClusterEngine, Connection, Look, Seen, Sleep, file_in, moment
+from core.adapters.pipelines.step_process import taken_bytes
 from core.errors import ServiceError, ServiceRefused, ServiceUnavailable, SettingsError
+from core.workflow.argo_model import artifact_type
 from core.workflow.definitions import documents
-from core.workflow.model import LENT, ArtifactType, Order, PipelineSpec, Produced, RunStatus, StepReport, StepStatus, Value
+from core.workflow.model import LENT, Order, PipelineSpec, Produced, RunStatus, StepReport, StepStatus, Value
 
 log = logging.getLogger(__name__)
 
@@ -258,10 +260,10 @@ class ArgoEngine(ClusterEngine):
         artifacts = []
         for name in sorted(made - {ARCHIVED_LOG}) if report.status.over else ():
             file = await asyncio.to_thread(file_in, order.folder, "artifacts", node.id, name)
-            room_bytes = self._folder_bytes - await asyncio.to_thread(_taken_bytes, order.folder)
+            room_bytes = self._folder_bytes - await asyncio.to_thread(taken_bytes, order.folder)
             if await self._fetched(partial(self._cluster.chunks, f"{where}/{quote(name, safe='')}"), order.folder / file, room_bytes):
                 plain = await asyncio.to_thread(unpacked, order.folder / file, room_bytes)
-                artifacts.append(Produced(name if plain else f"{name}.tgz", kind_of(name), file))
+                artifacts.append(Produced(name if plain else f"{name}.tgz", artifact_type(name), file))
         return replace(report, artifacts=tuple(artifacts))
 
     async def _log(self, external_id: str, pod: str) -> AsyncGenerator[bytes, None]:
@@ -324,13 +326,6 @@ def pod_name(workflow_name: str, node: "_Node") -> str:
     return f"{f'{workflow_name}-{template}'[:MAX_POD_PREFIX_CHARS]}-{node.id.rpartition('-')[2]}"
 
 
-def kind_of(name: str) -> ArtifactType:
-    """What an artifact is, by its name: Argo has no kinds. On this machine it is told apart in the same way."""
-    if ArtifactType.METRICS.value in name.lower():
-        return ArtifactType.METRICS
-    return {"model": ArtifactType.MODEL, "logs": ArtifactType.LOGS}.get(name.lower(), ArtifactType.DATASET)
-
-
 def unpacked(path: Path, most_bytes: int) -> bool:
     """Makes a file of the archive of one that Argo has made of it; whether it is the file now. Archives of folders stay as they are."""
     beside = path.with_name(f"{path.name}.part")
@@ -362,11 +357,6 @@ async def _written(chunks: AsyncGenerator[bytes, None], path: Path, most_bytes: 
                 if size > most_bytes:
                     break
     return size
-
-
-def _taken_bytes(folder: Path) -> int:
-    """What the files of a run take now."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _ended_with(path: Path, said: bytes) -> int:

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from core.adapters.engine_cluster import ClusterEngine, Connection, Look, Seen, Sleep, moment
+from core.adapters.pipelines.kubeflow_artifacts import DATASET, TYPES
 from core.ports import ObjectStore
 from core.records import every_page
 from core.workflow.definitions import documents
@@ -49,13 +50,6 @@ TASK_STATES: Mapping[str, StepStatus | None] = {
 }
 """None: it has not begun."""
 REASONS: Mapping[str, str] = {"CANCELED": "It was cancelled on the cluster.", "SKIPPED": "It was skipped."}
-SCHEMAS: Mapping[str, ArtifactType] = {
-    "system.Model": ArtifactType.MODEL,
-    "system.Metrics": ArtifactType.METRICS,
-    "system.ClassificationMetrics": ArtifactType.METRICS,
-    "system.SlicedClassificationMetrics": ArtifactType.METRICS,
-}
-"""What else there is counts as a dataset; the schema stays in the metadata."""
 LOGS = "executor-logs"
 """What the cluster calls a log that it was told to keep as an artifact."""
 
@@ -240,4 +234,4 @@ def _began(task: _Task) -> str:
 
 
 def _kind_of(name: str, schema: str) -> ArtifactType:
-    return ArtifactType.LOGS if name == LOGS else SCHEMAS.get(schema, ArtifactType.DATASET)
+    return ArtifactType.LOGS if name == LOGS else ArtifactType(TYPES.get(schema, DATASET))

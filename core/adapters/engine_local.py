@@ -20,6 +20,7 @@ import msgspec
 import psutil
 
 from core.adapters.child_process import kept_environment
+from core.adapters.pipelines.step_process import last_words, taken_bytes
 from core.errors import HearthError, SettingsError
 from core.workflow.model import EngineReport, Order, PipelineSpec, Produced, RunReport, StepReport, StepStatus
 
@@ -191,7 +192,7 @@ class LocalEngine:
         if code in KILLED:
             yield RunReport(False, "The process of the run was killed, probably because memory ran out.")
         else:
-            said = await anyio.to_thread.run_sync(_last_line, order.folder / "worker.log")
+            said = await anyio.to_thread.run_sync(last_words, order.folder / "worker.log")
             yield RunReport(False, f"The process of the run ended with code {code}. {said}".strip())
 
     async def stop(self, order: Order) -> None:
@@ -241,23 +242,6 @@ def _of_run(group: int, run_id: str) -> list[psutil.Process]:
 async def _outgrown(folder: Path, most_bytes: int) -> None:
     """Returns once the folder holds more than that."""
     while True:
-        if await anyio.to_thread.run_sync(_size, folder) > most_bytes:
+        if await anyio.to_thread.run_sync(taken_bytes, folder) > most_bytes:
             return
         await asyncio.sleep(WATCH_S)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(where, name)).st_size
-    return total
-
-
-def _last_line(log: Path) -> str:
-    """What the worker last said, which is what its traceback ends with."""
-    with suppress(OSError):
-        lines = [line for line in log.read_text("utf-8", "replace")[-4000:].splitlines() if line.strip()]
-        return lines[-1].strip()[:300] if lines else ""
-    return ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.workflow.model import Parameter
+from core.workflow.model import ArtifactType, Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,10 @@ class Workflow:
     parameters: tuple[Parameter, ...]
     description: str = ""
     notes: tuple[str, ...] = ()
+
+
+def artifact_type(name: str) -> ArtifactType:
+    """What an artifact is, by its name: Argo has no kinds. It is the same rule here and on a cluster."""
+    if ArtifactType.METRICS.value in name.lower():
+        return ArtifactType.METRICS
+    return {"model": ArtifactType.MODEL, "logs": ArtifactType.LOGS}.get(name.lower(), ArtifactType.DATASET)

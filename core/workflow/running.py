@@ -61,15 +61,13 @@ Lend = Callable[[PipelineRun], AbstractAsyncContextManager[Mapping[str, Value]]]
 
 @dataclass(slots=True)
 class _Underway:
-    """A run that is being followed. run: as it is in the records."""
+    """A run that is being followed. run: as it is in the records.   survives: whether it goes on without this process.   reason: why it is to end."""
 
     task: asyncio.Task[None]
     run: PipelineRun
-    reason: str = ""
-    """Why it is to end."""
+    survives: bool
     steps: dict[str, Step] = field(default_factory=dict)
-    survives: bool = False
-    """Whether it goes on without this process."""
+    reason: str = ""
 
 
 class Dispatcher:
@@ -183,7 +181,7 @@ class Dispatcher:
             engine = self._engines[pipeline.engine]
             steps = await self._steps_of(run.id)
             if engine.survives:
-                self._follow(run, steps)
+                self._follow(run, pipeline, steps)
                 continue
             await self._stop(engine, run, pipeline)
             await self._ended(run, RunReport(False, INTERRUPTED), steps)
@@ -218,14 +216,16 @@ class Dispatcher:
             run = await self._workflows.next_pending()
             if run is None:
                 return False
+            pipeline = await self._workflows.pipeline(run.pipeline_id)
             begun = run.to(RunStatus.RUNNING, self._clock())
             if await self._workflows.keep(begun):
-                self._follow(begun, {})
+                self._follow(begun, pipeline, {})
             return True
 
-    def _follow(self, run: PipelineRun, steps: dict[str, Step]) -> None:
-        task = asyncio.create_task(self._drive(run), name=f"run {run.id}")
-        self._underway[run.id] = _Underway(task, run, steps=steps)
+    def _follow(self, run: PipelineRun, pipeline: Pipeline, steps: dict[str, Step]) -> None:
+        engine = self._engines[pipeline.engine]
+        task = asyncio.create_task(self._drive(run, pipeline, engine), name=f"run {run.id}")
+        self._underway[run.id] = _Underway(task, run, engine.survives, steps=steps)
         task.add_done_callback(lambda _: self._left(run.id))
 
     def _left(self, run_id: str) -> None:
@@ -233,12 +233,9 @@ class Dispatcher:
         self._underway.pop(run_id, None)
         self.arrived()
 
-    async def _drive(self, run: PipelineRun) -> None:
+    async def _drive(self, run: PipelineRun, pipeline: Pipeline, engine: PipelineEngine) -> None:
         """From beginning to end. It is cancelled to be terminated, and when the house closes."""
         one = self._underway[run.id]
-        pipeline = await self._workflows.pipeline(run.pipeline_id)
-        engine = self._engines[pipeline.engine]
-        one.survives = engine.survives
         outcome = RunReport(False, "It ended without a result.")
         try:
             spec = await asyncio.to_thread(engine.validate, pipeline.definition)
@@ -342,6 +339,8 @@ class Dispatcher:
 
     async def _put(self, run: PipelineRun, step: str, file: Produced) -> Artifact:
         if file.uri:
+            if not file.uri.startswith(self._objects.uri(f"runs/{run.id}/")):  # it would go with the run, whosever it is
+                raise BadInput(f"The artifact {file.name!r} of step {step!r} lies outside of the run's folder.", hint="Write it where the definition says.")
             return Artifact(new_id(), run.id, file.name, file.type, file.uri, dict(file.metadata), step)
         folder = self.folder_of(run.id)
         path = await asyncio.to_thread((folder / file.path).resolve)

@@ -23,10 +23,10 @@ from typing import IO, Any
 if __name__ == "__main__" and str(Path(__file__).resolve().parents[3]) not in sys.path:  # as a script it knows its own folder only
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from core.adapters.pipelines.step_process import Heard, run_logged
+from core.adapters.pipelines.step_process import Heard, last_words, run_logged
 from core.errors import BadInput
 from core.workflow.argo import read
-from core.workflow.argo_model import Need, Script, Task, Template
+from core.workflow.argo_model import Need, Script, Task, Template, artifact_type
 from core.workflow.argo_text import aggregated, aggregated_results, filled, holds, item_name, item_values, items_of
 from core.workflow.model import LENT
 
@@ -240,7 +240,9 @@ class Run:
             _make_folders(begun, files)
             code = self._ran(template.script, begun, scope, heard)
             if code:
-                return Tried(f"It ended with exit code {code}." if code > 0 else f"It was ended by signal {-code}.", again=True)
+                how = f"It ended with exit code {code}." if code > 0 else f"It was ended by signal {-code}."
+                said = last_words(self._folder / begun.log)
+                return Tried(f"{how} It said last: {said}" if said else how, again=True)
             outcome = _outcome(template, begun, heard)
             return Tried(outcome=outcome, artifacts=[self._produced(name, path, begun) for name, path in outcome.files.items()])
         except BadInput as refusal:
@@ -271,7 +273,7 @@ class Run:
             with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
                 archive.add(path, path.name)
             path = packed
-        return {"name": name, "type": _type_of(name), "path": str(path.relative_to(self._folder)), "metadata": {"file": file}}
+        return {"name": name, "type": artifact_type(name).value, "path": str(path.relative_to(self._folder)), "metadata": {"file": file}}
 
 
 def _met(need: Need, outcome: Outcome) -> bool:
@@ -287,13 +289,6 @@ def _is_false(condition: str, scope: Mapping[str, str]) -> bool:
 
 def _as_one(name: str, values: list[str]) -> str:
     return aggregated_results(values) if name == "result" else aggregated(values)
-
-
-def _type_of(name: str) -> str:
-    """What an artifact is, by its name."""
-    if "metrics" in name.lower():
-        return "metrics"
-    return {"model": "model", "logs": "logs"}.get(name.lower(), "dataset")
 
 
 def _begun(template: Template, folder: Path, at: str) -> Begun:

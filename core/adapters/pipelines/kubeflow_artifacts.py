@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-_TYPES = {"system.Model": "model", "system.Metrics": "metrics", "system.ClassificationMetrics": "metrics"}
-"""The kinds that have a type of their own; every other one is a dataset."""
 _METRICS = ("system.Metrics", "system.ClassificationMetrics", "system.SlicedClassificationMetrics")
-"""Those that are numbers in their metadata: kfp writes no file for them."""
+"""The kinds that are numbers in their metadata: kfp writes no file for them."""
+TYPES = {"system.Model": "model", **dict.fromkeys(_METRICS, "metrics")}
+"""What the kinds are here; every other one is a dataset."""
+DATASET = "dataset"
 
 
 def of(outputs: Mapping[str, Any], folder: Path, log: Path) -> Iterator[dict[str, Any]]:
@@ -48,7 +49,7 @@ def _told(name: str, artifact: Any, folder: Path, log: Path) -> Iterator[dict[st
         with log.open("a", encoding="utf-8") as said:
             said.write(f"\nThe artifact {name} was not written.\n")
         return
-    yield {"name": name, "type": _TYPES.get(title, "dataset"), "path": os.path.relpath(path, folder), "metadata": metadata}
+    yield {"name": name, "type": TYPES.get(title, DATASET), "path": os.path.relpath(path, folder), "metadata": metadata}
 
 
 def plain(value: Any) -> Any:

@@ -31,7 +31,6 @@ MAX_KEY_CHARS = 180
 MAX_TOLD_CHARS = 20_000
 """How long a parameter is told; what is longer is cut, and as a text."""
 _SELECTOR = re.compile(r'parseJson\(string_value\)((?:\["[^"]*"\])+)')
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass
@@ -391,18 +390,19 @@ def _selected(value: Any, expression: str) -> Any:
 
 def _sentence(error: BaseException) -> str:
     """What an error of kfp's says, without its colours."""
-    return _COLOURS.sub("", str(error)).strip()[:1000] or type(error).__name__
+    from core.adapters.pipelines.step_process import uncoloured
+
+    return uncoloured(str(error)).strip()[:1000] or type(error).__name__
 
 
 def _reason(code: int, log: Path) -> str:
-    """Why a step's process ended with that code: what it said last, as a traceback does."""
+    """Why a step's process ended with that code: what it said last."""
+    from core.adapters.pipelines.step_process import last_words
+
     if code < 0 or code > 128:
         number = -code if code < 0 else code - 128
         return f"Its process was ended by signal {number}{', probably because memory ran out' if number == 9 else ''}."
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8192))
-        lines = [line.strip() for line in _COLOURS.sub("", file.read().decode("utf-8", "replace")).splitlines() if line.strip()]
-    return f"{lines[-1][:500] if lines else 'It said nothing.'} (exit code {code})"
+    return f"{last_words(log) or 'It said nothing.'} (exit code {code})"
 
 
 def _load() -> SimpleNamespace:

@@ -1,15 +1,51 @@
-"""Running a step's process with its output in a file of limited size. Imports nothing but the standard library: workers run in interpreters of their own."""
+"""A step's process, with its output in a file of limited size, and what can be said of its files.
 
+Imports nothing but the standard library: workers run in interpreters of their own.
+"""
+
+import os
+import re
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 READ_BYTES = 1 << 16
 DRAIN_S = 0.5
 """How long output is waited for once the process itself has ended: what it has left behind may hold the pipe open for ever."""
+
+
+LAST_BYTES, LAST_CHARS = 8192, 500
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def uncoloured(text: str) -> str:
+    """What a program says, without what a terminal makes colours of."""
+    return _COLOURS.sub("", text)
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log in which something stands, which is what a traceback ends with; "" where nothing was said."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LAST_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return next((line.strip()[:LAST_CHARS] for line in reversed(uncoloured(text).splitlines()) if line.strip()), "")
+
+
+def taken_bytes(folder: Path) -> int:
+    """What the files of a run take now; those that go meanwhile don't count."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(where, name)).st_size
+    return total
 
 
 class Heard:

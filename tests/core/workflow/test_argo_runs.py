@@ -63,7 +63,7 @@ async def test_a_dag_with_a_loop_a_retry_a_condition_and_files_gives_what_argo_g
         "after-never": "omitted",
         "sum": "succeeded",
     }
-    assert [(a.number, a.error) for a in steps["work(1:part:1)"].attempts] == [(1, "It ended with exit code 7."), (2, "")]
+    assert [(a.number, a.error) for a in steps["work(1:part:1)"].attempts] == [(1, "It ended with exit code 7. It said last: not yet"), (2, "")]
     assert await log_of(here, run, "work(1:part:1)", 1) == "not yet\n"
     assert steps["work(1:part:1)"].task == "work"
     assert steps["split"].outputs == {"result": '[{"part": 0}, {"part": 1}, {"part": 2}]'}
@@ -102,7 +102,7 @@ async def test_groups_of_steps_follow_each_other_and_a_template_of_steps_is_a_st
 
 async def test_a_failure_names_the_step_that_failed_first_and_what_needs_it_is_left_out(here):
     run, steps = await ended(here, "failure")
-    assert (run.status, run.reason) == (RunStatus.FAILED, "The step 'breaks' failed. It ended with exit code 3.")
+    assert (run.status, run.reason) == (RunStatus.FAILED, "The step 'breaks' failed. It ended with exit code 3. It said last: no")
     assert statuses(steps) == {"breaks": "failed", "needs-it": "omitted", "needs-that": "omitted", "slow": "succeeded", "after-slow": "succeeded"}
     assert len(steps["breaks"].attempts) == 2
 

@@ -208,8 +208,9 @@ async def test_no_more_runs_are_at_work_than_allowed_and_the_next_begins_when_on
         ("tell('a', artifacts=[{'name': 'x', 'type': 'dataset', 'path': '../../up.lock'}])", "outside of the run's folder"),
         ("(folder / 'x').symlink_to('/etc/hostname'); tell('a', artifacts=[{'name': 'x', 'type': 'dataset', 'path': 'x'}])", "outside of the run's folder"),
         ("tell('a', artifacts=[{'name': 'x', 'type': 'dataset', 'path': 'x'}])", "was not written"),
+        ("tell('a', artifacts=[{'name': 'x', 'type': 'dataset', 'uri': 's3://hearth/documents/of-others'}])", "outside of the run's folder"),
     ],
-    ids=["killed", "broke", "nonsense", "unknown state", "escapes", "linked", "missing"],
+    ids=["killed", "broke", "nonsense", "unknown state", "escapes", "linked", "missing", "another's"],
 )
 async def test_whatever_goes_wrong_in_the_process_is_said_and_the_next_run_is_none_the_worse(here, code, said):
     ended = await here.ended(await here.start(code))
