@@ -69,9 +69,15 @@ class Settings(BaseSettings):
     http://host:4318; needs the extra `traces`. They hold stages, times, counts and names of models, and nobody's words. Empty: nothing is traced."""
 
     records_url: str = ""
-    """Where users, conversations and documents are kept. Empty: SQLite in the home folder."""
+    """Where users, conversations and documents are kept: postgresql://user:password@host/database. Empty: SQLite in the home folder."""
+    sessions_url: str = ""
+    """Where sessions and what several processes agree on are kept: valkey://host:6379 or redis://host:6379. Empty: in the records."""
+    vectors_url: str = ""
+    """Where passages are searched: http://host:19530 for Milvus. Empty: over the records."""
+    events_url: str = ""
+    """Where other programs read and write the events: nats://host:4222 for NATS JetStream. Empty: the records alone."""
     objects_url: str = ""
-    """Where originals are kept. Empty: a folder in the home folder."""
+    """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
 
     llm_url: str = ""
     """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. Empty: the local inference process."""
