@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse, VoiceTiming
-    from core.workflow.model import Artifact, EngineReport, Experiment, Order, Pipeline, PipelineRun, PipelineSpec, Step, Trigger
+    from core.workflow.model import Artifact, EngineReport, Experiment, Order, Pipeline, PipelineRun, PipelineSpec, Step, StepResult, Trigger
     from core.workflow.shelf import Listed, RunFilter
 
 
@@ -872,6 +872,9 @@ class Workflows(Protocol):
 
     async def step(self, run_id: str, key: str) -> Step:
         """Raises: NotFound."""
+
+    async def remembered(self, user_id: str, fingerprint: str) -> StepResult | None:
+        """The latest result with that fingerprint that a step of that user's runs has made, with its files; of somebody else's runs nothing is ever given."""
 
     async def drop_run(self, run_id: str) -> tuple[DeleteReceipt, Sequence[str]]:
         """Removes a run that is over, with its steps, artifacts and events: the receipt, and the uris of its artifacts, which are stale from then on.

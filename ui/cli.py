@@ -109,6 +109,7 @@ def _add_pipelines(add: Callable[..., argparse.ArgumentParser]) -> None:
     run.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="texts as they are, everything else as JSON writes it")
     run.add_argument("--file", action="append", default=[], metavar="KEY=PATH", help="a parameter whose value is what the file holds")
     run.add_argument("--experiment", default="", metavar="NAME", help="the experiment that the run is compared in; it is made if it isn't there")
+    run.add_argument("--no-cache", dest="cache", action="store_false", help="every step runs, also one whose outputs an earlier run of yours has made")
     run.add_argument("--user", metavar="NAME", help="in whose name; the only user if there is one")
     pipelines = add("pipelines", running.pipelines, "list the pipelines, or add a version")
     pipelines.add_argument("action", nargs="?", choices=("list", "add"), default="list")

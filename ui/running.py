@@ -23,7 +23,7 @@ from ui.commands import local_inference, out, running_inference, whose
 LOOK_EVERY_S = 0.2
 FAILED = 1
 """The exit code of a run that failed."""
-COLOURS = {RunStatus.SUCCEEDED: "green", RunStatus.FAILED: "red", StepStatus.SUCCEEDED: "green", StepStatus.FAILED: "red"}
+COLOURS = {RunStatus.SUCCEEDED: "green", RunStatus.FAILED: "red", StepStatus.SUCCEEDED: "green", StepStatus.CACHED: "green", StepStatus.FAILED: "red"}
 
 
 async def run(settings: Settings, args: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ async def run(settings: Settings, args: argparse.Namespace) -> int:
         if alone and await app.pipelines.borrows(user, pipeline):
             raise BadInput("This pipeline uses Hearth's API, and no Hearth is running.", hint="Start it with `hearth up`, and run this command beside it.")
         parameters = await _given(app, user, pipeline, args.parameters, args.file)
-        started = await app.pipelines.start(user, pipeline.id, parameters, cause=Cause.COMMAND, experiment=args.experiment)
+        started = await app.pipelines.start(user, pipeline.id, parameters, cause=Cause.COMMAND, experiment=args.experiment, cache=args.cache)
         try:
             ended = await _followed(app, user, started)
         except asyncio.CancelledError:

@@ -187,11 +187,23 @@ class KubeflowEngine(ClusterEngine):
 
 
 def body_of(order: Order, root: str) -> dict[str, Any]:
-    """What is sent to run it. root: where its artifacts go, "" for wherever the cluster puts them. A second document is what the cluster itself is told."""
+    """What is sent to run it. root: where its artifacts go, "" for wherever the cluster puts them. A second document is what the cluster itself is told.
+
+    A run without the cache is the one change to what was defined: the API has no other word for it (kfp's own client does the same).
+    """
     spec, *platform = documents(order.pipeline.definition)
+    if not order.cache:
+        _uncached(spec)
     sent = {"pipeline_spec": spec, "platform_spec": platform[0]} if platform else spec
     config: dict[str, Any] = {"parameters": {name: value for name, value in order.parameters.items() if value is not None}}
     return {"display_name": _display_name(order.run_id), "pipeline_spec": sent, "runtime_config": config | ({"pipeline_root": root} if root else {})}
+
+
+def _uncached(spec: Mapping[str, Any]) -> None:
+    """Takes the leave to use the cache from every task."""
+    for graph in [spec.get("root") or {}, *(spec.get("components") or {}).values()]:
+        for task in ((graph.get("dag") or {}).get("tasks") or {}).values():
+            task.pop("cachingOptions", None)
 
 
 def tasks_of(spec: Mapping[str, Any]) -> dict[str, _Named]:

@@ -5,6 +5,7 @@ and is ended with it.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from core.adapters.pipelines.step_process import last_words, taken_bytes
 from core.errors import HearthError, SettingsError
 from core.workflow.model import EngineReport, Order, PipelineSpec, Produced, RunReport, StepReport, StepStatus
 
+log = logging.getLogger(__name__)
+
 WORKERS = Path(__file__).parent / "pipelines"
 MARK = "HEARTH_RUN"
 """The variable by which everything of a run is known."""
@@ -34,11 +37,15 @@ GRACE_S, PATIENCE_S = 0.4, 3.0
 MAX_LINE_BYTES = 8 << 20
 WATCH_S = 1.0
 POLL_S = 0.05
+WANTED = "wanted"
 KILLED = (137, -signal.SIGKILL)
 
 
 class Told(msgspec.Struct, frozen=True):
-    """A line that a worker writes: of a step, or of the run when `status` says how it ended and `key` is ""."""
+    """A line that a worker writes: of a step, or of the run when `status` says how it ended and `key` is "".
+
+    With the status WANTED it asks what was made with that fingerprint, and waits for the line that answers.
+    """
 
     status: str
     at: float
@@ -52,6 +59,9 @@ class Told(msgspec.Struct, frozen=True):
     artifacts: tuple[Produced, ...] = ()
     error: str = ""
     parent: str = ""
+    fingerprint: str = ""
+    result: dict[str, Any] = {}
+    cached_from: str = ""
 
     def report(self) -> EngineReport:
         """What it says. Raises: ValueError for a status that there isn't."""
@@ -71,6 +81,9 @@ class Told(msgspec.Struct, frozen=True):
             self.artifacts,
             self.error,
             self.parent,
+            self.fingerprint,
+            self.result,
+            self.cached_from,
         )
 
 
@@ -141,7 +154,7 @@ class LocalEngine:
             }
             child = await asyncio.create_subprocess_exec(
                 *(self._python, str(self._worker), str(order.folder)),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=said,
                 env=environment,
@@ -178,7 +191,11 @@ class LocalEngine:
                     return
                 if not line.result():
                     break
-                report = msgspec.json.decode(line.result(), type=Told).report()
+                told = msgspec.json.decode(line.result(), type=Told)
+                if told.status == WANTED:
+                    await _answer(child, order, told.fingerprint)
+                    continue
+                report = told.report()
                 yield report
                 if isinstance(report, RunReport):
                     return
@@ -200,11 +217,27 @@ class LocalEngine:
         await _end(0, order.run_id)
 
 
+async def _answer(child: asyncio.subprocess.Process, order: Order, fingerprint: str) -> None:
+    """A line for a worker that asks what was made with that fingerprint: a `Recalled`, or null. One that is gone hears nothing."""
+    found = None
+    if order.recall is not None:
+        try:
+            found = await order.recall(fingerprint)
+        except HearthError as error:  # the step runs, as if nothing had been kept
+            log.warning("What an earlier run has made can't be taken over: %s", error)
+    pipe = child.stdin
+    if pipe is not None:
+        with suppress(ConnectionError):
+            pipe.write(msgspec.json.encode(found) + b"\n")
+            await pipe.drain()
+
+
 def _prepare(order: Order, log_bytes: int) -> None:
     """The worker's input: definition.yaml as it is stored, and order.json."""
     (order.folder / "scratch").mkdir(parents=True, exist_ok=True)
     (order.folder / "definition.yaml").write_text(order.pipeline.definition, "utf-8")
-    told = {"run_id": order.run_id, "pipeline": order.pipeline.name, "parameters": order.parameters, "log_bytes": log_bytes}
+    cache = order.cache and order.recall is not None
+    told = {"run_id": order.run_id, "pipeline": order.pipeline.name, "parameters": order.parameters, "log_bytes": log_bytes, "cache": cache}
     (order.folder / "order.json").write_bytes(msgspec.json.encode(told))
 
 

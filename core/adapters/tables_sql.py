@@ -26,6 +26,7 @@ from sqlalchemy import (
     false,
     select,
     text,
+    true,
 )
 from sqlalchemy.engine import Dialect
 
@@ -467,6 +468,7 @@ pipeline_runs = Table(
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("completed_at", Moment),
+    Column("cache", Boolean, nullable=False, server_default=true()),
     Column("duration_us", BigInteger, nullable=False, server_default="0"),  # what runs are sorted by once they are over
     Column("ending", Text, nullable=False, server_default=text("''")),  # why it is to end, while it goes on
     Index("ix_pipeline_runs_created_at_id", "created_at", "id"),
@@ -501,7 +503,21 @@ run_steps = Table(
     Column("outputs", Json, nullable=False),
     Column("error", Text, nullable=False),
     Column("parent", String(400), nullable=False),
+    _id("cached_from", nullable=False, server_default=text("''")),  # no key: that run may go before this one
     Index("ix_run_steps_run_id_key", "run_id", "key", unique=True),
+    sqlite_autoincrement=True,
+)
+
+step_results = Table(  # what a step has made, for later ones that do the same with the same
+    "step_results",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", ForeignKey("pipeline_runs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(400), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("result", Json, nullable=False),
+    Index("ix_step_results_run_id_key", "run_id", "key", unique=True),
+    Index("ix_step_results_fingerprint_n", "fingerprint", "n"),
     sqlite_autoincrement=True,
 )
 

@@ -21,6 +21,7 @@ from core.adapters.tables_sql import (
     run_metrics,
     run_steps,
     stale_objects,
+    step_results,
     triggers,
     triggers_received,
 )
@@ -39,6 +40,7 @@ from core.workflow.model import (
     PipelineRun,
     RunStatus,
     Step,
+    StepResult,
     StepStatus,
     Trigger,
     TriggerKind,
@@ -221,7 +223,15 @@ class SqlWorkflows:
         query = select(R.id, R.ending).where(R.status == RunStatus.RUNNING.value, R.ending != "")
         return {row.id: row.ending for row in await self._database.read(lambda c: c.execute(query).all())}
 
-    async def keep(self, run: PipelineRun, *, steps: Sequence[Step] = (), artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> bool:
+    async def keep(
+        self,
+        run: PipelineRun,
+        *,
+        steps: Sequence[Step] = (),
+        artifacts: Sequence[Artifact] = (),
+        events: Sequence[Event] = (),
+        results: Sequence[StepResult] = (),
+    ) -> bool:
         """As the port says."""
         changing = ("status", "started_at", "completed_at", "reason", "external_id", "external_url", "unreachable_since", "metrics")
         values = {name: getattr(run, name) for name in changing} | {"status": run.status.value}
@@ -240,6 +250,9 @@ class SqlWorkflows:
                 _keep_step(connection, step)
             if artifacts:
                 _keep_artifacts(connection, artifacts)
+            if results:
+                told = [{c.name: getattr(one, c.name) for c in step_results.c if c.name != "n"} for one in results]
+                connection.execute(insert_or(step_results).on_conflict_do_nothing(), told)
             measured = [{"run_id": run.id, "name": name[:200], "value": value} for name, value in run.metrics.items()]
             if measured:
                 made = insert_or(run_metrics)
@@ -261,6 +274,20 @@ class SqlWorkflows:
         if row is None:
             raise _no("step")
         return _step(row)
+
+    async def remembered(self, user_id: str, fingerprint: str) -> StepResult | None:
+        """As the port says."""
+        made = step_results.c
+        query = select(step_results).join(pipeline_runs, R.id == made.run_id).where(made.fingerprint == fingerprint, R.user_id == user_id)
+
+        def work(connection: Connection) -> StepResult | None:
+            row = connection.execute(query.order_by(made.n.desc()).limit(1)).one_or_none()
+            if row is None:
+                return None
+            files = select(artifacts).where(artifacts.c.run_id == row.run_id, artifacts.c.step == row.key).order_by(artifacts.c.id)
+            return StepResult(row.run_id, row.key, row.fingerprint, row.result, tuple(_artifact(a) for a in connection.execute(files)))
+
+        return await self._database.read(work)
 
     async def drop_run(self, run_id: str) -> tuple[DeleteReceipt, Sequence[str]]:
         """As the port says."""

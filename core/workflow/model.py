@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -48,10 +48,14 @@ FOLLOWS: Mapping[RunStatus, frozenset[RunStatus]] = {
 
 
 class StepStatus(StrEnum):
-    """How far a step is. `skipped`: its condition was false; `omitted`: something that it needs did not succeed."""
+    """How far a step is. `skipped`: its condition was false; `omitted`: something that it needs did not succeed.
+
+    `cached`: it did not run, because an earlier step that did the same with the same has made its outputs already; it counts as one that has succeeded.
+    """
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    CACHED = "cached"
     FAILED = "failed"
     SKIPPED = "skipped"
     OMITTED = "omitted"
@@ -60,6 +64,11 @@ class StepStatus(StrEnum):
     def over(self) -> bool:
         """Whether nothing follows."""
         return self is not StepStatus.RUNNING
+
+    @property
+    def ran(self) -> bool:
+        """Whether it has attempts."""
+        return self not in (StepStatus.CACHED, StepStatus.SKIPPED, StepStatus.OMITTED)
 
 
 class ArtifactType(StrEnum):
@@ -185,6 +194,7 @@ class PipelineRun:
 
     reason: why it failed, as a sentence.   metrics: the numbers of its metrics artifacts, the latest of each name.   rerun_of: the run it repeats.
     external_id, external_url: what the cluster calls it, and where it shows it.   unreachable_since: when the cluster was last heard of, while it isn't.
+    cache: whether its steps may take over what earlier ones have made.
     """
 
     id: str
@@ -204,6 +214,7 @@ class PipelineRun:
     external_id: str = ""
     external_url: str = ""
     unreachable_since: datetime | None = None
+    cache: bool = True
 
     @property
     def pipeline_name(self) -> str:
@@ -235,6 +246,7 @@ class Step:
     """A task as it was run once: a loop makes one for each of its items. key: unique in its run.   task: the name of its node in the graph.
 
     inputs, outputs: parameters.   parent: the key of the step that it is a part of, "" at the top.
+    cached_from: the run that it took its outputs over from; "" if it ran itself. That run may have been deleted since.
     """
 
     run_id: str
@@ -249,6 +261,22 @@ class Step:
     outputs: Mapping[str, Value] = field(default_factory=dict)
     error: str = ""
     parent: str = ""
+    cached_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step has made, as a later one that does the same with the same takes it over.
+
+    fingerprint: of all that the result depends on: SHA-256 in hexadecimal.   result: what the engine needs to take it over, as JSON.
+    files: the step's artifacts.
+    """
+
+    run_id: str
+    key: str
+    fingerprint: str
+    result: Mapping[str, object]
+    files: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +338,8 @@ class StepReport:
     """A step has begun, has begun another attempt, or is over. Told of one key any number of times; the first end counts.
 
     log: of this attempt, relative to the run's folder.   error: of this attempt; of a step that goes on too, if another attempt follows.
+    fingerprint, result: of a step whose outputs others may take over, as `StepResult` says; "" and {} where they may not.
+    cached_from: the run that these outputs are taken over from.
     """
 
     key: str
@@ -324,6 +354,9 @@ class StepReport:
     artifacts: tuple[Produced, ...] = ()
     error: str = ""
     parent: str = ""
+    fingerprint: str = ""
+    result: Mapping[str, object] = field(default_factory=dict)
+    cached_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,10 +386,24 @@ EngineReport = StepReport | Placed | Reach | RunReport
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a step takes over. from_run: whose it was.   result: as that one's report said.   files: of its artifacts, by name, relative to the folder."""
+
+    from_run: str
+    result: Mapping[str, object]
+    files: Mapping[str, str]
+
+
+Recall = Callable[[str], Awaitable[Recalled | None]]
+"""What an earlier step with that fingerprint has made, its files laid into the folder of the run that asks; None: there is nothing to take over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """A run as an engine is given it. parameters: checked, all of them, with secrets in place.   folder: the run's own, for its files.
 
-    external_id: "" until a cluster has taken it.
+    external_id: "" until a cluster has taken it.   cache: whether steps may take over what earlier ones have made; a cluster has a cache of its own.
+    recall: asks for what earlier runs of the same user have made here; None: there is nobody to ask.
     """
 
     run_id: str
@@ -364,6 +411,8 @@ class Order:
     parameters: Mapping[str, Value]
     folder: Path
     external_id: str = ""
+    cache: bool = True
+    recall: Recall | None = None
 
 
 LENT = ("hearth_url", "hearth_key")

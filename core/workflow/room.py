@@ -144,11 +144,12 @@ class PipelineRoom:
         experiment: str = "",
         run_id: str = "",
         rerun_of: str = "",
+        cache: bool = True,
     ) -> PipelineRun:
         """A run that waits for its turn; it is accepted when this returns, and survives a restart.
 
         pipeline: a version's id, or a name for its latest.   experiment: its name; one that isn't there is made.   run_id: made by the caller, so that asking
-        twice makes one run.
+        twice makes one run.   cache: whether steps may take over what earlier runs of the same user have made, where the definition lets them.
         Raises: NotFound; BadInput for parameters that the pipeline doesn't take and for a definition that can't be run here; AlreadyThere if the id was used
         for another run.
         """
@@ -161,7 +162,7 @@ class PipelineRoom:
             return known
         within = (await self.experiment_for(user, experiment)).id if experiment else ""
         now = self._clock()
-        run = PipelineRun(run_id or new_id(), found.id, RunStatus.PENDING, None, None, checked, (), user.id, now, cause, within, rerun_of)
+        run = PipelineRun(run_id or new_id(), found.id, RunStatus.PENDING, None, None, checked, (), user.id, now, cause, within, rerun_of, cache=cache)
         events = [
             Event(new_id(), kind, user.id, run.id, now, {"pipeline": found.id, "cause": cause.value})
             for kind in (EventType.PIPELINE_TRIGGER_RECEIVED, EventType.PIPELINE_RUN_CREATED)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,10 +38,12 @@ from core.workflow.model import (
     Placed,
     Produced,
     Reach,
+    Recalled,
     RunReport,
     RunStatus,
     Step,
     StepReport,
+    StepResult,
     StepStatus,
     Value,
     merged,
@@ -243,7 +246,8 @@ class Dispatcher:
             async with asyncio.timeout(self._wall_s), self._lend(run) if wanted else nullcontext({}) as lent:
                 await asyncio.to_thread(self.folder_of(run.id).mkdir, parents=True, exist_ok=True)
                 parameters = {**run.parameters, **{name: lent[name] for name in wanted}}
-                order = Order(run.id, pipeline, parameters, self.folder_of(run.id), run.external_id)
+                recall = partial(self._recalled, run) if run.cache else None
+                order = Order(run.id, pipeline, parameters, self.folder_of(run.id), run.external_id, run.cache, recall)
                 async with aclosing(engine.run(order)) as reports:  # type: ignore[type-var]
                     async for report in reports:
                         if isinstance(report, RunReport):
@@ -264,6 +268,21 @@ class Dispatcher:
             outcome = RunReport(False, "Something went wrong inside Hearth; its log says what.")
         await self._ended(one.run, outcome, one.steps)
 
+    async def _recalled(self, run: PipelineRun, fingerprint: str) -> Recalled | None:
+        """What an earlier step of the same user has made, its files copied into the run's folder; None also where one of them is gone."""
+        found = await self._workflows.remembered(run.user_id, fingerprint)
+        if found is None:
+            return None
+        files, folder = {}, self.folder_of(run.id)
+        for number, artifact in enumerate(a for a in found.files if a.type is not ArtifactType.LOGS):
+            files[artifact.name] = f"recalled/{fingerprint}/{number}"
+            try:
+                held = await self._objects.local_path(artifact.uri)
+                await asyncio.to_thread(_copied, held, folder / files[artifact.name])
+            except (NotFound, FileNotFoundError):
+                return None
+        return Recalled(found.run_id, found.result, files)
+
     async def _kept(self, one: _Underway, report: EngineReport) -> None:
         """Puts a report into the records."""
         if isinstance(report, Placed):
@@ -274,12 +293,21 @@ class Dispatcher:
         elif isinstance(report, StepReport):
             await self._step_kept(one, report)
 
-    async def _keep(self, one: _Underway, run: PipelineRun, step: Step | None = None, artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> None:
+    async def _keep(
+        self,
+        one: _Underway,
+        run: PipelineRun,
+        step: Step | None = None,
+        artifacts: Sequence[Artifact] = (),
+        events: Sequence[Event] = (),
+        result: StepResult | None = None,
+    ) -> None:
         """Keeps how far the run is. Being cancelled meanwhile doesn't part what is known here from what is in the records: it waits for them."""
         one.run = run
         if step is not None:
             one.steps[step.key] = step
-        keeping = asyncio.ensure_future(self._workflows.keep(run, steps=[step] if step else [], artifacts=artifacts, events=events))
+        kept = self._workflows.keep(run, steps=[step] if step else [], artifacts=artifacts, events=events, results=[result] if result else [])
+        keeping = asyncio.ensure_future(kept)
         try:
             await asyncio.shield(keeping)
         except asyncio.CancelledError:
@@ -303,7 +331,8 @@ class Dispatcher:
         elif report.attempt > 1 and before is not None and len(step.attempts) > len(before.attempts):
             made = await self._logs_stored(run, before)
             step = replace(step, attempts=_logged(step.attempts, made))
-        await self._keep(one, replace(run, metrics={**run.metrics, **merged(made)}), step, made, events)
+        result = StepResult(run.id, step.key, report.fingerprint, report.result) if report.fingerprint else None
+        await self._keep(one, replace(run, metrics={**run.metrics, **merged(made)}), step, made, events, result)
 
     async def _ended(self, run: PipelineRun, outcome: RunReport, steps: Mapping[str, Step]) -> None:
         """Steps that are still at work end with their run; what they said is kept."""
@@ -360,7 +389,7 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
     """The step as it is after that report."""
     step = before or Step(run_id, report.key, report.name, report.task, StepStatus.RUNNING, started_at=report.at, parent=report.parent)
     attempts = {attempt.number: attempt for attempt in step.attempts}
-    if before is not None or report.status not in (StepStatus.SKIPPED, StepStatus.OMITTED):
+    if before is not None or report.status.ran:
         if report.attempt - 1 in attempts and attempts[report.attempt - 1].ended_at is None:
             attempts[report.attempt - 1] = replace(attempts[report.attempt - 1], ended_at=report.at, error=report.error)
         known = attempts.get(report.attempt, Attempt(report.attempt, report.log, report.at))
@@ -375,6 +404,7 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
         inputs={**step.inputs, **report.inputs},
         outputs={**step.outputs, **report.outputs},
         error=report.error if report.status.over else "",
+        cached_from=report.cached_from,
     )
 
 
@@ -382,6 +412,11 @@ def _in_key(name: str) -> str:
     """A name as a part of an object's key. What can't stand there is left out, and a digest keeps two names apart that would be one then."""
     plain = _NOT_IN_KEYS.sub("-", name).strip(".-")
     return plain if plain == name else f"{plain[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+def _copied(held: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(held, to)
 
 
 def _sweep(folder: Path, kept: Set[str]) -> None:

@@ -78,6 +78,7 @@ class RunIn(BaseModel):
     parameters: Given = Field(default_factory=dict)
     experiment: Text = Field("", description="Its name; one that isn't there is made.")
     id: Text = Field("", description="A UUIDv7 of your making: asking twice makes one run.")
+    cache: bool = Field(True, description="Whether steps may take over what earlier runs of yours have made, where the definition lets them.")
 
 
 class RerunIn(BaseModel):
@@ -214,6 +215,7 @@ class RunOut(_Out):
     cause: Cause
     experiment_id: str
     rerun_of: str
+    cache: bool
     reason: str
     created_at: datetime | None
     started_at: datetime | None
@@ -239,7 +241,7 @@ class AttemptOut(_Out):
 
 
 class StepOut(_Out):
-    """A task as it was run. parent: the key of the step that it is a part of."""
+    """A task as it was run. parent: the key of the step that it is a part of.   cached_from: the run that it took its outputs over from."""
 
     key: str
     name: str
@@ -252,6 +254,7 @@ class StepOut(_Out):
     outputs: dict[str, Any]
     error: str
     parent: str
+    cached_from: str
 
     @classmethod
     def of(cls, step: Step) -> "StepOut":

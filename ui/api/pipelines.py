@@ -92,7 +92,8 @@ async def delete_pipeline(pipeline: str, who: Who, app: Hearth) -> ReceiptOut:
 @router.post("/runs", status_code=202, summary="Run a pipeline")
 async def start(body: RunIn, who: Who, app: Hearth) -> RunOut:
     """Accepted when this answers: it waits for its turn, and goes on by itself."""
-    made = await app.pipelines.start(who.user, body.pipeline, body.parameters, cause=Cause.API, experiment=body.experiment, run_id=body.id)
+    asked = {"experiment": body.experiment, "run_id": body.id}
+    made = await app.pipelines.start(who.user, body.pipeline, body.parameters, cause=Cause.API, cache=body.cache, **asked)
     return RunOut.of(made, ahead=await app.pipelines.ahead_of(who.user, made))
 
 

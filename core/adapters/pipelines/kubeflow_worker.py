@@ -9,6 +9,7 @@ can't read for false.
 """
 
 import contextvars
+import hashlib
 import json
 import os
 import re
@@ -69,12 +70,13 @@ class Worker:
     """One run."""
 
     def __init__(self, folder: Path, events: Any) -> None:
-        from core.adapters.pipelines import kubeflow_artifacts
+        from core.adapters.pipelines import kubeflow_artifacts, kubeflow_cache
 
-        self._files = kubeflow_artifacts
+        self._files, self._cache = kubeflow_artifacts, kubeflow_cache
         self._folder, self._events, self._lock = folder, events, threading.Lock()
         self._order = json.loads((folder / "order.json").read_text("utf-8"))
         self._current: contextvars.ContextVar[Step] = contextvars.ContextVar("step")
+        self._asking = threading.Lock()
         self._keys: set[str] = set()
         self._begun = 0
         self.problem = ""
@@ -256,10 +258,15 @@ class Worker:
         def work() -> Any:
             values = self._kfp.orchestrator_utils.OrchestratorUtils.make_task_arguments(task_spec.inputs, io_store)
             step.inputs = self._shown(values, component.input_definitions.parameters)
+            fingerprint = self._fingerprint(task_spec, component, more["executors"][component.executor_label], values)
+            if fingerprint and (taken := self._taken_over(step, fingerprint, component)) is not None:
+                return taken, self._kfp.status.Status.SUCCESS
             ended = self._original.single(task_name=task_name, task_spec=task_spec, components=components, io_store=io_store, **more)
             if ended[1].name == "SUCCESS":
                 made = list(self._files.of(ended[0], self._folder, self._folder / step.log))
-                self._tell(step, "succeeded", inputs=step.inputs, outputs=self._shown(ended[0], {}), artifacts=made)
+                result = self._cache.result_of(ended[0], made, self._folder) if fingerprint else None
+                kept = {"fingerprint": fingerprint, "result": result} if result is not None else {}
+                self._tell(step, "succeeded", inputs=step.inputs, outputs=self._shown(ended[0], {}), artifacts=made, **kept)
             return ended
 
         with self._begin(task_name, self._node(task_name), task_spec.task_info.name) as step:
@@ -267,6 +274,40 @@ class Worker:
             if status.name != "SUCCESS":
                 self._failed(step, step.error or "It ended without a reason.")
         return outputs, status
+
+    def _fingerprint(self, task_spec: Any, component: Any, executor: Any, values: Mapping[str, Any]) -> str:
+        """Of all that the task's outputs depend on; "" where nothing may be taken over: it is switched off, or something is another one in every run."""
+        if not (self._order["cache"] and task_spec.caching_options.enable_cache):
+            return ""
+        if any(source.HasField("task_final_status") for source in task_spec.inputs.parameters.values()):
+            return ""
+        code = [self._kfp.json_format.MessageToDict(one) for one in (component, executor)]
+        del code[0]["executorLabel"]  # a name within its pipeline
+        told = [code, task_spec.caching_options.cache_key, self._kfp.version, sys.version, self._cache.content_of(values, self._folder)]
+        text = json.dumps(told, sort_keys=True, default=str)
+        lent = self._order["parameters"].get("hearth_key")
+        passing = self._cache.PASSING.search(text) or str(self._folder) in text or (lent and str(lent) in text)
+        return "" if passing else hashlib.sha256(text.encode()).hexdigest()
+
+    def _taken_over(self, step: Step, fingerprint: str, component: Any) -> dict[str, Any] | None:
+        """The outputs of an earlier step with that fingerprint, its files in this step's folder; None: there is none, and it has to run."""
+        with self._asking:
+            self._tell(step, "wanted", fingerprint=fingerprint)
+            found = json.loads(sys.stdin.readline() or "null")
+        if found is None:
+            return None
+        try:
+            outputs = self._cache.restored(found, self._folder, self._folder / step.folder / "taken", self._kfp.create_artifact_instance)
+        except self._cache.LOST as error:
+            print(f"What an earlier step has made can't be read, so {step.key} runs: {error}", file=sys.stderr)
+            return None
+        for name, told in component.output_definitions.parameters.items():
+            if told.parameter_type == self._kfp.INTEGER and name in outputs:
+                outputs[name] = int(outputs[name])
+        made = list(self._files.of(outputs, self._folder, self._folder / step.folder / "taken.log"))
+        about = {"fingerprint": fingerprint, "result": found["result"], "cached_from": found["from_run"]}
+        self._tell(step, "cached", inputs=step.inputs, outputs=self._shown(outputs, {}), artifacts=made, **about)
+        return outputs
 
     def _survived(self, step: Step, work: Callable[[], Any], failure: Any) -> Any:
         """What it returns; `failure`, with the step's error, for whatever it raises: so the rest goes on as after any failure, handlers at the end too."""
@@ -417,7 +458,8 @@ def _load() -> SimpleNamespace:
         "kfp.compiler.pipeline_spec_builder", "google.protobuf.json_format", "google.protobuf.struct_pb2", "yaml",
     )  # fmt: skip
     loaded = SimpleNamespace(**{name.rpartition(".")[2]: import_module(name) for name in names})
-    loaded.Artifact = import_module("kfp.dsl").Artifact
+    loaded.Artifact, loaded.version = import_module("kfp.dsl").Artifact, import_module("kfp").__version__
+    loaded.create_artifact_instance = import_module("kfp.dsl.executor").create_artifact_instance
     loaded.INTEGER = loaded.pipeline_spec_pb2.ParameterType.ParameterTypeEnum.NUMBER_INTEGER
     loaded.as_completed = import_module("concurrent.futures").as_completed
     return loaded

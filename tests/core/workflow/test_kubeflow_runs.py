@@ -26,7 +26,7 @@ from core.workflow.shelf import RunFilter
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parent.parent.parent.parent
 PIPELINES = ROOT / "tests" / "pipelines" / "kubeflow"
-SUCCEEDED, FAILED, SKIPPED, OMITTED = StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.OMITTED
+SUCCEEDED, CACHED, FAILED, SKIPPED, OMITTED = StepStatus.SUCCEEDED, StepStatus.CACHED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.OMITTED
 
 
 @pytest.fixture(scope="session", params=["kfp"], ids=["leg=kfp"])
@@ -184,14 +184,70 @@ async def test_a_key_that_the_house_lends_to_a_run_is_told_of_no_step(tmp_path, 
         assert "hk_secret" not in f"{ended} {done}"
 
 
-async def test_a_step_is_tried_again_with_a_log_for_each_attempt_and_nothing_is_taken_from_a_cache(here, tmp_path):
+async def test_a_step_is_tried_again_with_a_log_for_each_attempt_and_the_same_work_is_done_once(here, tmp_path):
     ended = await here.ended(await start(here, "again", counter=str(tmp_path / "counter")))
     done = await steps(here, ended)
     assert (ended.status, done["flaky"].outputs) == (RunStatus.SUCCEEDED, {"Output": "after 2"})
     assert [attempt.error for attempt in done["flaky"].attempts] == ["OSError: not yet (exit code 1)", ""]
     logs = [(await here.room.log(here.ada, ended.id, "flaky", n)).text for n in (1, 2)]
     assert [("try 1\n" in text, "try 2\n" in text) for text in logs] == [(True, False), (False, True)]
-    assert done["when"].outputs != done["when-2"].outputs
+    assert {done[key].status for key in ("when", "when-2")} == {SUCCEEDED, CACHED}
+    assert done["when"].outputs == done["when-2"].outputs
+    assert "when-3" not in done
+
+
+async def test_the_same_work_with_the_same_is_not_done_again_and_what_was_made_is_the_new_runs_own(here):
+    first = await here.ended(await start(here, "train", rows=5))
+    again = await here.ended(await start(here, "train", rows=5))
+    done = await steps(here, again)
+    assert {key: (step.status, step.cached_from, step.attempts) for key, step in done.items()} == dict.fromkeys(("load", "fit"), (CACHED, first.id, ()))
+    assert (again.status, again.metrics) == (RunStatus.SUCCEEDED, first.metrics)
+    assert {key: (s.inputs, s.outputs) for key, s in done.items()} == {key: (s.inputs, s.outputs) for key, s in (await steps(here, first)).items()}
+    told = (*[EventType.STEP_STARTED, EventType.STEP_COMPLETED, EventType.ARTIFACT_PRODUCED], EventType.STEP_STARTED)
+    assert (await here.told(again))[2:6] == list(told)
+
+    def made(run):
+        return {(a.step, a.name): a for a in run.artifacts if a.type is not ArtifactType.LOGS}
+
+    before, now = made(first), made(again)
+    assert before.keys() == now.keys()
+    digests = {key: (a.metadata["sha256"], now[key].metadata["sha256"]) for key, a in before.items() if not a.name.endswith(".tar")}
+    assert {one == other for one, other in digests.values()} == {True}
+    assert not {a.uri for a in before.values()} & {a.uri for a in now.values()}
+    assert (await here.room.delete_run(here.ada, first.id)).left["objects"] == 0
+    for artifact in now.values():
+        assert (await here.room.artifact(here.ada, again.id, artifact.id))[1].stat().st_size == artifact.metadata["size_bytes"]
+    third = await here.ended(await start(here, "train", rows=5))
+    assert {step.cached_from for step in (await steps(here, third)).values()} == {again.id}, "what was taken over is kept as if it had been made"
+
+
+async def test_nothing_is_taken_over_from_somebody_else_or_where_it_is_switched_off_or_anything_differs(here):
+    await here.ended(await start(here, "train", rows=5))
+    await here.room.share(here.ada, "train", True)
+
+    async def states(by=here.ada, change=("", ""), cache=True, **given):
+        text = (PIPELINES / "train.yaml").read_text("utf-8")
+        changed = text.replace(*change) if change[0] else text
+        pipeline = await here.room.define(here.ada, "train", Engine.KUBEFLOW, changed)
+        ended = await here.ended(await here.room.start(by, pipeline.id, {"rows": 5} | given, cache=cache))
+        assert ended.status is RunStatus.SUCCEEDED
+        return {key: step.status for key, step in (await steps(here, ended)).items()}
+
+    assert await states(by=here.bob) == {"load": SUCCEEDED, "fit": SUCCEEDED}
+    assert await states(by=here.bob) == {"load": CACHED, "fit": CACHED}
+    assert await states(cache=False) == {"load": SUCCEEDED, "fit": SUCCEEDED}
+    assert await states(rows=6) == {"load": SUCCEEDED, "fit": SUCCEEDED}
+    assert await states(change=("writing {rows} rows", "writing {rows} lines")) == {"load": SUCCEEDED, "fit": CACHED}, "another code, the same data"
+    assert await states(change=("{n * n}", "{n * n + 1}")) == {"load": SUCCEEDED, "fit": SUCCEEDED}, "other data"
+    assert await states(change=("enableCache: true", "enableCache: false")) == {"load": SUCCEEDED, "fit": SUCCEEDED}
+
+
+async def test_a_step_whose_results_are_gone_from_the_object_store_runs_again(here):
+    first = await here.ended(await start(here, "train", rows=5))
+    data = next(a for a in first.artifacts if a.name == "data")
+    await here.objects.drop(data.uri)
+    done = await steps(here, await here.ended(await start(here, "train", rows=5)))
+    assert {key: step.status for key, step in done.items()} == {"load": SUCCEEDED, "fit": CACHED}
 
 
 async def test_every_type_arrives_as_itself_and_a_step_sees_no_setting_of_the_house_and_no_pipe(here, monkeypatch):
