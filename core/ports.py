@@ -773,11 +773,11 @@ class GoldenSets(Protocol):
     async def add(self, row: GoldenRow) -> None:
         """Keeps a row. Raises: AlreadyThere for the verdict on an answer that the set has already."""
 
-    async def sets(self) -> Mapping[str, int]:
-        """How many rows each set has, by name."""
+    async def sets(self, owner_id: str = "") -> Mapping[str, int]:
+        """How many rows each set has, by name. owner_id: whose collections they are to be about; "" for everybody's. A set without such rows is left out."""
 
-    async def rows(self, golden_set: str, *, limit: int = 50, cursor: str = "") -> Page[GoldenRow]:
-        """Oldest first."""
+    async def rows(self, golden_set: str, owner_id: str = "", *, limit: int = 50, cursor: str = "") -> Page[GoldenRow]:
+        """Oldest first. owner_id: as in `sets`."""
 
     async def drop(self, ids: Sequence[str]) -> DeleteReceipt:
         """Removes rows; unknown ids are no error."""
@@ -861,8 +861,18 @@ class Workflows(Protocol):
     async def asked_to_end(self) -> Mapping[str, str]:
         """The running runs that are to end, with the reason."""
 
-    async def keep(self, run: PipelineRun, *, steps: Sequence[Step] = (), artifacts: Sequence[Artifact] = (), events: Sequence[Event] = ()) -> bool:
+    async def keep(
+        self,
+        run: PipelineRun,
+        *,
+        steps: Sequence[Step] = (),
+        artifacts: Sequence[Artifact] = (),
+        events: Sequence[Event] = (),
+        results: Sequence[StepResult] = (),
+    ) -> bool:
         """Keeps how far a run is, with those of its steps and artifacts that are new or have changed, and the events, in one transaction.
+
+        results: what of its steps others may take over; their files are the steps' artifacts, and they go with the run.
 
         False, and nothing is kept, if the run has ended or gone meanwhile, or if its status can't follow from the stored one.
         """
@@ -885,14 +895,14 @@ class Workflows(Protocol):
     async def add_experiment(self, experiment: Experiment) -> None:
         """Raises: AlreadyThere for a taken name."""
 
-    async def experiment(self, experiment_id: str) -> Experiment:
-        """With its latest 200 runs. Raises: NotFound."""
+    async def experiment(self, experiment_id: str, *, user_id: str = "") -> Experiment:
+        """With its latest 200 runs. user_id: whose alone count, for the metrics and the baseline too; "" for everybody's. Raises: NotFound."""
 
-    async def experiment_named(self, name: str) -> Experiment:
-        """Raises: NotFound."""
+    async def experiment_named(self, name: str, *, user_id: str = "") -> Experiment:
+        """As `experiment`. Raises: NotFound."""
 
-    async def experiments(self, *, limit: int = 50, cursor: str = "") -> Page[Experiment]:
-        """Latest first."""
+    async def experiments(self, *, user_id: str = "", limit: int = 50, cursor: str = "") -> Page[Experiment]:
+        """Latest first; all of them, each as `experiment` gives it."""
 
     async def set_baseline(self, experiment_id: str, run_id: str) -> None:
         """Which run the others are compared with; "" for none. Raises: NotFound, also for a run of another experiment."""

@@ -30,14 +30,18 @@ class SqlGoldenSets:
 
         await self._database.write(work)
 
-    async def sets(self) -> Mapping[str, int]:
+    async def sets(self, owner_id: str = "") -> Mapping[str, int]:
         """As the port says."""
         query = select(golden_rows.c.golden_set, func.count()).group_by(golden_rows.c.golden_set).order_by(golden_rows.c.golden_set)
+        if owner_id:
+            query = query.where(golden_rows.c.owner_id == owner_id)
         return {name: count for name, count in await self._database.read(lambda c: c.execute(query).all())}
 
-    async def rows(self, golden_set: str, *, limit: int = 50, cursor: str = "") -> Page[GoldenRow]:
+    async def rows(self, golden_set: str, owner_id: str = "", *, limit: int = 50, cursor: str = "") -> Page[GoldenRow]:
         """As the port says."""
         query = select(golden_rows).where(golden_rows.c.golden_set == golden_set, golden_rows.c.id > cursor).order_by(golden_rows.c.id).limit(limit + 1)
+        if owner_id:
+            query = query.where(golden_rows.c.owner_id == owner_id)
         found = await self._database.read(lambda c: c.execute(query).all())
         rows = [
             GoldenRow(r.id, r.golden_set, r.question, r.owner_id, tuple(r.collections), tuple(r.chunk_ids), r.refuse, r.origin, r.message_id, r.made_at)

@@ -322,24 +322,24 @@ class SqlWorkflows:
         except IntegrityError as error:
             raise AlreadyThere(f"There is an experiment {experiment.name!r} already.", hint="Choose another name, or add runs to that one.") from error
 
-    async def experiment(self, experiment_id: str) -> Experiment:
+    async def experiment(self, experiment_id: str, *, user_id: str = "") -> Experiment:
         """As the port says."""
-        return await self._experiment(select(experiments).where(experiments.c.id == experiment_id))
+        return await self._experiment(select(experiments).where(experiments.c.id == experiment_id), user_id)
 
-    async def experiment_named(self, name: str) -> Experiment:
+    async def experiment_named(self, name: str, *, user_id: str = "") -> Experiment:
         """As the port says."""
-        return await self._experiment(select(experiments).where(experiments.c.name == name))
+        return await self._experiment(select(experiments).where(experiments.c.name == name), user_id)
 
-    async def _experiment(self, query: Select[Any]) -> Experiment:
+    async def _experiment(self, query: Select[Any], user_id: str) -> Experiment:
         def work(connection: Connection) -> Experiment:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise _no("experiment")
-            return _experiment(connection, row)
+            return _experiment(connection, row, user_id)
 
         return await self._database.read(work)
 
-    async def experiments(self, *, limit: int = 50, cursor: str = "") -> Page[Experiment]:
+    async def experiments(self, *, user_id: str = "", limit: int = 50, cursor: str = "") -> Page[Experiment]:
         """As the port says."""
         query = select(experiments).order_by(experiments.c.id.desc()).limit(limit + 1)
         if cursor:
@@ -347,7 +347,7 @@ class SqlWorkflows:
 
         def work(connection: Connection) -> Page[Experiment]:
             rows = connection.execute(query).all()
-            return Page([_experiment(connection, row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else "")
+            return Page([_experiment(connection, row, user_id) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else "")
 
         return await self._database.read(work)
 
@@ -522,14 +522,17 @@ def _artifact(row: Row[Any]) -> Artifact:
     return Artifact(row.id, row.run_id, row.name, ArtifactType(row.type), row.uri, m["metadata"], row.step)
 
 
-def _experiment(connection: Connection, row: Row[Any]) -> Experiment:
-    """With the metrics of its runs: of each name the latest run's."""
-    query = select(R.id, R.metrics).where(R.experiment_id == row.id).order_by(R.id.desc()).limit(MOST_RUNS)
-    found = connection.execute(query).all()
+def _experiment(connection: Connection, row: Row[Any], user_id: str) -> Experiment:
+    """With the metrics of its runs: of each name the latest run's. user_id: whose runs alone count; "" for everybody's."""
+    seen = [R.experiment_id == row.id, *([R.user_id == user_id] if user_id else [])]
+    found = connection.execute(select(R.id, R.metrics).where(*seen).order_by(R.id.desc()).limit(MOST_RUNS)).all()
+    baseline = row.baseline
+    if user_id and baseline and connection.execute(select(R.id).where(*seen, R.id == baseline)).first() is None:
+        baseline = ""
     metrics: dict[str, float] = {}
     for run in reversed(found):
         metrics |= run.metrics
-    return Experiment(row.id, row.name, tuple(run.id for run in found), metrics, row.created_at, row.user_id, row.baseline)
+    return Experiment(row.id, row.name, tuple(run.id for run in found), metrics, row.created_at, row.user_id, baseline)
 
 
 def _trigger(row: Row[Any]) -> Trigger:

@@ -10,14 +10,18 @@ from core.audit import Act, AuditEntry
 from core.errors import BadInput, IllegalStep, NotAllowed, NotFound
 from core.ids import new_id
 from core.ports import AuditLog, GoldenSets
+from core.rag.golden import GoldenRow
 from core.rag.library import Library
-from core.rag.model import MAX_CHUNK_CHARS, MAX_RERANK_DEPTH, MAX_TOP_K, MIN_CHUNK_CHARS, Collection
-from core.users.model import User
+from core.rag.model import MAX_CHUNK_CHARS, MAX_RERANK_DEPTH, MAX_TOP_K, MIN_CHUNK_CHARS, Collection, FoundChunk
+from core.records import Page
+from core.users.model import Role, User
 from core.workflow.model import MAX_NAME_CHARS, Cause, Experiment, RunStatus, Value
-from core.workflow.room import PipelineRoom, demand_admin
+from core.workflow.room import PipelineRoom
 
 EVALUATE, RE_EMBED = "evaluate-rag", "re-embed"
 """The pipelines that ship with Hearth and are started here."""
+EVALUATIONS = (EVALUATE, f"{EVALUATE}-kubeflow")
+"""The pipelines whose runs have settings to take over: one in each dialect."""
 MOST_SETTINGS = 100
 
 
@@ -81,10 +85,22 @@ class Promoted:
 
 
 class Evaluation:
-    """Comparing settings, and choosing one. For admins, about their own collections."""
+    """Comparing settings, and choosing one. For everybody, about their own collections, with questions about these.
+
+    Runs are their starter's: in their name, with their rights, limits and lanes. An admin who doesn't share the pipeline any more ends that for all others.
+    """
 
     def __init__(self, pipelines: PipelineRoom, library: Library, golden: GoldenSets, audit: AuditLog, clock: Callable[[], datetime]) -> None:
         self._pipelines, self._library, self._golden, self._audit, self._clock = pipelines, library, golden, audit, clock
+
+    async def golden_sets(self, user: User) -> Mapping[str, int]:
+        """The sets with questions about the user's collections, and how many of these each has."""
+        return await self._golden.sets(user.id)
+
+    async def questions(self, user: User, golden_set: str, *, limit: int = 50, cursor: str = "") -> tuple[Page[GoldenRow], Mapping[str, FoundChunk]]:
+        """The rows of a set about the user's collections, oldest first, with their right passages by id; those that are gone are left out."""
+        page = await self._golden.rows(golden_set, user.id, limit=limit, cursor=cursor)
+        return page, await self._library.passages(user, [chunk_id for row in page.items for chunk_id in row.chunk_ids])
 
     async def evaluate(
         self,
@@ -99,15 +115,16 @@ class Evaluation:
     ) -> Experiment:
         """Starts a run for each setting, one of each; they are accepted when this returns.
 
-        experiment: its name; "" makes one up.   answers: whether each question is answered too.   Raises: NotFound, NotAllowed, BadInput.
+        experiment: its name; "" makes one up.   answers: whether each question is answered too.   Raises: NotFound, BadInput.
         """
-        demand_admin(user)
         wanted = list(dict.fromkeys(settings))
         if not 1 <= len(wanted) <= MOST_SETTINGS:
             raise BadInput(f"An evaluation compares 1 to {MOST_SETTINGS} settings, not {len(wanted)}.", hint="Choose fewer values.")
         home = await self._library.collection(user, collection)
-        if golden_set not in await self._golden.sets():
-            raise NotFound("There is no such golden set.", hint="Keep questions with their right passages in the retrieval lab.")
+        if golden_set not in await self.golden_sets(user):
+            raise NotFound(
+                "There is no such golden set about your collections.", hint="An admin keeps questions with their right passages in the retrieval lab."
+            )
         name = experiment or _name(home.name, new_id())
         asked: dict[str, Value] = {"golden_set": golden_set, "collection": home.name, "answers": "true" if answers else "false"}
         for setting in wanted:
@@ -117,11 +134,10 @@ class Evaluation:
     async def promote(self, user: User, run_id: str) -> Promoted:
         """Makes the settings of a run of `evaluate-rag` those of its collection, as far as that goes at once.
 
-        Raises: NotFound; BadInput for a run of another pipeline; IllegalStep for one that hasn't succeeded; NotAllowed for somebody else's.
+        Raises: NotFound; BadInput for a run of another pipeline; IllegalStep for one that hasn't succeeded; NotAllowed for somebody else's, if an admin asks.
         """
-        demand_admin(user)
         run = await self._pipelines.run(user, run_id)
-        if run.pipeline_name != EVALUATE:
+        if run.pipeline_name not in EVALUATIONS:
             raise BadInput(f"Only a run of {EVALUATE} has settings to take over.", hint="Choose one of an evaluation.")
         if run.status is not RunStatus.SUCCEEDED:
             raise IllegalStep("Only settings that were measured are taken over.", hint="Choose a run that has succeeded.")
@@ -133,20 +149,22 @@ class Evaluation:
         if chosen["rerank"] == "true" and chosen["rerank_depth"] and int(chosen["rerank_depth"]) != home.rerank_depth:
             changed["rerank_depth"] = int(chosen["rerank_depth"])
             home = await self._library.set_rerank_depth(user, home.name, changed["rerank_depth"])
-        left, re_embed = _left(chosen, home)
+        left, re_embed = _left(chosen, home, user)
         entry = AuditEntry(self._clock(), user.id, user.username, Act.CHANGED, f"collection {home.id}", {"name": home.name, "promoted": run.id, **changed})
         await self._audit.write(entry)
         return Promoted(home.name, changed, tuple(left), re_embed)
 
 
-def _left(chosen: Mapping[str, str], home: Collection) -> tuple[list[str], dict[str, str]]:
+def _left(chosen: Mapping[str, str], home: Collection, user: User) -> tuple[list[str], dict[str, str]]:
     """What the collection can't take over by itself, and how `re-embed` is started where it helps."""
     reranked = "with" if chosen["rerank"] == "true" else "without"
     left = [f"How many passages a question gets is chosen in each conversation: {chosen['top_k']}, {reranked} reranking, is what was measured."]
     re_embed: dict[str, str] = {}
     if chosen["embedding_model"] and chosen["embedding_model"] != home.embedding_model:
-        re_embed = {"collection": home.name, "embedding_model": chosen["embedding_model"]}
-        left.append(f"Its passages have to be embedded with {chosen['embedding_model']}: the pipeline {RE_EMBED} does that.")
+        admin = user.role is Role.ADMIN
+        re_embed = {"collection": home.name, "embedding_model": chosen["embedding_model"]} if admin else {}
+        how = f"the pipeline {RE_EMBED} does that" if admin else "ask an admin"
+        left.append(f"Its passages have to be embedded with {chosen['embedding_model']}: {how}.")
     if chosen["chunk_chars"] and int(chosen["chunk_chars"]) != home.chunk_chars:
         left.append(f"Passages of {chosen['chunk_chars']} characters need a new collection into which the documents are taken in again.")
     return left, re_embed

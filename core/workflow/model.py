@@ -430,6 +430,20 @@ def given(spec: PipelineSpec, parameters: Mapping[str, Value]) -> dict[str, Valu
     return {p.name: _checked(p, parameters[p.name]) if p.name in parameters else p.default for p in spec.parameters}
 
 
+def carried(spec: PipelineSpec, parameters: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, str]]:
+    """What of a run's parameters another version takes as they are, and of each of the others why it doesn't, as a sentence."""
+    known, fitting, dropped = {p.name: p for p in spec.parameters}, dict[str, Value](), dict[str, str]()
+    for name, value in parameters.items():
+        if name not in known:
+            dropped[name] = "It has no such parameter."
+            continue
+        try:
+            fitting[name] = _checked(known[name], value)
+        except BadInput as error:
+            dropped[name] = error.message
+    return fitting, dropped
+
+
 def read_parameter(parameter: Parameter, text: str) -> Value:
     """A value as somebody types it. Raises: BadInput if it is none of that type."""
     if parameter.type is ParameterType.STRING:
@@ -451,6 +465,8 @@ _JSON_TYPES: Mapping[ParameterType, tuple[type, ...]] = {
 
 
 def _checked(parameter: Parameter, value: Value) -> Value:
+    if value is None and parameter.default is None and not parameter.required:
+        return None
     if parameter.type is ParameterType.INTEGER and isinstance(value, float) and value.is_integer():
         value = int(value)
     fits = isinstance(value, _JSON_TYPES[parameter.type]) and (parameter.type is ParameterType.BOOLEAN or not isinstance(value, bool))

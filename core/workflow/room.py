@@ -28,6 +28,7 @@ from core.workflow.model import (
     RunStatus,
     Step,
     Value,
+    carried,
     demand_name,
     given,
     pipeline_id,
@@ -49,6 +50,19 @@ class LogPart:
     next_offset: int
     size_bytes: int
     over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a run begins with that does another one once more. spec: without what the house fills in.   parameters: those of the other run that still fit.
+
+    dropped: those that don't, each with the reason.
+    """
+
+    pipeline: Pipeline
+    spec: PipelineSpec
+    parameters: Mapping[str, Value]
+    dropped: Mapping[str, str]
 
 
 class PipelineRoom:
@@ -178,12 +192,39 @@ class PipelineRoom:
         except NotFound:
             return None
 
-    async def rerun(self, user: User, run_id: str, changes: Mapping[str, Value], *, latest: bool = False, experiment: str = "") -> PipelineRun:
-        """The same run once more, with some parameters changed. latest: of the pipeline's latest version instead of the same one. Raises: as `start`."""
+    async def again(self, user: User, run_id: str, version: str = "") -> Again:
+        """What the same run once more begins with. version: an id, or a name for its latest; "" for the run's own. Raises: NotFound, BadInput."""
+        run = await self.run(user, run_id)
+        pipeline = await self.pipeline(user, version or run.pipeline_id)
+        spec = await self.spec(user, pipeline)
+        return Again(pipeline, spec, *carried(spec, run.parameters))
+
+    async def rerun(
+        self,
+        user: User,
+        run_id: str,
+        changes: Mapping[str, Value],
+        *,
+        latest: bool = False,
+        drop: bool = False,
+        experiment: str = "",
+        cache: bool = True,
+    ) -> PipelineRun:
+        """The same run once more, with some parameters changed. latest: of the pipeline's latest version instead of the same one.
+
+        drop: whether parameters that this version doesn't take as they were are left out.   Raises: as `start`; BadInput naming those that would be.
+        """
         run = await self.run(user, run_id)
         within = experiment or ((await self._workflows.experiment(run.experiment_id)).name if run.experiment_id else "")
-        of = run.pipeline_name if latest else run.pipeline_id
-        return await self.start(user, of, {**run.parameters, **changes}, cause=Cause.RERUN, experiment=within, rerun_of=run.id)
+        begins = await self.again(user, run_id, run.pipeline_name if latest else "")
+        if (lost := sorted(set(begins.dropped) - set(changes))) and not drop:
+            told = " ".join(f"{name}: {begins.dropped[name]}" for name in lost)
+            raise BadInput(
+                f"{begins.pipeline.id} doesn't take all parameters of that run. {told}",
+                hint="Give these another value, or say that they are to be dropped.",
+            )
+        parameters = {**begins.parameters, **changes}
+        return await self.start(user, begins.pipeline.id, parameters, cause=Cause.RERUN, experiment=within, rerun_of=run.id, cache=cache)
 
     async def run(self, user: User, run_id: str) -> PipelineRun:
         """With its artifacts. Raises: NotFound, also for somebody else's unless an admin asks."""
@@ -253,24 +294,27 @@ class PipelineRoom:
         return DeleteReceipt({**receipt.removed, "objects": dropped}, {**receipt.left, "objects": left})
 
     async def experiment_for(self, user: User, name: str) -> Experiment:
-        """The experiment of that name; it is made where there is none. Raises: BadInput."""
+        """The experiment of that name, with those of its runs that the user may see; it is made where there is none. Raises: BadInput."""
         try:
-            return await self._workflows.experiment_named(name)
+            return await self._workflows.experiment_named(name, user_id=_only(user))
         except NotFound:
             made = Experiment(new_id(), demand_name(name, "an experiment"), (), {}, self._clock(), user.id)
             try:
                 await self._workflows.add_experiment(made)
             except AlreadyThere:
-                return await self._workflows.experiment_named(name)
+                return await self._workflows.experiment_named(name, user_id=_only(user))
             return made
 
     async def experiment(self, user: User, experiment_id: str) -> Experiment:
-        """By its id or its name. Raises: NotFound."""
-        return await (self._workflows.experiment(experiment_id) if is_id(experiment_id) else self._workflows.experiment_named(experiment_id))
+        """By its id or its name, with those of its runs and metrics that the user may see. Raises: NotFound."""
+        seen = _only(user)
+        if is_id(experiment_id):
+            return await self._workflows.experiment(experiment_id, user_id=seen)
+        return await self._workflows.experiment_named(experiment_id, user_id=seen)
 
     async def experiments(self, user: User, *, limit: int = 50, cursor: str = "") -> Page[Experiment]:
-        """Latest first."""
-        return await self._workflows.experiments(limit=_bounded(limit), cursor=cursor)
+        """Latest first, each with those of its runs and metrics that the user may see."""
+        return await self._workflows.experiments(user_id=_only(user), limit=_bounded(limit), cursor=cursor)
 
     async def set_baseline(self, user: User, experiment_id: str, run_id: str) -> None:
         """Which run the others are compared with; "" for none. Raises: NotFound, NotAllowed."""
@@ -292,6 +336,11 @@ def demand_admin(user: User) -> None:
     """Raises: NotAllowed for everybody else."""
     if user.role is not Role.ADMIN:
         raise NotAllowed("Only admins do that.", hint="Ask one: a pipeline runs code on this machine.")
+
+
+def _only(user: User) -> str:
+    """Whose runs a user sees: their own; "" for everybody's."""
+    return "" if user.role is Role.ADMIN else user.id
 
 
 def _seen_by(user: User, wanted: RunFilter) -> RunFilter:

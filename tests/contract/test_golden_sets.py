@@ -34,6 +34,16 @@ async def test_rows_come_back_oldest_first_and_page_by_page_of_their_set_alone(g
     assert await golden.sets() == {"first": 5, "second": 1}
 
 
+async def test_whoever_asks_for_one_owners_rows_gets_no_others(golden):
+    mine, theirs = a_row(), a_row(owner_id="u2")
+    for row in (mine, theirs, a_row(owner_id="u2", golden_set="second")):
+        await golden.add(row)
+    assert (await golden.rows("first", "u1")).items == [mine]
+    assert await golden.sets("u1") == {"first": 1}
+    assert await golden.sets("u2") == {"first": 1, "second": 1}
+    assert await golden.sets("u3") == {}
+
+
 async def test_a_verdict_is_in_a_set_once_and_what_an_admin_chose_as_often_as_they_like(golden):
     await golden.add(a_row(origin="good", message_id="m1"))
     with pytest.raises(AlreadyThere):

@@ -21,6 +21,7 @@ from core.workflow.model import (
     PipelineRun,
     RunStatus,
     Step,
+    StepResult,
     StepStatus,
     Trigger,
     TriggerKind,
@@ -235,6 +236,43 @@ async def test_a_run_that_is_over_goes_with_all_it_has_and_its_objects_are_stale
     with pytest.raises(NotFound):
         await kept.run(run.id)
     assert not await OutboxEventLog(database, {}).read(aggregate_id=run.id)
+
+
+async def test_a_result_is_found_by_its_fingerprint_for_its_user_alone_the_latest_one_first_and_goes_with_its_run(kept, pipeline):
+    runs = [a_run(), a_run(at=1), replace(a_run(at=2), user_id="bob")]
+    for number, run in enumerate(runs):
+        await kept.add_run(run, [])
+        made = [Artifact(new_id(), run.id, name, ArtifactType.DATASET, f"s3://hearth/runs/{run.id}/{name}", {}, step) for name, step in (("m", "a"), ("n", "b"))]
+        steps = [Step(run.id, key, key, key, StepStatus.SUCCEEDED) for key in ("a", "b")]
+        results = [StepResult(run.id, "a", "f" * 64, {"number": number, "whole": 3, "half": 3.0})]
+        running = run.to(RunStatus.RUNNING, NOW)
+        assert await kept.keep(running, steps=steps, artifacts=made, results=results)
+        assert await kept.keep(running.to(RunStatus.FAILED, NOW))
+    found = await kept.remembered("ada", "f" * 64)
+    assert (found.run_id, found.key, found.result["number"], [a.name for a in found.files]) == (runs[1].id, "a", 1, ["m"])
+    assert [type(found.result[name]) for name in ("whole", "half")] == [int, float]
+    assert (await kept.remembered("bob", "f" * 64)).run_id == runs[2].id
+    assert await kept.remembered("eve", "f" * 64) is None
+    assert await kept.remembered("ada", "e" * 64) is None
+    for left in (runs[0].id, None):
+        await kept.drop_run(found.run_id)
+        found = await kept.remembered("ada", "f" * 64)
+        assert (found.run_id if found else None) == left
+
+
+async def test_an_experiment_shows_one_user_no_metric_and_no_baseline_of_anothers_run(kept, pipeline):
+    experiment = Experiment(new_id(), "sizes", (), {}, NOW, "ada")
+    await kept.add_experiment(experiment)
+    mine, theirs = a_run(experiment_id=experiment.id), replace(a_run(at=1, experiment_id=experiment.id), user_id="bob")
+    for run, metrics in ((mine, {"loss": 1.0}), (theirs, {"loss": 2.0, "hers": 3.0})):
+        await kept.add_run(run, [])
+        await over(kept, run, metrics=metrics)
+    await kept.set_baseline(experiment.id, theirs.id)
+    (listed,) = (await kept.experiments(user_id="ada")).items
+    for seen in (await kept.experiment(experiment.id, user_id="ada"), await kept.experiment_named("sizes", user_id="ada"), listed):
+        assert (seen.runs, seen.metrics, seen.baseline) == ((mine.id,), {"loss": 1.0}, "")
+    assert (await kept.experiment(experiment.id, user_id="bob")).baseline == theirs.id
+    assert (await kept.experiment(experiment.id)).metrics == {"loss": 2.0, "hers": 3.0}
 
 
 async def test_an_experiment_has_its_runs_and_the_latest_value_of_each_metric(kept, pipeline):

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from pipelining import SPEC, scripted
 
+from core.adapters.engine_local import LocalEngine
 from core.ids import new_id
-from core.workflow.model import Engine, GraphNode
+from core.workflow.model import Engine, GraphNode, Parameter, ParameterType, PipelineSpec
 
 pytestmark = pytest.mark.anyio
 GRAPH = (GraphNode("load", "load", "script"), GraphNode("train", "train", "script", needs=("load",)))
@@ -202,6 +203,30 @@ async def test_a_run_is_repeated_with_a_change_and_of_the_latest_version_when_as
     assert latest["pipeline_id"] == "train@2"
 
 
+async def test_a_rerun_of_a_version_that_lost_a_parameter_begins_with_what_still_fits_and_names_the_rest(api, train, monkeypatch):
+    first = await started(api, parameters={"n": 2, "word": "a"})
+    await api.post("/v1/pipelines", json={"name": "train", "engine": "argo", "definition": TRAIN + "#"})
+    newer = (Parameter("count", ParameterType.INTEGER, 9), Parameter("word", ParameterType.STRING, "b", options=("b", "c")), Parameter("kept", default="k"))
+    older = LocalEngine.validate
+    monkeypatch.setattr(LocalEngine, "validate", lambda self, text: PipelineSpec(newer) if text.endswith("#") else older(self, text))
+    at = f"/v1/runs/{first['id']}/rerun"
+    begins = (await api.get(at, params={"latest": True})).json()
+    assert (begins["pipeline_id"], begins["parameters"], [p["name"] for p in begins["spec"]["parameters"]]) == ("train@2", {}, ["count", "word", "kept"])
+    assert begins["dropped"] == {"n": "It has no such parameter.", "word": "'a' is none of the values of 'word'."}
+    refused = await api.post(at, json={"latest": True, "parameters": {"word": "c"}})
+    assert (refused.status_code, error(refused)["message"]) == (400, "train@2 doesn't take all parameters of that run. n: It has no such parameter.")
+    dropped = (await api.post(at, json={"latest": True, "drop": True, "parameters": {"count": 3}})).json()
+    assert (dropped["parameters"], dropped["rerun_of"]) == ({"count": 3, "word": "b", "kept": "k"}, first["id"])
+    same = (await api.get(at)).json()
+    assert (same["pipeline_id"], same["parameters"], same["dropped"]) == ("train@1", {"n": 2, "word": "a"}, {})
+
+
+async def test_a_run_says_whether_it_may_take_over_what_earlier_ones_made(api, train):
+    assert [(await started(api, **given))["cache"] for given in ({}, {"cache": False})] == [True, False]
+    first = await started(api)
+    assert (await api.post(f"/v1/runs/{first['id']}/rerun", json={"cache": False})).json()["cache"] is False
+
+
 async def test_runs_are_listed_narrowed_and_sorted_page_by_page(api, train):
     ids = [(await over(api, (await started(api, parameters={"n": n}, experiment="sizes"))["id"]))["id"] for n in (2, 1, 3)]
     other = (await over(api, (await started(api))["id"]))["id"]
@@ -322,9 +347,15 @@ async def test_somebody_elses_run_and_trigger_are_answered_like_none_and_admins_
         assert real.text == none.text
     assert [run["id"] for run in (await bobs.get("/v1/runs")).json()["items"]] == [his["id"]]
     assert (await bobs.get("/v1/triggers")).json()["items"] == []
-    assert [run["id"] for run in (await bobs.get("/v1/experiments/sizes")).json()["runs"]] == [his["id"]]
+    await api.put("/v1/experiments/sizes/baseline", json={"run_id": hers["id"]})
+    only = await over(api, (await started(api, parameters={"n": 7}, experiment="sizes"))["id"])
+    found, (listed,) = (await bobs.get("/v1/experiments/sizes")).json(), (await bobs.get("/v1/experiments")).json()["items"]
+    assert [run["id"] for run in found["runs"]] == [his["id"]]
+    for shown in (found, listed):
+        assert (shown["run_count"], shown["metrics"], shown["baseline"]) == (1, his["metrics"], "")
+    assert (await api.get("/v1/experiments/sizes")).json()["metrics"] == only["metrics"] != his["metrics"]
     assert (await bobs.put("/v1/experiments/sizes/baseline", json={"run_id": his["id"]})).status_code == 403
     assert (await bobs.delete("/v1/experiments/sizes")).status_code == 403
-    assert [run["id"] for run in (await api.get("/v1/runs")).json()["items"]] == [his["id"], hers["id"]]
-    assert [run["id"] for run in (await api.get("/v1/runs", params={"mine": True})).json()["items"]] == [hers["id"]]
+    assert [run["id"] for run in (await api.get("/v1/runs")).json()["items"]] == [only["id"], his["id"], hers["id"]]
+    assert [run["id"] for run in (await api.get("/v1/runs", params={"mine": True})).json()["items"]] == [only["id"], hers["id"]]
     assert (await api.get(f"/v1/runs/{his['id']}")).status_code == 200

@@ -50,22 +50,30 @@ async def test_a_version_is_made_compared_served_and_the_one_before_removed(app,
     assert (await api.delete(f"{at}/versions/2")).status_code == 409, "it is searched"
 
 
-async def test_a_golden_set_is_read_with_its_passages_and_without_those_of_others(app, ada, bob, api):
+async def test_a_golden_set_is_read_with_its_passages_by_those_whose_collections_it_is_about(app, ada, bob, api, bobs):
     wanted = []
     for who, name in ((ada, "ada"), (bob, "bob")):
         document, _ = await taken_in(app, who, "guide.md", GUIDE)
         chunk = (await app.library.chunks(who.user, document.id)).items[0]
         row = await app.console.lab.keep(Admin(ada.user), "tiny", name, "When do backups run?", ["lab"], [chunk.id])
         wanted.append((row.id, document.id, chunk))
-    assert (await api.get(f"{AT}/golden-sets")).json()["items"] == [{"name": "tiny", "rows": 2}]
+    await app.console.lab.keep(Admin(ada.user), "hers", "ada", "And coffee?", ["lab"], [])
+    assert (await api.get(f"{AT}/golden-sets")).json()["items"] == [{"name": "hers", "rows": 1}, {"name": "tiny", "rows": 1}]
+    assert (await bobs.get(f"{AT}/golden-sets")).json()["items"] == [{"name": "tiny", "rows": 1}]
+    assert (await bobs.get(f"{AT}/golden-sets/hers")).json()["items"] == []
+    (his,) = (await bobs.get(f"{AT}/golden-sets/tiny")).json()["items"]
+    assert (his["id"], [one["document_id"] for one in his["passages"]]) == (wanted[1][0], [wanted[1][1]])
     (mine,) = (await api.get(f"{AT}/golden-sets/tiny")).json()["items"]
     row_id, document_id, chunk = wanted[0]
     assert (mine["id"], mine["question"], mine["collections"], mine["refuse"]) == (row_id, "When do backups run?", ["lab"], False)
     (passage,) = mine["passages"]
     assert (passage["chunk_id"], passage["document_id"], passage["content"]) == (chunk.id, document_id, chunk.content)
     assert passage["end"] - passage["start"] >= len("Backups run every night at 02:30.")
+    await app.console.lab.keep(Admin(ada.user), "tiny", "ada", "And coffee?", ["lab"], [])
     first = (await api.get(f"{AT}/golden-sets/tiny?limit=1")).json()
     assert first["next_cursor"]
+    rest = (await api.get(f"{AT}/golden-sets/tiny?limit=1&cursor={first['next_cursor']}")).json()
+    assert ([row["question"] for row in rest["items"]], rest["next_cursor"]) == (["And coffee?"], "")
 
 
 async def test_a_folder_that_may_not_be_read_is_refused(app, ada, api):

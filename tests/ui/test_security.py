@@ -44,11 +44,13 @@ OWN_CHECK = {
     ("PATCH", "/v1/pipelines/{pipeline}"), ("DELETE", "/v1/pipelines/{pipeline}"), ("GET", "/v1/pipelines/{pipeline}/versions"),
     ("GET", "/v1/runs"), ("POST", "/v1/runs"), ("GET", "/v1/runs/{run_id}"), ("DELETE", "/v1/runs/{run_id}"), ("GET", "/v1/runs/{run_id}/steps"),
     ("GET", "/v1/runs/{run_id}/log"), ("GET", "/v1/runs/{run_id}/artifacts/{artifact_id}"),
-    ("POST", "/v1/runs/{run_id}/terminate"), ("POST", "/v1/runs/{run_id}/rerun"),
+    ("POST", "/v1/runs/{run_id}/terminate"), ("GET", "/v1/runs/{run_id}/rerun"), ("POST", "/v1/runs/{run_id}/rerun"),
     ("GET", "/v1/experiments"), ("GET", "/v1/experiments/{experiment}"), ("DELETE", "/v1/experiments/{experiment}"),
     ("PUT", "/v1/experiments/{experiment}/baseline"),
     ("GET", "/v1/triggers"), ("POST", "/v1/triggers"), ("GET", "/v1/triggers/{trigger_id}"), ("PATCH", "/v1/triggers/{trigger_id}"),
     ("DELETE", "/v1/triggers/{trigger_id}"),
+    ("GET", "/v1/operations/golden-sets"), ("GET", "/v1/operations/golden-sets/{name}"),
+    ("POST", "/v1/operations/evaluations"), ("POST", "/v1/operations/promotions"),
 }  # fmt: skip
 ADMINS_ALONE = {
     ("POST", "/v1/operations/sweep"), ("GET", "/v1/operations/backups"), ("POST", "/v1/operations/backups"),
@@ -57,8 +59,6 @@ ADMINS_ALONE = {
     ("POST", "/v1/operations/collections/{name}/versions/{number}/serve"), ("GET", "/v1/operations/collections/{name}/compare"),
     ("GET", "/v1/operations/collections/{name}/folder"), ("POST", "/v1/operations/collections/{name}/folder"),
     ("POST", "/v1/operations/collections/{name}/folder/take-in"),
-    ("GET", "/v1/operations/golden-sets"), ("GET", "/v1/operations/golden-sets/{name}"),
-    ("POST", "/v1/operations/evaluations"), ("POST", "/v1/operations/promotions"),
 }  # fmt: skip
 """Beyond a check of their own they ask for an admin; to everybody else they aren't there."""
 BEHIND_THE_GATE = {
@@ -701,7 +701,7 @@ FIELDS = {
     "/v1/collections/{name}/urls": ("url",),
     "/v1/pipelines": ("name", "engine", "definition"),
     "/v1/pipelines/validate": ("engine", "definition"),
-    "/v1/runs": ("pipeline", "parameters", "experiment", "id"),
+    "/v1/runs": ("pipeline", "parameters", "experiment", "id", "cache"),
     "/v1/triggers": ("pipeline", "kind", "watched", "parameters", "experiment"),
     "/v1/collections/{name}/query": ("query", "top_k", "rerank", "rerank_top_k", "rerank_depth"),
     "/v1/operations/collections/{name}/versions": ("embedding_model",),

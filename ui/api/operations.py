@@ -1,4 +1,4 @@
-"""What admins do without the console: sweeps, backups, other versions of a collection's vectors, folders taken in, golden sets, evaluations.
+"""What admins do without the console: sweeps, backups, other versions of a collection's vectors, folders taken in; and evaluations, which everybody starts.
 
 Collections are the caller's own. It is what pipelines that ship with Hearth are made of: each step is one of these.
 """
@@ -174,18 +174,16 @@ async def take_folder_in(name: str, by: By, app: Hearth) -> FolderOut:
     return await folder(name, by, app)
 
 
-@router.get("/golden-sets", summary="The golden sets, with how many rows each has")
-async def golden_sets(by: By, app: Hearth) -> PageOut:
-    """Everybody's rows are counted."""
-    return PageOut(items=[{"name": name, "rows": rows} for name, rows in sorted((await app.console.lab.golden_sets(by)).items())])
+@router.get("/golden-sets", summary="The golden sets about your own collections, with how many rows each has")
+async def golden_sets(who: Who, app: Hearth) -> PageOut:
+    """For everybody: rows about other people's collections don't count."""
+    return PageOut(items=[{"name": name, "rows": rows} for name, rows in (await app.evaluation.golden_sets(who.user)).items()])
 
 
 @router.get("/golden-sets/{name}", summary="The rows of a golden set about your own collections")
-async def golden_rows(name: str, by: By, app: Hearth, limit: int = Query(50, ge=1, le=200), cursor: str = "") -> PageOut:
-    """With the text of the right passages; those that are gone are left out. A page may hold fewer than asked for, if the others are somebody else's."""
-    page = await app.console.lab.golden_rows(by, name, cursor, limit=limit)
-    mine = [row for row in page.items if row.owner_id == by.user.id]
-    passages = await app.library.passages(by.user, [chunk_id for row in mine for chunk_id in row.chunk_ids])
+async def golden_rows(name: str, who: Who, app: Hearth, limit: int = Query(50, ge=1, le=200), cursor: str = "") -> PageOut:
+    """For everybody, with the text of the right passages; those that are gone are left out."""
+    page, passages = await app.evaluation.questions(who.user, name, limit=limit, cursor=cursor)
     items = [
         {
             "id": row.id,
@@ -194,21 +192,21 @@ async def golden_rows(name: str, by: By, app: Hearth, limit: int = Query(50, ge=
             "refuse": row.refuse,
             "passages": [_passage(passages[chunk_id]) for chunk_id in row.chunk_ids if chunk_id in passages],
         }
-        for row in mine
+        for row in page.items
     ]
     return PageOut(items=items, next_cursor=page.next_cursor)
 
 
 @router.post("/evaluations", status_code=202, summary="Compare retrieval settings over a golden set")
-async def evaluate(body: EvaluationIn, by: By, app: Hearth) -> Experiment:
-    """Starts a run of evaluate-rag for each setting, all in one experiment."""
-    return await app.evaluation.evaluate(by.user, body.golden_set, body.collection, body.settings, experiment=body.experiment, answers=body.answers)
+async def evaluate(body: EvaluationIn, who: Who, app: Hearth) -> Experiment:
+    """For everybody, about their own collections. Starts a run of evaluate-rag for each setting, in the caller's name, all in one experiment."""
+    return await app.evaluation.evaluate(who.user, body.golden_set, body.collection, body.settings, experiment=body.experiment, answers=body.answers)
 
 
 @router.post("/promotions", summary="Take a run's settings over")
-async def promote(body: PromotionIn, by: By, app: Hearth) -> Promoted:
-    """What can be changed at once is changed; the answer says what needs more."""
-    return await app.evaluation.promote(by.user, body.run_id)
+async def promote(body: PromotionIn, who: Who, app: Hearth) -> Promoted:
+    """For everybody, of their own runs. What can be changed at once is changed; the answer says what needs more."""
+    return await app.evaluation.promote(who.user, body.run_id)
 
 
 async def _own(by: Admin, app: App, name: str) -> str:

@@ -23,7 +23,7 @@ from core.workflow.model import (
     Trigger,
     TriggerKind,
 )
-from core.workflow.room import LogPart
+from core.workflow.room import Again, LogPart
 from core.workflow.shelf import Listed
 from ui.api.shapes import Text
 
@@ -86,7 +86,9 @@ class RerunIn(BaseModel):
 
     parameters: Given = Field(default_factory=dict)
     latest: bool = Field(False, description="The pipeline's latest version instead of the same one.")
+    drop: bool = Field(False, description="Leave out parameters that this version doesn't take as they were; otherwise it is an error that names them.")
     experiment: Text = Field("", description="Its name; left out, the one of the first run.")
+    cache: bool = Field(True, description="Whether steps may take over what earlier runs of yours have made, where the definition lets them.")
 
 
 class BaselineIn(BaseModel):
@@ -169,6 +171,20 @@ class PipelineOut(_Out):
         """From the domain."""
         more: dict[str, Any] = {"problem": problem, "spec": SpecOut.of(spec) if spec else None, "definition": pipeline.definition if whole else None}
         return cls.model_validate(pipeline).model_copy(update=more)
+
+
+class AgainOut(BaseModel):
+    """What a rerun begins with. parameters: those of the run that still fit.   dropped: those that don't, each with the reason."""
+
+    pipeline_id: str
+    spec: SpecOut
+    parameters: dict[str, Any]
+    dropped: dict[str, str]
+
+    @classmethod
+    def of(cls, again: Again) -> "AgainOut":
+        """From the domain."""
+        return cls(pipeline_id=again.pipeline.id, spec=SpecOut.of(again.spec), parameters=dict(again.parameters), dropped=dict(again.dropped))
 
 
 class ListedOut(PipelineOut):

@@ -12,6 +12,7 @@ from core.workflow.shelf import CREATED, RunFilter
 from ui.api.auth import Hearth, KnownFirst, Who
 from ui.api.files import file_response
 from ui.api.pipeline_shapes import (
+    AgainOut,
     BaselineIn,
     DefinitionIn,
     EnabledIn,
@@ -92,8 +93,7 @@ async def delete_pipeline(pipeline: str, who: Who, app: Hearth) -> ReceiptOut:
 @router.post("/runs", status_code=202, summary="Run a pipeline")
 async def start(body: RunIn, who: Who, app: Hearth) -> RunOut:
     """Accepted when this answers: it waits for its turn, and goes on by itself."""
-    asked = {"experiment": body.experiment, "run_id": body.id}
-    made = await app.pipelines.start(who.user, body.pipeline, body.parameters, cause=Cause.API, cache=body.cache, **asked)
+    made = await app.pipelines.start(who.user, body.pipeline, body.parameters, cause=Cause.API, experiment=body.experiment, run_id=body.id, cache=body.cache)
     return RunOut.of(made, ahead=await app.pipelines.ahead_of(who.user, made))
 
 
@@ -162,10 +162,18 @@ async def terminate(run_id: str, who: Who, app: Hearth) -> RunOut:
     return RunOut.of(await app.pipelines.terminate(who.user, run_id))
 
 
+@router.get("/runs/{run_id}/rerun", summary="What a rerun begins with")
+async def again(run_id: str, who: Who, app: Hearth, latest: bool = False) -> AgainOut:
+    """The parameters of a version, those of the run that still fit it, and those that don't. latest: the latest version instead of the run's own."""
+    version = (await app.pipelines.run(who.user, run_id)).pipeline_name if latest else ""
+    return AgainOut.of(await app.pipelines.again(who.user, run_id, version))
+
+
 @router.post("/runs/{run_id}/rerun", status_code=202, summary="Run it once more")
 async def rerun(run_id: str, body: RerunIn, who: Who, app: Hearth) -> RunOut:
     """Another run with the same parameters, but for those that are given."""
-    return RunOut.of(await app.pipelines.rerun(who.user, run_id, body.parameters, latest=body.latest, experiment=body.experiment))
+    made = await app.pipelines.rerun(who.user, run_id, body.parameters, latest=body.latest, drop=body.drop, experiment=body.experiment, cache=body.cache)
+    return RunOut.of(made)
 
 
 @router.delete("/runs/{run_id}", summary="Delete a run that is over")

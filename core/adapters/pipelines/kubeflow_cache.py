@@ -64,7 +64,8 @@ def result_of(outputs: Mapping[str, Any], made: Sequence[Mapping[str, Any]], fol
 def restored(found: Mapping[str, Any], folder: Path, to: Path, make: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     """The outputs of a step that is taken over.
 
-    found: the `result` that was kept, and where its `files` lie, by name.   to: the folder that they are put into.   make: an artifact of kfp's from its fields.
+    found: the `result` that was kept, and where its `files` lie, by name.   to: the folder that they are put into.
+    make: an artifact of kfp's from its fields.
     Raises: LOST.
     """
     to.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import plotly.express as px
 import streamlit as st
 
 from core.records import DeleteReceipt
-from core.workflow.evaluation import EVALUATE, RE_EMBED
+from core.workflow.evaluation import EVALUATIONS, RE_EMBED
 from core.workflow.model import Experiment, PipelineRun
 from core.workflow.shelf import RunFilter
 from ui.admin.bridge import ask_room, evaluation, pipelines
@@ -90,7 +90,7 @@ def best_run(runs: list[PipelineRun], metrics: list[str]) -> None:
     st.success(f"{tag(best)}: {metric} {best.metrics[metric]:,.6g}", icon=":material/trophy:")
     with st.container(horizontal=True):
         st.page_link("app_pages/run.py", label="Open it", icon=":material/open_in_new:", query_params={"run": best.id})
-        if best.pipeline_name == EVALUATE and st.button("Take over its settings", icon=":material/publish:", key="promote"):
+        if best.pipeline_name in EVALUATIONS and st.button("Take over its settings", icon=":material/publish:", key="promote"):
             st.session_state[PROMOTED] = (best.id, ask_room(evaluation().promote, best.id))
     run_id, promoted = st.session_state.get(PROMOTED, ("", None))
     if promoted is not None and run_id == best.id:

@@ -1,15 +1,16 @@
 """Pipelines: what can be run, its versions, and starting a run of it."""
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import streamlit as st
 
 from core.errors import BadInput
 from core.records import DeleteReceipt
-from core.workflow.model import Cause, Pipeline
+from core.workflow.model import Cause, Engine, Pipeline, Value
 from ui.admin.bridge import ask_room, pipelines
 from ui.admin.frame import ago, cursor, deleting, nothing, pager
-from ui.admin.pipeline_views.comparing import status
+from ui.admin.pipeline_views.comparing import status, told
 from ui.admin.pipeline_views.definitions import editor, explained, versions
 from ui.admin.pipeline_views.form import run_form
 from ui.errors import sentence
@@ -113,24 +114,30 @@ def removed(chosen: Pipeline) -> DeleteReceipt:
 
 def starting(chosen: Pipeline) -> None:
     """What the version takes, its graph, and the form; filled in as another run was, where the URL names one."""
+    again = st.query_params.get("rerun", "")
+    run = ask_room(room.run, again) if again else None
+    before: Mapping[str, Value] = {}
     try:
         spec = ask_room(room.spec, chosen)
+        if run is not None:
+            begins = ask_room(room.again, run.id, chosen.id)
+            before = begins.parameters
+            st.info(f"Filled in as in the run {run.id}.", icon=":material/history:")
+            for name, why in begins.dropped.items():
+                st.warning(f"{name} was left out, {told(run.parameters[name])}: {why}", icon=":material/playlist_remove:")
     except BadInput as error:
         st.error(sentence(error), icon=":material/error:")
         return
-    again = st.query_params.get("rerun", "")
-    run = ask_room(room.run, again) if again else None
-    if run is not None:
-        st.info(f"Filled in as in the run {run.id}.", icon=":material/history:")
     experiment = ask_room(room.experiment, run.experiment_id).name if run is not None and run.experiment_id else ""
+    cache = chosen.engine is not Engine.KUBEFLOW or st.toggle(
+        "Take over what earlier runs have made", True, key=f"cache-{chosen.id}-{again}", help="Steps that would do the same with the same don't run again."
+    )
     try:
-        sent = run_form(f"{chosen.id}-{again}", spec.parameters, run.parameters if run is not None else {}, experiment)
+        sent = run_form(f"{chosen.id}-{again}", spec.parameters, before, experiment)
         if sent is not None:
             values, within = sent
-            if run is not None and run.pipeline_name == chosen.name:
-                made = ask_room(room.rerun, run.id, values, latest=chosen.id != run.pipeline_id, experiment=within)
-            else:
-                made = ask_room(room.start, chosen.id, values, cause=Cause.CONSOLE, experiment=within)
+            cause, of = (Cause.RERUN, run.id) if run is not None else (Cause.CONSOLE, "")
+            made = ask_room(room.start, chosen.id, values, cause=cause, experiment=within, rerun_of=of, cache=cache)
             st.switch_page("app_pages/run.py", query_params={"run": made.id})
     except BadInput as error:
         st.error(sentence(error), icon=":material/error:")

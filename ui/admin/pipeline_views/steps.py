@@ -141,6 +141,9 @@ def one_step(run: PipelineRun, step: Step) -> None:
     for title, held in (("Inputs", step.inputs), ("Outputs", step.outputs)):
         if held:
             st.dataframe([{title: name, "Value": told(value)} for name, value in list(held.items())[:200]], hide_index=True, key=f"step-{title}")
+    if step.cached_from:
+        st.caption(f"It did not run: the run {step.cached_from} had made this from the same already.")
+        return
     if not step.attempts:
         st.caption("No attempt of it is kept.")
         return
