@@ -1,6 +1,8 @@
 """What every test may ask for: an inference process without weights, an opened house over it, and the fetched models."""
 
 import os
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,19 @@ def models_folder():
     if not (folder / "smollm2-135m" / "complete.json").is_file():
         pytest.skip("the embedded models are not fetched: run `make test`, or `hearth models fetch --home .test-home`")
     return folder
+
+
+@pytest.fixture(scope="session", params=["kfp"], ids=["leg=kfp"])
+def kfp_python():
+    """An interpreter that has kfp; `make test` makes one."""
+    named, made = os.environ.get("HEARTH_WORKFLOW_PYTHON", ""), ROOT / ".venv" / "workflow" / "bin" / "python"
+    if named:
+        return named
+    if made.exists():
+        return str(made)
+    if find_spec("kfp"):
+        return sys.executable
+    pytest.skip("no interpreter with kfp: run `scripts/setup test`, or name one in HEARTH_WORKFLOW_PYTHON")
 
 
 @pytest.fixture(scope="session")

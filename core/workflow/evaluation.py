@@ -17,10 +17,11 @@ from core.records import Page
 from core.users.model import Role, User
 from core.workflow.model import MAX_NAME_CHARS, Cause, Experiment, RunStatus, Value
 from core.workflow.room import PipelineRoom
+from core.workflow.shipped import TWIN
 
 EVALUATE, RE_EMBED = "evaluate-rag", "re-embed"
 """The pipelines that ship with Hearth and are started here."""
-EVALUATIONS = (EVALUATE, f"{EVALUATE}-kubeflow")
+EVALUATIONS = (EVALUATE, EVALUATE + TWIN)
 """The pipelines whose runs have settings to take over: one in each dialect."""
 MOST_SETTINGS = 100
 
@@ -98,7 +99,11 @@ class Evaluation:
         return await self._golden.sets(user.id)
 
     async def questions(self, user: User, golden_set: str, *, limit: int = 50, cursor: str = "") -> tuple[Page[GoldenRow], Mapping[str, FoundChunk]]:
-        """The rows of a set about the user's collections, oldest first, with their right passages by id; those that are gone are left out."""
+        """The rows of a set about the user's collections, oldest first, with their right passages by id; those that are gone are left out.
+
+        Raises: NotFound for a set without such rows.
+        """
+        await self._demand(user, golden_set)
         page = await self._golden.rows(golden_set, user.id, limit=limit, cursor=cursor)
         return page, await self._library.passages(user, [chunk_id for row in page.items for chunk_id in row.chunk_ids])
 
@@ -121,15 +126,18 @@ class Evaluation:
         if not 1 <= len(wanted) <= MOST_SETTINGS:
             raise BadInput(f"An evaluation compares 1 to {MOST_SETTINGS} settings, not {len(wanted)}.", hint="Choose fewer values.")
         home = await self._library.collection(user, collection)
-        if golden_set not in await self.golden_sets(user):
-            raise NotFound(
-                "There is no such golden set about your collections.", hint="An admin keeps questions with their right passages in the retrieval lab."
-            )
+        await self._demand(user, golden_set)
         name = experiment or _name(home.name, new_id())
         asked: dict[str, Value] = {"golden_set": golden_set, "collection": home.name, "answers": "true" if answers else "false"}
         for setting in wanted:
             await self._pipelines.start(user, EVALUATE, asked | setting.parameters(), cause=cause, experiment=name)
         return await self._pipelines.experiment(user, name)
+
+    async def _demand(self, user: User, golden_set: str) -> None:
+        if golden_set not in await self.golden_sets(user):
+            raise NotFound(
+                "There is no such golden set about your collections.", hint="An admin keeps questions with their right passages in the retrieval lab."
+            )
 
     async def promote(self, user: User, run_id: str) -> Promoted:
         """Makes the settings of a run of `evaluate-rag` those of its collection, as far as that goes at once.

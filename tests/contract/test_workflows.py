@@ -242,7 +242,9 @@ async def test_a_result_is_found_by_its_fingerprint_for_its_user_alone_the_lates
     runs = [a_run(), a_run(at=1), replace(a_run(at=2), user_id="bob")]
     for number, run in enumerate(runs):
         await kept.add_run(run, [])
-        made = [Artifact(new_id(), run.id, name, ArtifactType.DATASET, f"s3://hearth/runs/{run.id}/{name}", {}, step) for name, step in (("m", "a"), ("n", "b"))]
+        made = [
+            Artifact(new_id(), run.id, name, ArtifactType.DATASET, f"s3://hearth/runs/{run.id}/{name}", {}, step) for name, step in (("m", "a"), ("n", "b"))
+        ]
         steps = [Step(run.id, key, key, key, StepStatus.SUCCEEDED) for key in ("a", "b")]
         results = [StepResult(run.id, "a", "f" * 64, {"number": number, "whole": 3, "half": 3.0})]
         running = run.to(RunStatus.RUNNING, NOW)

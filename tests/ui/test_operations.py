@@ -60,7 +60,7 @@ async def test_a_golden_set_is_read_with_its_passages_by_those_whose_collections
     await app.console.lab.keep(Admin(ada.user), "hers", "ada", "And coffee?", ["lab"], [])
     assert (await api.get(f"{AT}/golden-sets")).json()["items"] == [{"name": "hers", "rows": 1}, {"name": "tiny", "rows": 1}]
     assert (await bobs.get(f"{AT}/golden-sets")).json()["items"] == [{"name": "tiny", "rows": 1}]
-    assert (await bobs.get(f"{AT}/golden-sets/hers")).json()["items"] == []
+    assert (await bobs.get(f"{AT}/golden-sets/hers")).status_code == 404
     (his,) = (await bobs.get(f"{AT}/golden-sets/tiny")).json()["items"]
     assert (his["id"], [one["document_id"] for one in his["passages"]]) == (wanted[1][0], [wanted[1][1]])
     (mine,) = (await api.get(f"{AT}/golden-sets/tiny")).json()["items"]

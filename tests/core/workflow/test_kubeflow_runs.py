@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 from contextlib import asynccontextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -29,26 +26,13 @@ PIPELINES = ROOT / "tests" / "pipelines" / "kubeflow"
 SUCCEEDED, CACHED, FAILED, SKIPPED, OMITTED = StepStatus.SUCCEEDED, StepStatus.CACHED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.OMITTED
 
 
-@pytest.fixture(scope="session", params=["kfp"], ids=["leg=kfp"])
-def python():
-    """An interpreter that has kfp; `make test` makes one."""
-    named, made = os.environ.get("HEARTH_WORKFLOW_PYTHON", ""), ROOT / ".venv" / "workflow" / "bin" / "python"
-    if named:
-        return named
-    if made.exists():
-        return str(made)
-    if find_spec("kfp"):
-        return sys.executable
-    pytest.skip("no interpreter with kfp: run `scripts/setup test`, or name one in HEARTH_WORKFLOW_PYTHON")
-
-
 def engine(python, **given):
     return LocalEngine("kfp.local", "kubeflow_worker.py", local_spec, python=python, needs="kfp", **({"log_bytes": 10_000, "folder_bytes": 50_000_000} | given))
 
 
 @pytest.fixture
-async def here(tmp_path, python):
-    async with works(tmp_path, engine=engine(python), language=Engine.KUBEFLOW) as made:
+async def here(tmp_path, kfp_python):
+    async with works(tmp_path, engine=engine(kfp_python), language=Engine.KUBEFLOW) as made:
         yield made
 
 
@@ -170,13 +154,13 @@ async def test_a_condition_that_can_not_be_decided_fails_the_run_and_the_handler
     assert done["last"].outputs == {"Output": "FAILED"}
 
 
-async def test_a_key_that_the_house_lends_to_a_run_is_told_of_no_step(tmp_path, python):
+async def test_a_key_that_the_house_lends_to_a_run_is_told_of_no_step(tmp_path, kfp_python):
     @asynccontextmanager
     async def lend(_run):
         yield {"hearth_url": "http://here", "hearth_key": "hk_secret"}
 
     text = (PIPELINES / "typed.yaml").read_text("utf-8").replace("a_text", "hearth_key")
-    async with works(tmp_path, engine=engine(python), language=Engine.KUBEFLOW, lend=lend) as here:
+    async with works(tmp_path, engine=engine(kfp_python), language=Engine.KUBEFLOW, lend=lend) as here:
         ended = await here.ended(await here.start(text, "asks"))
         done = await steps(here, ended)
         assert ended.status is RunStatus.SUCCEEDED
@@ -317,11 +301,11 @@ async def test_what_lies_outside_of_the_runs_folder_is_not_taken_as_an_artifact(
         assert [a.name for a in ended.artifacts] == ["log-1.txt"]
 
 
-async def test_no_network_is_needed(tmp_path, python):
+async def test_no_network_is_needed(tmp_path, kfp_python):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no namespace without a network can be made here")
     alone = tmp_path / "alone"
-    alone.write_text(f'#!/bin/sh\nexec unshare -rn "{python}" "$@"\n')
+    alone.write_text(f'#!/bin/sh\nexec unshare -rn "{kfp_python}" "$@"\n')
     alone.chmod(0o755)
     async with works(tmp_path, engine=engine(str(alone)), language=Engine.KUBEFLOW) as here:
         assert (await here.ended(await start(here, "train"))).status is RunStatus.SUCCEEDED

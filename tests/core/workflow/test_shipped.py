@@ -2,29 +2,36 @@ import asyncio
 import json
 import math
 import socket
+import subprocess
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 
 import pytest
 import uvicorn
+import yaml
 from echo_house import echo_settings, taken_in
 from pipelining import scripted
 from shipping import StepFailed, ran
 
 import core.app
 from core.adapters.database_sql import SqliteDatabase
+from core.adapters.engine_kubeflow import KubeflowEngine
 from core.adapters.engine_local import LocalEngine
 from core.adapters.records_sql import Records
 from core.app import now, open_app
 from core.errors import BadInput, NotFound
 from core.rag.model import RAGQuery
 from core.users.model import Admin
+from core.workflow import kubeflow
 from core.workflow.argo import local_spec
 from core.workflow.evaluation import Setting, combined
+from core.workflow.kubeflow import cluster_spec
 from core.workflow.model import Engine, Parameter, PipelineSpec, RunStatus
-from core.workflow.shipped import SHIPPED, define_shipped, definition
+from core.workflow.shipped import SHIPPED, TWIN, define_shipped, definition
 from ui.server import LatePage, web
 
 pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parent.parent.parent.parent
 TEXTS = {
     "backups.md": "# Backups\n\nBackups run every night at 02:30 and are kept for 35 days.",
     "coffee.md": "# Coffee\n\nThe coffee machine is descaled on Fridays.",
@@ -55,7 +62,7 @@ async def house(app):
         yield app, who, {"hearth_url": url, "hearth_key": secret}
 
 
-async def golden(app, who, set_name="tiny"):
+async def golden(app, who, set_name="tiny", by=None):
     """Three documents, and a question about each; the last one's right passage is another document's, so that its place is known to be worse."""
     for name, text in TEXTS.items():
         _, job = await taken_in(app, who, name, text)
@@ -65,7 +72,7 @@ async def golden(app, who, set_name="tiny"):
         ids[document.name] = (await app.library.chunks(who.user, document.id)).items[0].id
     asked = {"When do backups run every night?": "backups.md", "When is the coffee machine descaled?": "coffee.md", "Who wears goggles?": "backups.md"}
     for question, name in asked.items():
-        await app.console.lab.keep(Admin(who.user), set_name, "ada", question, ["lab"], [ids[name]])
+        await app.console.lab.keep(Admin((by or who).user), set_name, who.user.username, question, ["lab"], [ids[name]])
     return {question: ids[name] for question, name in asked.items()}
 
 
@@ -157,14 +164,20 @@ async def test_shipped_pipelines_are_defined_once_and_again_when_their_text_chan
     async with SqliteDatabase("", home=tmp_path) as database:
         await database.migrate()
         workflows = Records(database).workflows
-        await define_shipped(workflows, (), now)
-        assert (await workflows.pipelines()).items == []
+        await define_shipped(workflows, {}, now)
+        cluster = KubeflowEngine("https://kubeflow.test", "", cluster_spec, now)
+        await define_shipped(workflows, {Engine.KUBEFLOW: cluster}, now)
+        await cluster.close()
+        assert (await workflows.pipelines()).items == [], "its steps would need an image that has kfp"
+        engines = {Engine.ARGO: scripted(), Engine.KUBEFLOW: scripted()}
         for _ in range(2):
-            await define_shipped(workflows, (Engine.ARGO,), now)
+            await define_shipped(workflows, engines, now)
         found = (await workflows.pipelines()).items
-        assert [(one.pipeline.name, one.versions, one.pipeline.owner_id) for one in found] == [(name, 1, "") for name in SHIPPED]
+        names = [name + end for name in SHIPPED for end in ("", TWIN)]
+        assert [(one.pipeline.name, one.versions, one.pipeline.owner_id) for one in found] == [(name, 1, "") for name in names]
+        assert [one.pipeline.name for one in found if one.pipeline.shared] == ["evaluate-rag", "evaluate-rag-kubeflow"]
         monkeypatch.setattr("core.workflow.shipped.definition", lambda name: definition(name) + "# changed\n")
-        await define_shipped(workflows, (Engine.ARGO,), now)
+        await define_shipped(workflows, engines, now)
         assert {one.versions for one in (await workflows.pipelines()).items} == {2}
 
 
@@ -228,29 +241,92 @@ async def test_an_evaluation_of_nothing_is_refused(evaluating):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_ships_is_within_what_of_argo_runs_here(name):
-    spec = local_spec(definition(name))
+def test_what_ships_runs_here_in_both_dialects_with_the_same_parameters(name):
+    spec, twin = local_spec(definition(name)), kubeflow.local_spec(definition(name + TWIN))
     assert spec.description
     assert {"hearth_url", "hearth_key"} <= {p.name for p in spec.parameters}
+    assert set(twin.parameters) == set(spec.parameters)
+    assert (twin.description, twin.notes) == (spec.description, ())
 
 
-async def test_settings_are_compared_and_a_collection_is_embedded_anew_by_the_engine_with_a_lent_key(tmp_path, echo_server, monkeypatch):
-    engine = LocalEngine("argo", "argo_worker.py", local_spec, log_bytes=1 << 20, folder_bytes=1 << 28)
-    monkeypatch.setattr(core.app, "_engines", lambda *_: nullcontext({Engine.ARGO: engine}))
+def test_the_twins_are_what_their_source_compiles_to(tmp_path, kfp_python):
+    subprocess.run([kfp_python, "-W", "ignore", ROOT / "scripts" / "compile_shipped.py", tmp_path], check=True, timeout=120)
+    for name in SHIPPED:
+        now, shipped = [yaml.safe_load(text) for text in ((tmp_path / f"{name}{TWIN}.yaml").read_text("utf-8"), definition(name + TWIN))]
+        for one in (now, shipped):
+            assert one.pop("sdkVersion").startswith("kfp-2.")
+        assert now == shipped, f"run scripts/compile_shipped.py: {name} has changed"
+
+
+@asynccontextmanager
+async def running(home, echo_server, monkeypatch, language, engine, **given):
+    """A served house with that engine, and Ada and Bob, who is no admin."""
+    monkeypatch.setattr(core.app, "_engines", lambda *_: nullcontext({language: engine}))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    async with open_app(echo_settings(tmp_path), local=echo_server, serving=True, address=f"http://127.0.0.1:{port}") as app, served(app, port):
-        _, secret = await app.users.make_key(await app.users.add("ada", None, admin=True))
-        who = await app.users.by_key(secret)
-        await golden(app, who)
-        made = await app.evaluation.evaluate(who.user, "tiny", "lab", combined(top_k=(1, 3), chunk_chars=(None, 200)))
-        again = await app.pipelines.start(who.user, "re-embed", {"collection": "lab", "embedding_model": "echo-embed", "swap": "true"})
-        found = []
-        async with asyncio.timeout(90):
-            for run_id in (*made.runs, again.id):
-                while not (run := await app.pipelines.run(who.user, run_id)).status.over:
-                    await asyncio.sleep(0.05)
-                found.append((run.status, run.reason, run.parameters.get("top_k"), run.metrics.get("recall_at_k")))
-        assert {status for status, *_ in found} == {RunStatus.SUCCEEDED}, found
-        assert {(k, round(recall, 3)) for _, _, k, recall in found if k} == {("1", 0.667), ("3", 1.0)}
-        assert [(c.name, c.version) for c, _ in (await app.library.collections(who.user)).items] == [("lab", 2)]
+    settings = echo_settings(home, **given)
+    async with open_app(settings, local=echo_server, serving=True, address=f"http://127.0.0.1:{port}") as app, served(app, port):
+        people = [await app.users.make_key(await app.users.add(name, None, admin=name == "ada")) for name in ("ada", "bob")]
+        yield app, *[await app.users.by_key(secret) for _, secret in people]
+
+
+async def over(app, who, run_ids):
+    """The runs once they are."""
+    found = []
+    async with asyncio.timeout(120):
+        for run_id in run_ids:
+            while not (run := await app.pipelines.run(who.user, run_id)).status.over:
+                await asyncio.sleep(0.05)
+            found.append(run)
+    assert {(run.status, run.reason) for run in found} == {(RunStatus.SUCCEEDED, "")}
+    return found
+
+
+async def test_somebody_who_is_no_admin_compares_settings_and_an_admin_embeds_anew_by_the_engine_with_a_lent_key(tmp_path, echo_server, monkeypatch):
+    engine = LocalEngine("argo", "argo_worker.py", local_spec, log_bytes=1 << 20, folder_bytes=1 << 28)
+    async with running(tmp_path, echo_server, monkeypatch, Engine.ARGO, engine) as (app, ada, bob):
+        for who in (ada, bob):
+            await golden(app, who, by=ada)
+        made = await app.evaluation.evaluate(bob.user, "tiny", "lab", combined(top_k=(1, 3), chunk_chars=(None, 200)))
+        again = await app.pipelines.start(ada.user, "re-embed", {"collection": "lab", "embedding_model": "echo-embed", "swap": "true"})
+        found = await over(app, bob, made.runs)
+        assert {(r.parameters["top_k"], round(r.metrics["recall_at_k"], 3), r.user_id) for r in found} == {("1", 0.667, bob.user.id), ("3", 1.0, bob.user.id)}
+        best = max(found, key=lambda r: r.metrics["recall_at_k"])
+        assert (await app.evaluation.promote(bob.user, best.id)).collection == "lab"
+        await app.console.lab.keep(Admin(ada.user), "hers", "ada", "Whose question is it?", ["lab"], [])
+        with pytest.raises(NotFound):
+            await app.evaluation.evaluate(bob.user, "hers", "lab", [Setting()])
+        await over(app, ada, [again.id])
+        assert [(c.name, c.version) for c, _ in (await app.library.collections(ada.user)).items] == [("lab", 2)]
+        assert [(c.name, c.version) for c, _ in (await app.library.collections(bob.user)).items] == [("lab", 1)]
+
+
+async def test_the_twins_do_with_kfp_what_the_others_do(tmp_path, echo_server, monkeypatch, kfp_python):
+    (source := tmp_path / "papers").mkdir()
+    for name, text in TEXTS.items():
+        (source / name).write_text(text)
+    limits = {"log_bytes": 1 << 20, "folder_bytes": 1 << 28}
+    engine = LocalEngine("kfp.local", "kubeflow_worker.py", kubeflow.local_spec, python=kfp_python, needs="kfp", **limits)
+    async with running(tmp_path / "home", echo_server, monkeypatch, Engine.KUBEFLOW, engine, sync_folders=str(tmp_path)) as (app, ada, _):
+        asked = await golden(app, ada)
+        wanted = [
+            ("evaluate-rag", {"golden_set": "tiny", "collection": "lab", "top_k": "1", "chunk_chars": "200", "answers": "true"}),
+            ("evaluate-rag", {"golden_set": "tiny", "collection": "lab", "top_k": "1"}),
+            ("ingest-folder", {"folder": str(source), "collection": "papers"}),
+            ("re-embed", {"collection": "lab", "embedding_model": "echo-embed", "swap": "true", "least": "0"}),
+            ("retention-sweep", {"dry_run": "true"}),
+            ("backup", {}),
+        ]
+        runs = [await app.pipelines.start(ada.user, name + TWIN, given) for name, given in wanted]
+        copied, evaluated, taken, served_, swept, backed = await over(app, ada, [run.id for run in runs])
+        places = await by_hand(app, ada, asked, top_k=1, rerank=True, rerank_top_k=1)
+        assert evaluated.metrics["questions"] == copied.metrics["questions"] == 3
+        assert evaluated.metrics["mrr"] == pytest.approx(sum(1 / place for place in places) / 3)
+        assert {a.name for a in evaluated.artifacts if a.type.value != "logs"} == {"questions", "metrics", "per_question"}
+        assert (taken.metrics["files"], taken.metrics["documents"], taken.metrics["failed"]) == (3, 3, 0)
+        assert served_.metrics["served"] == 1
+        assert {c.name: c.version for c, _ in (await app.library.collections(ada.user)).items} == {"lab": 2, "papers": 1}
+        assert swept.metrics["due: messages"] == 0
+        assert backed.metrics["files"] >= 0
+        assert len(await app.console.keeping.backups(Admin(ada.user))) == 1
+        assert (await app.evaluation.promote(ada.user, evaluated.id)).collection == "lab"
