@@ -18,6 +18,7 @@ from core.records import every_page
 from core.settings import Settings
 from core.users.model import User
 from core.workflow.model import Cause, Engine, Parameter, Pipeline, PipelineRun, RunStatus, Step, StepStatus, Value, read_parameter
+from core.workflow.room import MAX_DEFINITION_BYTES
 from ui.commands import local_inference, out, running_inference, whose
 
 LOOK_EVERY_S = 0.2
@@ -99,7 +100,13 @@ def _pair(typed: str, form: str) -> tuple[str, str]:
 
 async def _text(path: Path) -> str:
     try:
-        return await anyio.Path(path).read_text("utf-8")
+        async with await anyio.open_file(path, "rb") as file:
+            content = await file.read(MAX_DEFINITION_BYTES + 1)  # it may have no end
+        if len(content) > MAX_DEFINITION_BYTES:
+            raise BadInput(
+                f"{path} has more than {MAX_DEFINITION_BYTES >> 20} MB.", hint="Keep data in collections or objects, not in a pipeline or a parameter."
+            )
+        return content.decode("utf-8")
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}.", hint="Name a file that is there.") from error
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ from core.workflow.model import Engine, Pipeline, pipeline_id
 log = logging.getLogger(__name__)
 
 SHIPPED = ("backup", "evaluate-rag", "ingest-folder", "re-embed", "retention-sweep")
-"""In both dialects. In Kubeflow's the name has TWIN at its end, because a name belongs to one engine; `scripts/compile_shipped.py` makes these of the others."""
+"""In both dialects: a name belongs to one engine, so Kubeflow's has TWIN at its end. `scripts/compile_shipped.py` makes those of the others."""
 TWIN = "-kubeflow"
 FOR_EVERYBODY = ("evaluate-rag",)
 """Those that are shared from the beginning: whoever runs one does what they may do anyway, with their own collections."""
