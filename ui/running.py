@@ -116,7 +116,8 @@ async def _text(path: Path) -> str:
 async def _followed(app: App, user: User, run: PipelineRun) -> PipelineRun:
     """The run once it is over, shown as it goes: a table that is drawn anew in a terminal, lines elsewhere."""
     begun, told = time.monotonic(), dict[str, str]()
-    out.print(f"Run {run.id} of {run.pipeline_id} waits for its turn.", markup=False)
+    ahead = await app.pipelines.ahead_of(user, run)
+    out.print(f"Run {run.id} of {run.pipeline_id} waits for its turn" + (f", behind {ahead} others." if ahead else "."), markup=False)
     with Live(console=out, auto_refresh=False) if out.is_terminal else nullcontext() as live:
         while True:
             now = await app.pipelines.run(user, run.id)

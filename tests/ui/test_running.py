@@ -92,7 +92,7 @@ def test_pipelines_are_added_as_versions_and_listed_with_how_their_runs_went(hea
 
 
 def test_a_run_is_followed_alone_in_plain_lines_to_its_end_with_its_metrics(hearth, home, greet):
-    code, said, problem = hearth("run", "greet", "n=2", "word=a=b", "--experiment", "sizes")
+    code, said, problem = hearth("run", "greet", "n=2", "word=a=b", "--experiment", "sizes", "--no-cache")
     assert code == 0, problem
     assert "greet@1 waits for its turn" in said
     assert "load: succeeded after 0." in said
@@ -100,7 +100,10 @@ def test_a_run_is_followed_alone_in_plain_lines_to_its_end_with_its_metrics(hear
     assert said.splitlines()[-1] == "loss 2.5"
     (run,) = runs(home)
     assert (run.status, run.cause, run.parameters, bool(run.experiment_id)) == (RunStatus.SUCCEEDED, Cause.COMMAND, {"n": 2, "word": "a=b"}, True)
+    assert run.cache is False
     assert not (home / "runs" / run.id).exists()
+    hearth("run", "greet")
+    assert runs(home)[0].cache is True
 
 
 def test_a_run_that_fails_ends_the_command_with_1_and_its_reason(hearth, greet):
@@ -161,7 +164,7 @@ async def serving(home, echo_server):
 
 
 def typed(*parameters):
-    return argparse.Namespace(pipeline="greet", parameters=parameters, file=[], experiment="", user=None)
+    return argparse.Namespace(pipeline="greet", parameters=parameters, file=[], experiment="", cache=True, user=None)
 
 
 @pytest.mark.anyio

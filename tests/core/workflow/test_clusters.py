@@ -6,6 +6,7 @@ import logging
 import tarfile
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -218,6 +219,20 @@ async def test_a_kubeflow_definition_is_submitted_unchanged_with_its_parameters_
         "pipeline_spec": {"pipeline_spec": pipeline, "platform_spec": platform},
         "runtime_config": {"parameters": {"n": 7, "words": ["a"]}, "pipeline_root": f"s3://hearth/runs/{RUN_ID}"},
     }
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_run_without_the_cache_takes_the_leave_to_use_it_from_every_task_and_changes_nothing_else(tmp_path, cache):
+    text = (Path(__file__).parent.parent.parent / "pipelines" / "kubeflow" / "flow.yaml").read_text("utf-8")
+    order = Order(RUN_ID, Pipeline("flow@1", "flow", 1, Engine.KUBEFLOW, text, "ada", NOW), {}, tmp_path, cache=cache)
+    sent = engine_kubeflow.body_of(order, "")["pipeline_spec"]
+    assert ("cachingOptions" in str(sent)) is cache
+    plain = yaml.safe_load(text)
+    for whole in (sent, plain):
+        for part in (whole["root"], *whole["components"].values()):
+            for one in part.get("dag", {"tasks": {}})["tasks"].values():
+                one.pop("cachingOptions", None)
+    assert sent == plain
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from pipelining import ASKING, scripted, works
 
-from core.errors import ServiceTimeout
+from core.errors import ServiceTimeout, ServiceUnavailable
 from core.events import EventType
 from core.workflow.model import ArtifactType, RunStatus, StepStatus
 from core.workflow.running import INTERRUPTED
@@ -245,6 +245,46 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+ASKS = """
+tell("a", "wanted", fingerprint="f" * 64)
+found = json.loads(sys.stdin.readline())
+if found is None:
+    tell("a", "running")
+    (folder / "d.csv").write_text("made once")
+    tell("a", artifacts=[{"name": "d.csv", "type": "dataset", "path": "d.csv"}], fingerprint="f" * 64, result={"rows": 3})
+else:
+    made = {"name": "d.csv", "type": "dataset", "path": found["files"]["d.csv"]}
+    tell("a", "cached", outputs=found["result"], cached_from=found["from_run"], artifacts=[made], fingerprint="f" * 64, result=found["result"])
+tell()
+"""
+
+
+async def test_a_worker_that_asks_is_given_what_an_earlier_run_of_the_same_user_made(here, monkeypatch):
+    async def state(by=here.ada, **given):
+        pipeline = await here.room.define(here.ada, "asks", here.language, ASKS)
+        await here.room.share(here.ada, "asks", True)
+        ended = await here.ended(await here.room.start(by, pipeline.id, {}, **given))
+        assert (ended.status, ended.reason) == (RunStatus.SUCCEEDED, "")
+        step = (await here.room.steps(here.ada, ended.id)).items[0]
+        return ended, step.status, step.cached_from
+
+    first, status, _ = await state()
+    assert status is StepStatus.SUCCEEDED
+    again, status, cached_from = await state()
+    assert (status, cached_from) == (StepStatus.CACHED, first.id)
+    _, path = await here.room.artifact(here.ada, again.id, again.artifacts[0].id)
+    assert path.read_text() == "made once"
+    assert again.artifacts[0].uri != first.artifacts[0].uri
+    assert (await state(by=here.bob))[1] is StepStatus.SUCCEEDED, "nobody is given another's"
+    assert (await state(cache=False))[1] is StepStatus.SUCCEEDED
+
+    async def away(_uri):
+        raise ServiceUnavailable("The object store doesn't answer.")
+
+    monkeypatch.setattr(here.objects, "local_path", away)
+    assert (await state())[1] is StepStatus.SUCCEEDED, "it runs, as if nothing had been kept"
 
 
 async def test_what_a_house_that_was_killed_left_is_ended_and_the_run_is_interrupted_and_its_log_stays(tmp_path):
