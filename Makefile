@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models test-services clean
+.PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models test-services clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
 SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=redis-7 leg=valkey-8 leg=moto leg=rclone leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=milvus-2.3
@@ -36,6 +36,10 @@ check: ## The part without tests: format, lint, types, stairs
 words: ## Bring the catalogues of ui/locale up to date with the code; says what is still to be translated
 	@scripts/setup test
 	@$(BIN)/python tests/words.py
+
+twins: ## Compile the Kubeflow twins of the pipelines that ship out of the others
+	@scripts/setup test
+	@.venv/workflow/bin/python -W ignore scripts/compile_shipped.py
 
 bench: ## Measure, and write docs/benchmarks.md
 	@scripts/setup test
