@@ -103,9 +103,7 @@ async def _text(path: Path) -> str:
         async with await anyio.open_file(path, "rb") as file:
             content = await file.read(MAX_DEFINITION_BYTES + 1)  # it may have no end
         if len(content) > MAX_DEFINITION_BYTES:
-            raise BadInput(
-                f"{path} has more than {MAX_DEFINITION_BYTES >> 20} MB.", hint="Keep data in collections or objects, not in a pipeline or a parameter."
-            )
+            raise BadInput(f"{path} has more than {MAX_DEFINITION_BYTES >> 20} MB.", hint="Keep data in collections or objects, not in a pipeline.")
         return content.decode("utf-8")
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}.", hint="Name a file that is there.") from error

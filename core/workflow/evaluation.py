@@ -135,9 +135,7 @@ class Evaluation:
 
     async def _demand(self, user: User, golden_set: str) -> None:
         if golden_set not in await self.golden_sets(user):
-            raise NotFound(
-                "There is no such golden set about your collections.", hint="An admin keeps questions with their right passages in the retrieval lab."
-            )
+            raise NotFound("There is no such golden set about your collections.", hint="An admin keeps questions with their right passages in the console.")
 
     async def promote(self, user: User, run_id: str) -> Promoted:
         """Makes the settings of a run of `evaluate-rag` those of its collection, as far as that goes at once.

@@ -299,7 +299,7 @@ class Worker:
         try:
             outputs = self._cache.restored(found, self._folder, self._folder / step.folder / "taken", self._kfp.create_artifact_instance)
         except self._cache.LOST as error:
-            print(f"What an earlier step has made can't be read, so {step.key} runs: {error}", file=sys.stderr)
+            sys.stderr.write(f"What an earlier step has made can't be read, so {step.key} runs: {error}\n")
             return None
         for name, told in component.output_definitions.parameters.items():
             if told.parameter_type == self._kfp.INTEGER and name in outputs:
