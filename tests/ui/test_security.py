@@ -10,7 +10,7 @@ from starlette.routing import Mount, WebSocketRoute
 
 from core.app import open_app
 from core.ids import new_id
-from core.users.model import Scope
+from core.users.model import Admin, Scope
 from ui.gate import COOKIE
 from ui.server import LatePage, web
 
@@ -270,6 +270,7 @@ async def belongings(app, who):
     share, _ = await app.shelf.share(who.user, turn.conversation_id, turn.answer_id)
     prompt = await app.shelf.save_prompt(who.user, "daily", "What happened?")
     ids = {"document_id": document.id, "job_id": job.id, "conversation_id": turn.conversation_id, "name": "lab", "message_id": turn.answer.reply_to}
+    await app.console.lab.keep(Admin(who.user), ids["name"], who.user.username, "What stands in the guide?", ["lab"], [])
     spoken = await app.voice.answer(who, say("hello"))
     return ids | {"share_id": share.id, "prompt_id": prompt.id, "request_id": spoken.request_id}
 
