@@ -211,8 +211,9 @@ def test_documents_of_the_first_revision_keep_a_name_and_their_jobs_know_what_th
     new.close()
 
 
+@pytest.mark.timeout(200)
 def test_a_crash_in_the_middle_of_a_migration_leaves_the_old_form_or_the_new(fresh, forms, tmp_path):
-    done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     *killed, last = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
     assert len(killed) > 20, "it died at too few places to show anything"
