@@ -28,8 +28,8 @@ if len(chosen) > 1:
 
     with st.container(horizontal=True):
         st.button("Back to the list", icon=":material/arrow_back:", key="back", on_click=alone)
-        within = {run.experiment_id for run in found}
-        if len(within) == 1 and (of := within.pop()):
+        shared = {run.experiment_id for run in found}
+        if len(shared) == 1 and (of := shared.pop()):
             st.page_link("app_pages/experiments.py", label="Their experiment", icon=":material/experiment:", query_params={"experiment": of})
     st.stop()
 
