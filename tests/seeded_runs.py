@@ -45,9 +45,9 @@ BEGUN = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 REASON = "Der Schritt „embed“ ist gescheitert: Für das Modell war kein Speicher mehr frei, und auch der dritte Versuch fand keinen. " * 2
 
 
-async def pipeline(workflows, owner, name="embed-again", definition="kind: Workflow\nsteps: [load, embed]\n"):
+async def pipeline(workflows, owner, name="embed-again", definition="kind: Workflow\nsteps: [load, embed]\n", engine=Engine.ARGO):
     """A version of a pipeline."""
-    return await workflows.add_pipeline(Pipeline(f"{name}@1", name, 1, Engine.ARGO, definition, owner.id, BEGUN))
+    return await workflows.add_pipeline(Pipeline(f"{name}@1", name, 1, engine, definition, owner.id, BEGUN))
 
 
 async def run(workflows, objects, owner, of, status, *, fan=0, experiment="", parameters=None, metrics=None, after_s=0, files=(), folder=None):

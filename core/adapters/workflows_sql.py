@@ -1,6 +1,7 @@
 """Pipelines, runs, steps, artifacts, experiments and triggers in SQL."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -193,8 +194,10 @@ class SqlWorkflows:
     async def metric_names(self, wanted: RunFilter) -> Sequence[str]:
         """As the port says."""
         count = func.count()
-        query = select(run_metrics.c.name).join(pipeline_runs, R.id == run_metrics.c.run_id)
-        query = _narrowed(query, wanted).group_by(run_metrics.c.name).order_by(count.desc(), run_metrics.c.name).limit(MOST_METRICS)
+        query = select(run_metrics.c.name)
+        if replace(wanted, sort=CREATED, descending=True) != RunFilter():  # of all runs the index of metrics alone tells, in a quarter of the time
+            query = _narrowed(query.join(pipeline_runs, R.id == run_metrics.c.run_id), wanted)
+        query = query.group_by(run_metrics.c.name).order_by(count.desc(), run_metrics.c.name).limit(MOST_METRICS)
         return await self._database.read(lambda c: c.execute(query).scalars().all())
 
     async def next_pending(self) -> PipelineRun | None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from cronsim import CronSim, CronSimError
 
@@ -14,7 +15,7 @@ from core.errors import BadInput, HearthError, NotAllowed, NotFound
 from core.events import Event
 from core.ids import new_id, timed_id
 from core.ports import Accounts, AuditLog, ObjectStore, Workflows
-from core.records import Page, Stored, every_page
+from core.records import DeleteReceipt, Page, Stored, every_page
 from core.users.model import Role, User
 from core.workflow.model import Cause, Trigger, TriggerKind, Value
 from core.workflow.room import MOST_LISTED, PipelineRoom
@@ -35,17 +36,28 @@ def next_time(expression: str, after: datetime) -> datetime:
 
     Raises: BadInput for what is no such expression, and for one that never holds (30 February).
     """
-    if len(expression.split()) != 5:
-        raise _no_times(expression)
+    return next_times(expression, after, 1)[0]
+
+
+def next_times(expression: str, after: datetime, count: int) -> tuple[datetime, ...]:
+    """The next so many times at which it holds, the first one first. Raises: as `next_time`."""
+    if (fields := len(expression.split())) != 5:
+        raise _no_times(expression, f"it has {fields} field{'' if fields == 1 else 's'}, not five")
     try:
-        return next(CronSim(expression, after.astimezone(UTC)))
-    except (CronSimError, AssertionError, StopIteration) as error:
-        raise _no_times(expression) from error
+        times = tuple(islice(CronSim(expression, after.astimezone(UTC)), count))
+    except CronSimError as error:
+        raise _no_times(expression, f"the {str(error).removeprefix('Bad ')} is wrong") from error
+    except AssertionError as error:
+        raise _no_times(expression, "it can't be read") from error
+    if not times:
+        raise _no_times(expression, "it never holds")
+    return times
 
 
-def _no_times(expression: str) -> BadInput:
+def _no_times(expression: str, why: str) -> BadInput:
     return BadInput(
-        f"{expression[:80]!r} is no cron expression.", hint="Write minute, hour, day of month, month and day of week: 30 2 * * 1 is each Monday at 02:30 UTC."
+        f"{expression[:80]!r} is no cron expression: {why}.",
+        hint="Write minute, hour, day of month, month and day of week: 30 2 * * 1 is each Monday at 02:30 UTC.",
     )
 
 
@@ -111,12 +123,17 @@ class Triggers:
         await self._note(user, Act.CHANGED, trigger.id, enabled=enabled)
         return trigger
 
-    async def delete(self, user: User, trigger_id: str) -> None:
+    async def delete(self, user: User, trigger_id: str) -> DeleteReceipt:
         """Its runs stay. Raises: NotFound."""
         trigger = await self.trigger(user, trigger_id)
         await self._workflows.drop_trigger(trigger.id)
         self._met.pop(trigger.id, None)
         await self._note(user, Act.DELETED, trigger.id)
+        left = 0
+        with suppress(NotFound):
+            await self._workflows.trigger(trigger.id)
+            left = 1
+        return DeleteReceipt({"triggers": 1}, {"triggers": left})
 
     async def keep_up(self) -> None:
         """Starts what is due, once however often it came due while nobody looked; what can't be started is kept as the trigger's problem."""

@@ -1,4 +1,4 @@
-"""The console over a large house: 200,000 chunks, 10,000 conversations and 1,000,000 events, opened in a real Chromium.
+"""The console over a large house: 200,000 chunks, 10,000 conversations, 1,000,000 events and 10,000 runs of pipelines, opened in a real Chromium.
 
 Prints JSON lines: how long each page takes, warm, until its content is there; what five open overviews cost the web process; and whether a console in which
 five admins open one page after the other moves the chats (the browser runs at the lowest priority then: the admins' own machines draw for them).
@@ -30,11 +30,27 @@ from running_house import PASSWORD, RunningHouse
 from sqlalchemy import insert, update
 
 from core.adapters.database_sql import SqliteDatabase
-from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections, conversations, documents, messages, outbox, users
+from core.adapters.tables_sql import (
+    chunk_vectors,
+    chunks,
+    collection_versions,
+    collections,
+    conversations,
+    documents,
+    experiments,
+    messages,
+    outbox,
+    pipeline_runs,
+    pipelines,
+    run_metrics,
+    users,
+)
 from core.events import CHAT_ORDER
 from core.ids import new_id
 
-CHUNKS, CONVERSATIONS, EVENTS, USERS = 200_000, 10_000, 1_000_000, 50
+CHUNKS, CONVERSATIONS, EVENTS, USERS, RUNS = 200_000, 10_000, 1_000_000, 50, 10_000
+EXPERIMENTS, METRICS = 50, 14
+"""Among which the runs are, and how many each run has."""
 CHUNKS_PER_DOCUMENT, DIMENSIONS = 100, 64
 BATCH = 5_000
 CONSOLES, WATCHED_S = 5, 20.0
@@ -49,6 +65,12 @@ PAGES = {
     "map of 20,000 passages": "/admin/collection?collection={collection}&view=map",
     "lab": "/admin/lab",
     "golden": "/admin/golden",
+    "pipelines": "/admin/pipelines",
+    "runs": "/admin/runs",
+    "runs by a metric": "/admin/runs?sort=recall_at_10",
+    "runs that failed": "/admin/runs?status=failed",
+    "experiments": "/admin/experiments",
+    "experiment": "/admin/experiments?experiment=tuning-0",
     "conversations": "/admin/conversations",
     "events": "/admin/events",
     "models": "/admin/models",
@@ -103,6 +125,13 @@ async def seed(home, scale):
         await put(messages, said)
         answers = [m for m in said if m["role"] == "assistant"]
         await put(outbox, _events(answers, int(EVENTS * scale), now))
+        within = [new_id() for _ in range(EXPERIMENTS)]
+        await put(experiments, ({"id": i, "name": f"tuning-{n}", "user_id": known[0], "baseline": "", "created_at": now} for n, i in enumerate(within)))
+        definition = {"name": "embed-again", "version": 1, "engine": "argo", "definition": "kind: Workflow\n", "owner_id": known[0], "shared": False}
+        await put(pipelines, [{"id": "embed-again@1", **definition, "created_at": now}])
+        made_runs = [_run(n, known[n % USERS], within[n % EXPERIMENTS], now, random) for n in range(int(RUNS * scale))]
+        await put(pipeline_runs, made_runs)
+        await put(run_metrics, ({"run_id": run["id"], "name": name, "value": value} for run in made_runs for name, value in run["metrics"].items()))
     return people_here, collection
 
 
@@ -162,6 +191,19 @@ def _events(answers, count, now):
         }  # fmt: skip
 
 
+def _run(n, user, experiment, now, random):
+    """A run that is over; each tenth has failed."""
+    failed = n % 10 == 9
+    at = now - timedelta(minutes=n)
+    metrics = {} if failed else {"recall_at_10": random.random(), "ms_p95": 100 * random.random()} | {f"loss_{m}": random.random() for m in range(METRICS - 2)}
+    return {
+        "id": new_id(), "pipeline_id": "embed-again@1", "pipeline_name": "embed-again", "status": "failed" if failed else "succeeded", "started_at": at,
+        "completed_at": at + timedelta(seconds=30), "duration_us": 30_000_000, "parameters": {"collection": "handbook", "epochs": n % 7}, "user_id": user,
+        "created_at": at, "cause": "console", "experiment_id": experiment, "rerun_of": "", "reason": "A step failed." if failed else "", "metrics": metrics,
+        "external_id": "", "external_url": "", "unreachable_since": None, "ending": "",
+    }  # fmt: skip
+
+
 def there(page):
     """Waits until the page's script has run to its end and something of it is drawn."""
     page.wait_for_selector("[data-testid=stHeading] h1")
@@ -186,7 +228,7 @@ def measure(scale):
         begun_s = time.monotonic()
         known, collection = uvloop.run(seed(home, scale))
         sys.stderr.write(f"seeded in {time.monotonic() - begun_s:.0f} s\n")
-        size = {"chunks": int(CHUNKS * scale), "conversations": int(CONVERSATIONS * scale), "events": int(EVENTS * scale)}
+        size = {"chunks": int(CHUNKS * scale), "conversations": int(CONVERSATIONS * scale), "events": int(EVENTS * scale), "runs": int(RUNS * scale)}
         given = {"HEARTH_CHAT_PAGE": "true", "HEARTH_LLM_URL": f"{stub.url}/v1#stub"}
         with RunningHouse(home, **given) as house, sync_playwright() as playwright:
             house.wait_for_pages()

@@ -170,9 +170,11 @@ def _console(lines):
     pages = [(line["page"], line["warm_p50_s"]) for line in lines if line.get("figure") == "console page" and not line["page"].startswith("map")]
     slowest = max(pages, key=lambda page: page[1], default=("", None))
     found = [slowest[1]] if slowest[1] is not None else []
+    runs = [line["warm_p50_s"] for line in lines if line.get("figure") == "console page" and line["page"] == "runs"]
     maps = [line["first_s"] for line in lines if line.get("figure") == "console page" and line["page"].startswith("map")]
     return [
         _at_most(f"console, 200,000 chunks, 10,000 conversations, 1,000,000 events: the slowest page ({slowest[0]}), warm", 2, " s", found, digits=2),
+        _at_most("console: the list of 10,000 runs, warm", 1, " s", runs, digits=2),
         _at_most("console: the map of 20,000 passages, first time", 3, " s", maps, digits=2),
         _at_most("console: five open overviews, of one core", 15, " %", _one(lines, "console watched", "core_percent"), digits=1),
         _at_most("chats beside a busy console: token latency p95, more than alone", 10, " %", _moved(lines), digits=1),

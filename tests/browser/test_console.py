@@ -57,10 +57,8 @@ def test_every_page_opens_by_its_address_and_says_what_it_is(house, visit, look,
 
 
 def test_passages_are_circled_on_the_map_and_read(house, visit):
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, "collections")
     page = visitor.page
-    page.goto(f"{house.url}/admin/collections")
-    there(page)
     for number in range(4):
         house.job_done(
             house.upload(f"more-{number}.md", f"# Part {number}\n\nOf {'wool tea rain bread'.split()[number]} alone.\n".encode(), "handbook")[1]["id"]
@@ -92,10 +90,8 @@ def test_a_folder_of_the_server_is_chosen_looked_at_and_taken_in(house, visit):
         (folder / name).write_text(f"# {name}\n\nOf {name} alone.\n")
     (folder / "nothing.md").touch()
     collection = next(c for c in house.get("/v1/collections")[1]["items"] if c["name"] == "notes")["id"]
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, f"collection?collection={collection}&view=folder")
     page = visitor.page
-    page.goto(f"{house.url}/admin/collection?collection={collection}&view=folder")
-    there(page)
     for name in (str(folder.parent), str(folder)):
         page.get_by_role("combobox", name="Folder").click()
         page.get_by_role("option", name=name, exact=True).click()
@@ -120,10 +116,8 @@ def test_a_folder_of_the_server_is_chosen_looked_at_and_taken_in(house, visit):
 
 
 def test_a_collection_is_made_with_the_model_that_was_chosen(house, visit):
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, "collections")
     page = visitor.page
-    page.goto(f"{house.url}/admin/collections")
-    there(page)
     page.get_by_role("button", name="New collection").click()
     page.get_by_role("textbox", name="Of").fill("ada")
     page.get_by_role("textbox", name="Name").fill("short vectors")
@@ -137,10 +131,8 @@ def test_a_collection_is_made_with_the_model_that_was_chosen(house, visit):
 
 
 def test_every_service_is_asked_where_it_is(house, visit):
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, "models")
     page = visitor.page
-    page.goto(f"{house.url}/admin/models")
-    there(page)
     page.get_by_role("button", name="Check every service").click()
     page.locator("[data-testid=stDataFrame]").nth(2).wait_for()
     there(page)
@@ -150,10 +142,8 @@ def test_every_service_is_asked_where_it_is(house, visit):
 
 def test_a_collection_is_re_embedded_compared_and_let_be_searched(house, visit):
     collection = next(c for c in house.get("/v1/collections")[1]["items"] if c["name"] == "handbook")["id"]
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, f"collection?collection={collection}&view=versions")
     page = visitor.page
-    page.goto(f"{house.url}/admin/collection?collection={collection}&view=versions")
-    there(page)
     page.get_by_role("button", name="Re-embed").scroll_into_view_if_needed()
     page.wait_for_timeout(500)  # its list closes where the page still scrolls
     page.get_by_role("combobox", name="Model").click()
@@ -185,10 +175,8 @@ def test_figures_refresh_by_themselves(house, visit):
 
 
 def test_a_conversation_is_found_opened_and_taken_away(house, visit):
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, "conversations")
     page = visitor.page
-    page.goto(f"{house.url}/admin/conversations")
-    there(page)
     page.get_by_role("textbox", name="Find in what was written").fill("shed")
     page.keyboard.press("Enter")
     page.wait_for_url("**find=shed**")
@@ -205,8 +193,7 @@ def test_a_conversation_is_found_opened_and_taken_away(house, visit):
 
 @pytest.mark.parametrize(("look", "given"), LOOKS.items(), ids=LOOKS)
 def test_a_users_page_shows_what_they_may_use_and_have(house, visit, look, given):
-    visitor = admin(house, visit, **given)
-    visitor.page.goto(f"{house.url}/admin/user?user={id_of(house, 'ada')}")
+    visitor = admin(house, visit, f"user?user={id_of(house, 'ada')}", **given)
     there(visitor.page)
     for tab in ("Account", "Quota", "API keys", "Sessions", "Everything of theirs"):
         visitor.page.get_by_role("tab", name=tab).click()
@@ -218,10 +205,8 @@ def test_a_users_page_shows_what_they_may_use_and_have(house, visit, look, given
 
 def test_a_key_is_shown_once_and_a_user_is_taken_away_and_deleted(house, visit):
     command("user", "add", "cleo", home=house.home, typed=PASSWORD + "\n")
-    visitor = admin(house, visit)
+    visitor = admin(house, visit, f"user?user={id_of(house, 'cleo')}")
     page = visitor.page
-    page.goto(f"{house.url}/admin/user?user={id_of(house, 'cleo')}")
-    there(page)
     page.get_by_role("tab", name="API keys").click()
     page.get_by_role("textbox", name="What the key is for").fill("nightly")
     page.get_by_role("button", name="Make a key").click()

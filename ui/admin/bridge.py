@@ -17,6 +17,7 @@ from core.records import aside
 from core.users.model import Admin, User
 from core.workflow.evaluation import Evaluation
 from core.workflow.room import PipelineRoom
+from core.workflow.triggers import Triggers
 from ui.gate import session_token
 
 P = ParamSpec("P")
@@ -66,6 +67,11 @@ def console() -> Console:
 def pipelines() -> PipelineRoom:
     """The room of pipelines, for `ask_room`."""
     return house().app.pipelines
+
+
+def triggers() -> Triggers:
+    """What starts runs by itself, for `ask_room`."""
+    return house().app.triggers
 
 
 def evaluation() -> Evaluation:

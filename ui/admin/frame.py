@@ -167,6 +167,11 @@ def ago(moment: datetime | None, *, now: datetime | None = None) -> str:
     return "now"
 
 
+def moment(at: datetime) -> str:
+    """A time for people, exact to the minute, in UTC."""
+    return f"{at.astimezone(UTC):%a %d %b %Y, %H:%M} UTC"
+
+
 def size(count_bytes: float) -> str:
     """Bytes for people, in powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):

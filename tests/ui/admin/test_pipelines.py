@@ -1,15 +1,21 @@
 """The pages of pipelines, runs and experiments over real stores, with an engine whose definitions are Python."""
 
+import io
 import json
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from pipelining import scripted
-from seeded_runs import SPEC, pipeline, run
+from seeded_runs import BEGUN, SPEC, pipeline, run
 from seen import rows, said, tables
 
 from core.errors import NotFound
+from core.voice.containers import wav
 from core.workflow.model import ArtifactType, Engine, RunStatus
 from core.workflow.shelf import RunFilter
 
@@ -195,8 +201,6 @@ def test_artifacts_are_shown_downloaded_and_html_is_boxed(console, seeded):
     assert [r["Name"] for r in rows(page, "Address")] == [name for name, *_ in FILES], "logs stand beside their steps"
     assert {"word": "Straße", "score": "0.5"} in rows(console.page("run", run=made.id, artifact=found["scores.csv"]), "score")
     assert console.page("run", run=made.id, artifact=found["facts.json"]).json
-    assert "not what its name says" in said(console.page("run", run=made.id, artifact=found["broken.png"]))
-    assert "It is no text." in said(console.page("run", run=made.id, artifact=found["weights.bin"]))
     shown = console.download(f"runs/{made.id}/artifacts/{found['report.html']}/page")
     assert shown.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert shown.content == HTML
@@ -204,6 +208,123 @@ def test_artifacts_are_shown_downloaded_and_html_is_boxed(console, seeded):
     assert saved.headers["content-type"] == "application/octet-stream"
     assert console.download(f"runs/{made.id}/artifacts/{found['report.html']}", name="bob").status_code == 404
     assert console.download(f"runs/{made.id}/artifacts/nothing").status_code == 404
+
+
+def packed(table):
+    """As parquet."""
+    held = io.BytesIO()
+    pq.write_table(pa.table(table), held)
+    return held.getvalue()
+
+
+def drawn(size=(60, 40)):
+    """A picture."""
+    held = io.BytesIO()
+    Image.radial_gradient("L").resize(size).save(held, "PNG")
+    return held.getvalue()
+
+
+KINDS = {
+    "text": ("notes.txt", "text/plain", "Grüße\n".encode()),
+    "json": ("facts.json", "application/json", b'{"depth": [1, 2]}'),
+    "csv": ("scores.csv", "text/csv", b"word,score\nStra\xc3\x9fe,0.5\n"),
+    "parquet": ("rows.parquet", "", packed({"word": ["Straße"], "score": [0.5]})),
+    "image": ("curve.png", "image/png", drawn()),
+    "audio": ("tone.wav", "audio/wav", wav(bytes(3200), 16_000)),
+    "html": ("report.html", "text/html", HTML),
+}
+
+
+BROKEN = (
+    ("nul.txt", "text/plain", b"a\0b", "It is no text."),
+    ("latin.txt", "text/plain", "Grüße".encode("latin-1"), "It is no text in UTF-8: byte 2 is none of it"),
+    ("empty.txt", "text/plain", b"", "It is empty."),
+    ("cut.json", "application/json", b'{"depth": [1', "It is no JSON: Expecting"),
+    ("deep.json", "application/json", b"[" * 60_000, "[[[["),
+    ("uneven.csv", "text/csv", b"a,b\n1,2\n1,2,3\n", "It is no table: its row 3 has 3 cells and its head 2."),
+    ("open.csv", "text/csv", b'a,b\n"1,2\n', "It is no table: unexpected end of data."),
+    ("broken.parquet", "", b"PAR1 no table PAR1", "It can't be shown: it is not what its name says."),
+    ("broken.png", "image/png", b"no picture", "It can't be shown: it is not what its name says."),
+    ("cut.png", "image/png", drawn()[:-80], "It can't be shown: it is not what its name says."),
+    ("huge.png", "image/png", drawn((8000, 7000)), "It has 8,000 × 7,000 pixels, which is too much to be shown."),
+    ("broken.wav", "audio/wav", b"no sound", "It can't be shown: it is not what its name says."),
+    ("broken.html", "text/html", b"<p>\0", "It is no text."),
+)
+
+
+def looks(console, seeded, files):
+    """Each file's page of its run, by the file's name; all are of one run."""
+    made = seeded.run(files=[(name, ArtifactType.DATASET, media_type, held) for name, media_type, held, *_ in files])
+    found = {a.name: a for a in console.call(seeded.room.run, console.ada, made.id).artifacts}
+    return {name: (found[name], console.page("run", run=made.id, artifact=found[name].id)) for name, *_ in files}
+
+
+def test_an_artifact_is_looked_into_by_its_kind_and_its_address_can_be_copied(console, seeded):
+    opened = looks(console, seeded, KINDS.values())
+    for artifact, page in opened.values():
+        assert artifact.uri in [block.value for block in page.code], "a block of code has a button that copies it"
+        assert not [w.value for w in page.warning], artifact.name
+    pages = {kind: opened[name][1] for kind, (name, *_) in KINDS.items()}
+    assert "Grüße" in said(pages["text"])
+    assert json.loads(pages["json"].json[0].value) == {"depth": [1, 2]}
+    assert {"word": "Straße", "score": "0.5"} in rows(pages["csv"], "score")
+    assert {"word": "Straße", "score": 0.5} in rows(pages["parquet"], "score")
+    assert "1 rows, 2 columns" in said(pages["parquet"])
+    assert pages["image"].image
+    assert "60 × 40 pixels" in said(pages["image"])
+    assert pages["audio"].get("audio")
+    artifact = opened["report.html"][0]
+    assert pages["html"].get("iframe")[0].proto.src == f"/admin/files/runs/{artifact.run_id}/artifacts/{artifact.id}/page"
+
+
+def test_a_broken_file_is_told_to_be_broken_and_the_page_stays(console, seeded):
+    opened = looks(console, seeded, BROKEN)
+    for name, _, _, told in BROKEN:
+        page = opened[name][1]
+        assert told in said(page), name
+        assert not page.error, name
+        assert page.button(key="delete-run"), "the rest of the page is there"
+
+
+def test_a_long_table_is_shown_by_its_beginning(console, seeded):
+    held = b"word,score\n" + b"".join(b'"a, %d",%d\n' % (n, n) for n in range(9_000))
+    made = seeded.run(files=(("long.csv", ArtifactType.DATASET, "text/csv", held),))
+    (artifact,) = [a for a in console.call(seeded.room.run, console.ada, made.id).artifacts if a.name == "long.csv"]
+    page = console.page("run", run=made.id, artifact=artifact.id)
+    assert len(rows(page, "score")) == 100
+    assert "The first 65.5 kB of" in said(page)
+
+
+def test_a_run_on_a_cluster_has_its_page_there_and_says_since_when_it_is_not_heard_of(console, seeded):
+    made = seeded.run(RunStatus.RUNNING)
+    away = replace(made, external_id="embed-7f3", external_url="https://argo.example/workflows/embed-7f3", unreachable_since=BEGUN)
+    assert console.call(seeded.room._workflows.keep, away)
+    page = console.page("run", run=made.id)
+    assert page.get("link_button")[0].proto.url == "https://argo.example/workflows/embed-7f3"
+    assert "Its cluster is unreachable; it was last heard of" in said(page)
+    assert "Fri 20 Nov 2026, 08:00 UTC" in said(page)
+    hostile = replace(away, external_url="javascript:alert(1)", unreachable_since=None)
+    assert console.call(seeded.room._workflows.keep, hostile)
+    page = console.page("run", run=made.id)
+    assert not [b for b in page.get("link_button") if b.proto.label == "On its cluster"]
+    assert "unreachable" not in said(page)
+
+
+def test_a_file_fills_a_parameter_or_is_refused_with_a_sentence(console, seeded):
+    kept = console.call(seeded.room.define, console.ada, "embed-again", Engine.ARGO, "tell()")
+    for name, held, told in (
+        ("list.json", b"[1]", "The parameter 'settings' takes an object, not '[1]'."),
+        ("cut.json", b'{"depth":', "The parameter 'settings' takes an object"),
+        ("latin.json", '{"ort": "Köln"}'.encode("latin-1"), "The file 'latin.json' is no text in UTF-8."),
+        ("large.json", b" " * (1 << 20) + b"{}", "The file 'large.json' has more than 1 MB."),
+        ("deep.json", b'{"depth": 12}', ""),
+    ):
+        page = console.page("pipelines", pipeline="embed-again")
+        page.file_uploader(key=f"p-{kept.id}--settings-file").set_value((name, held, "application/json"))
+        next(b for b in page.button if b.label == "Start").click().run()
+        assert told in said(page), name
+        assert len(seeded.all_runs()) == (0 if told else 1), name
+    assert seeded.all_runs()[0].parameters["settings"] == {"depth": 12}
 
 
 def test_a_run_is_deleted_with_a_receipt(console, seeded):

@@ -13,10 +13,11 @@ from ui.admin.frame import ago, cursor, deleting, nothing, pager
 from ui.admin.pipeline_views.comparing import status, told
 from ui.admin.pipeline_views.definitions import editor, explained, versions
 from ui.admin.pipeline_views.form import run_form
+from ui.admin.pipeline_views.starters import listed, starters
 from ui.errors import sentence
 
 room = pipelines()
-OWN = ("pipeline", "version", "rerun", "versions")
+OWN = ("pipeline", "version", "rerun", "versions", "part", "triggers")
 
 
 def every() -> None:
@@ -52,6 +53,8 @@ def every() -> None:
         nothing("There is no pipeline yet.", then="Write one below: it is checked before it is kept.", icon=":material/account_tree:")
     with st.expander("New pipeline", expanded=not page.items, icon=":material/add:"):
         editor("", None, "")
+    st.subheader("What starts runs by itself", divider="gray")
+    listed()
 
 
 def back() -> None:
@@ -67,9 +70,13 @@ def one(name: str) -> None:
     page = ask_room(room.versions, chosen.name, cursor=cursor("versions"))
     st.subheader(chosen.id, divider="gray")
     st.caption(f"{chosen.engine.value} · made {ago(chosen.created_at)} · " + ("shared with everybody" if chosen.shared else "for admins alone"))
-    run_tab, versions_tab, edit_tab, rights_tab = st.tabs(["Run", "Versions", "New version", "Sharing and deleting"], key="part", bind="query-params")
+    run_tab, triggers_tab, versions_tab, edit_tab, rights_tab = st.tabs(
+        ["Run", "Triggers", "Versions", "New version", "Sharing and deleting"], key="part", bind="query-params"
+    )
     with run_tab:
         starting(chosen)
+    with triggers_tab:
+        starters(chosen.name)
     with versions_tab:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             ids = list(dict.fromkeys([chosen.id, *(p.id for p in page.items)]))

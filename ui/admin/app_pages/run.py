@@ -8,7 +8,7 @@ from core.errors import BadInput
 from core.records import DeleteReceipt
 from core.workflow.model import ArtifactType, GraphNode, PipelineRun, RunStatus
 from ui.admin.bridge import ask_room, pipelines
-from ui.admin.frame import ago, deleting, live, nothing
+from ui.admin.frame import ago, deleting, live, moment, nothing
 from ui.admin.pipeline_views.artifacts import artifacts
 from ui.admin.pipeline_views.comparing import lasted, status, told
 from ui.admin.pipeline_views.steps import PICKED, steps
@@ -47,7 +47,8 @@ def heading(run: PipelineRun) -> None:
             text += f" · {seconds:,.1f} s"
         (st.success if run.status is RunStatus.SUCCEEDED else st.info)(text, icon=":material/task_alt:" if run.status.over else ":material/hourglass_top:")
     if run.unreachable_since is not None:
-        st.warning(f"Its cluster was last heard of {ago(run.unreachable_since)}. It is asked again and again.", icon=":material/cloud_off:")
+        since = f"{ago(run.unreachable_since)}, {moment(run.unreachable_since)}"
+        st.warning(f"Its cluster is unreachable; it was last heard of {since}. It is asked again and again.", icon=":material/cloud_off:")
 
 
 def links(run: PipelineRun) -> None:

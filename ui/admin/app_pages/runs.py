@@ -17,7 +17,8 @@ room = pipelines()
 chosen = [run for run in st.query_params.get("compare", "").split(",") if run]
 if len(chosen) > 1:
     st.subheader("Compared")
-    compared([ask_room(room.run, run) for run in chosen[:MOST_COMPARED]])
+    found = [ask_room(room.run, run) for run in chosen[:MOST_COMPARED]]
+    compared(found)
     if len(chosen) > MOST_COMPARED:
         st.caption(f"The first {MOST_COMPARED} of {len(chosen)}.")
 
@@ -25,7 +26,11 @@ if len(chosen) > 1:
         """Back to the list."""
         del st.query_params["compare"]
 
-    st.button("Back to the list", icon=":material/arrow_back:", key="back", on_click=alone)
+    with st.container(horizontal=True):
+        st.button("Back to the list", icon=":material/arrow_back:", key="back", on_click=alone)
+        shared = {run.experiment_id for run in found}
+        if len(shared) == 1 and (of := shared.pop()):
+            st.page_link("app_pages/experiments.py", label="Their experiment", icon=":material/experiment:", query_params={"experiment": of})
     st.stop()
 
 new_first: dict[str, Any] = {"on_change": from_the_start, "args": ("runs",), "bind": "query-params"}
@@ -46,6 +51,7 @@ if not page.items:
     nothing("There is no such run." if filtered else "There is no run yet.", then="Widen the filters." if filtered else "Start one on the page of pipelines.")
     st.stop()
 if by not in (CREATED, DURATION):
+    metrics.sort(key=lambda name: name != by)  # what they are sorted by is seen without scrolling
     st.caption(f"Runs without {by} are left out.")
 now = datetime.now(UTC)
 rows = [

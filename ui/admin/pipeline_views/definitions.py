@@ -13,6 +13,8 @@ from ui.admin.pipeline_views.comparing import told
 from ui.admin.pipeline_views.graph import chart, height_px, nodes
 from ui.errors import sentence
 
+SHOWN_LINES = 15
+"""Of a definition; more are scrolled."""
 MOST_COMPARED_LINES = 3000
 """Comparing takes the square of the lines at worst (difflib's documentation)."""
 
@@ -82,7 +84,8 @@ def explained(spec: PipelineSpec) -> None:
 def versions(found: Iterable[Pipeline], chosen: Pipeline) -> None:
     """Draws the definition of one version, and how it differs from the one before."""
     before = next((p for p in found if p.version < chosen.version), None)
-    st.code(chosen.definition, language="yaml", line_numbers=True, height=360)
+    long = chosen.definition.count("\n") > SHOWN_LINES
+    st.code(chosen.definition, language="yaml", line_numbers=True, height=360 if long else "content")
     if before is None:
         st.caption("There is no version before it to compare it with.")
         return

@@ -1,6 +1,6 @@
 """The form of a run, made from the parameters that its definition declares."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -33,16 +33,34 @@ def run_form(of: str, parameters: tuple[Parameter, ...], before: Mapping[str, Va
     Raises: BadInput for a value that is none of its type.
     """
     with st.form(f"run-{of}"):
-        if not parameters:
-            st.caption("This pipeline takes no parameters.")
-        fields = {one.name: _field(one, f"p-{of}-{one.name}", before.get(one.name, one.default)) for one in parameters}
-        if any(one.required for one in parameters):
-            st.caption("* has no default: it must be given.")
-        within = st.text_input("Experiment (may be left empty)", experiment, key=f"experiment-{of}", placeholder="lower-case letters, digits, hyphens")
+        read = fields(of, parameters, before)
+        within = experiment_field(of, experiment)
         if not st.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
             return None
-    values = {name: read() for name, read in fields.items()}
-    return {name: value for name, value in values.items() if value is not None}, within.strip()
+    return read(), within.strip()
+
+
+def experiment_field(of: str, experiment: str) -> str:
+    """Draws the field of an experiment's name."""
+    return st.text_input("Experiment (may be left empty)", experiment, key=f"experiment-{of}", placeholder="lower-case letters, digits, hyphens")
+
+
+def fields(of: str, parameters: Sequence[Parameter], before: Mapping[str, Value]) -> Callable[[], dict[str, Value]]:
+    """Draws a field for each parameter, inside of a form; gives what reads them once it is sent. What is left empty isn't among the values.
+
+    of, before: as of `run_form`.   What reads them raises: BadInput for a value that is none of its type.
+    """
+    if not parameters:
+        st.caption("This pipeline takes no parameters.")
+    drawn = {one.name: _field(one, f"p-{of}-{one.name}", before.get(one.name, one.default)) for one in parameters}
+    if any(one.required for one in parameters):
+        st.caption("* has no default: it must be given.")
+
+    def read() -> dict[str, Value]:
+        values = {name: field() for name, field in drawn.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    return read
 
 
 def _field(one: Parameter, key: str, start: Value) -> Callable[[], Value]:

@@ -38,6 +38,8 @@ SYMBOLS: Mapping[str, str] = {
 LABEL_CHARS = 18
 WIDTH_PX = 800
 """About how wide the picture is on a screen."""
+ASIDE_PX, ABOVE_PX = 90, 30
+"""How much of it is left free at each side, above and below, for half a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,9 @@ def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "", *,
         narrow.append(at | {"label": {"formatter": f"{SYMBOLS[state]} {short(node.label, 8)}\n{times or short(told, 10)}"}})
     # ECharts spreads what it draws over the whole picture, nodes too: two unseen corners keep the picture's own proportions, or nodes would be flat or square.
     width, half = max(columns.values(), default=0) * 200, max(35.0, *(abs(place) * 70 for place in row.values()), 0.0)
-    aside = max(0.0, (2 * half * WIDTH_PX / height_px(drawn) - width) / 2)
-    half = max(half, width * height_px(drawn) / WIDTH_PX / 2)
+    wide_to_high = (WIDTH_PX - 2 * ASIDE_PX) / (height_px(drawn) - 2 * ABOVE_PX)
+    aside = max(0.0, (2 * half * wide_to_high - width) / 2)
+    half = max(half, width / wide_to_high / 2)
     corners = ((-aside, -half), (width + aside, half))
     edges = [{"name": " " * (n + 1), "x": x, "y": y, "symbolSize": 0, "label": {"show": False}, "silent": True} for n, (x, y) in enumerate(corners)]
     return {
@@ -174,10 +177,10 @@ def chart(drawn: Sequence[Node], steps: Mapping[str, Step], picked: str = "", *,
                 "symbolSize": [160, 42],
                 "lineStyle": {"width": 2, "opacity": 0.8},
                 "label": {"show": True, "color": "#fff", "lineHeight": 15, "fontSize": 11},
-                "left": 90,
-                "right": 90,
-                "top": 30,
-                "bottom": 30,
+                "left": ASIDE_PX,
+                "right": ASIDE_PX,
+                "top": ABOVE_PX,
+                "bottom": ABOVE_PX,
                 "data": [*wide, *edges],
                 "links": [{"source": before, "target": node.name} for node in drawn for before in node.needs],
             }
