@@ -9,7 +9,9 @@ from typing import Any
 
 from core.errors import SettingsError
 
-RECORDS = {"": "core.adapters.database_sql:SqliteDatabase"}
+RECORDS = {"": "core.adapters.database_sql:SqliteDatabase"} | dict.fromkeys(
+    ("postgresql", "postgresql+psycopg"), "core.adapters.database_postgres:PostgresDatabase [services]"
+)
 OBJECTS = {"": "core.adapters.objects_folder:FolderObjectStore"}
 KUBEFLOW = dict.fromkeys(("http", "https"), "core.adapters.engine_kubeflow:KubeflowEngine")
 ARGO = dict.fromkeys(("http", "https"), "core.adapters.engine_argo:ArgoEngine")

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, Connection, MetaData, Row, Table, TypeDecorator, bindparam, func, insert, select, text, tuple_, update
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import metadata
 from core.errors import AlreadyThere, ServiceUnavailable
 
@@ -37,7 +37,7 @@ class Content:
         return Content(self.rows + 1, (self.checksum + int.from_bytes(digest)) % (1 << 128))
 
 
-async def move_rows(source: SqliteDatabase, target: SqliteDatabase, told: Told, rewrite: Rewrite = ("", "")) -> Mapping[str, Content]:
+async def move_rows(source: Database, target: Database, told: Told, rewrite: Rewrite = ("", "")) -> Mapping[str, Content]:
     """Brings all rows over and says what each table holds now. Broken off, it is repeated: rows that are there already are passed over.
 
     The source is only read. Nobody may write to either meanwhile.   rewrite: for uris of objects that begin otherwise in the target.
@@ -75,7 +75,7 @@ def _bare(table: Table) -> Table:
     return Table(table.name, MetaData(), *columns)
 
 
-async def _slices(database: SqliteDatabase, table: Table, rewrite: Rewrite = ("", "")) -> AsyncIterator[list[tuple[Any, ...]]]:
+async def _slices(database: Database, table: Table, rewrite: Rewrite = ("", "")) -> AsyncIterator[list[tuple[Any, ...]]]:
     """All rows in the order of their keys, some at a time, each as its values."""
     key = list(table.primary_key.columns)
     places = [list(table.columns).index(column) for column in key]
@@ -98,7 +98,7 @@ def _digest(row: tuple[Any, ...]) -> bytes:
     return blake2b(_ENCODED.encode(row), digest_size=16).digest()
 
 
-async def _moved(source: SqliteDatabase, target: SqliteDatabase, table: Table, there: set[bytes], told: Told, rewrite: Rewrite) -> Content:
+async def _moved(source: Database, target: Database, table: Table, there: set[bytes], told: Told, rewrite: Rewrite) -> Content:
     total = await source.read(lambda c: c.execute(select(func.count()).select_from(table)).scalar_one())
     names, content = [column.name for column in table.columns], Content()
     async for rows in _slices(source, table, rewrite):
