@@ -71,7 +71,7 @@ from core.workflow.shipped import define_shipped
 from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
-    from core.adapters.database_sql import SqliteDatabase
+    from core.adapters.database_sql import Database
 
 log = logging.getLogger(__name__)
 
@@ -528,9 +528,7 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(
-    settings: Settings, database: "SqliteDatabase", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models
-) -> list[Health]:
+async def _checked(settings: Settings, database: "Database", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
     """Every part of the house, asked now."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
     found, runs, answers = await asyncio.gather(

@@ -1,5 +1,6 @@
 """`hearth up` as a real process: started, asked, killed and started again by tests and benchmarks."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -8,10 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+
+from core.app import open_app
+from core.settings import read_settings
 
 # The API alone: the chat page takes seconds of processor time to import, and only the browser's tests need it.
 MODELS = {"LLM": "echo", "EMBEDDINGS": "echo-embed", "RERANKER": "echo-rerank", "STT": "echo-stt", "TTS": "echo-tts", "VAD": "loudness"}
@@ -90,12 +95,14 @@ class RunningHouse:
         return time.monotonic() - begun
 
     def make_user(self, name="ada"):
-        """A user and their API key, by the command line."""
-        done = command("user", "add", name, "--admin", home=self.home, typed=PASSWORD + "\n")
-        assert done.returncode == 0, done.stderr
-        done = command("token", "--user", name, home=self.home)
-        assert done.returncode == 0, done.stderr
-        self.key = done.stdout.strip()
+        """An admin and their API key. Written beside the house, as the command line does it, but without the seconds of processor time of two commands."""
+
+        async def made():
+            async with open_app(read_settings({}, home=self.home)) as app:
+                return (await app.users.make_key(await app.users.add(name, PASSWORD, admin=True)))[1]
+
+        with ThreadPoolExecutor(1) as elsewhere:  # Playwright keeps a loop running in the tests' own thread
+            self.key = elsewhere.submit(asyncio.run, made()).result()
         return self.key
 
     def _connect(self, timeout_s=60):

@@ -206,7 +206,7 @@ def s3_moto():
     """The whole shape of the API, in memory; it doesn't check signatures."""
     code = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', sys.argv[1]])"
     with running(lambda _home, port: [program("bin/python"), "-c", code, port], open_port) as server:
-        server.url = f"s3://key:secret@127.0.0.1:{server.port}/hearth"
+        server.url = f"s3+http://key:secret@127.0.0.1:{server.port}/hearth"
         yield server
 
 
@@ -220,7 +220,7 @@ def s3_rclone():
         return [program("bin/rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "key,secret", *keep, home / "data"]
 
     with running(argv, open_port) as server:
-        server.url = f"s3://key:secret@127.0.0.1:{server.port}/hearth"
+        server.url = f"s3+http://key:secret@127.0.0.1:{server.port}/hearth"
         yield server
 
 

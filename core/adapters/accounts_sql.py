@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import api_keys, users
 from core.errors import AlreadyThere, IllegalStep, NotAllowed, NotFound
 from core.records import Page
@@ -78,7 +78,7 @@ def _scopes(names: Sequence[str]) -> tuple[Scope, ...]:
 class SqlAccounts:
     """Accounts over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add(self, user: User, password_hash: str | None) -> None:

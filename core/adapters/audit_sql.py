@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import BindParameter, insert, literal, select, tuple_
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import Moment, audit
 from core.audit import Act, AuditEntry
 from core.errors import BadInput
@@ -14,7 +14,7 @@ from core.records import Page
 class SqlAuditLog:
     """AuditLog over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def write(self, entry: AuditEntry) -> None:

@@ -6,10 +6,9 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, cast, delete, func, literal, select, tuple_, union_all
-from sqlalchemy.dialects.sqlite import insert
 
 from core.adapters.conversations_sql import message_of
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database, upsert
 from core.adapters.tables_sql import (
     api_keys,
     artifacts,
@@ -110,7 +109,7 @@ def _objects(user_id: str) -> Select[Any]:
 class SqlBelongings:
     """Belongings over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def counts(self, user_id: str) -> Mapping[str, int]:
@@ -125,7 +124,7 @@ class SqlBelongings:
                 raise NotFound("There is no such user.")
             uris = [str(row[1]) for row in connection.execute(_objects(user_id))]
             if uris:
-                connection.execute(insert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in uris])
+                connection.execute(upsert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in uris])
             left = {}
             for kind, where in _theirs(user_id).items():
                 removed[kind] += connection.execute(delete(where.left.table).where(where)).rowcount

@@ -1,4 +1,4 @@
-"""Search over the chunk rows of SQLite: numpy for meaning, FTS5 for words. Exact, and nothing is built per query.
+"""Search over the chunk rows: numpy for meaning, the database's own full text for words. Exact, and nothing is built per query.
 
 Each collection's vectors stay in memory as one matrix. A counter in the collection's row says whether chunks came (they are appended) or went
 (the matrix is read again), so that several processes on one database see the same.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, case, func, select, text
 from threadpoolctl import threadpool_limits
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.documents_sql import READY, scope_word, vector_of
 from core.adapters.tables_sql import chunk_vectors, chunks, collections, documents
 from core.errors import WrongShape
@@ -37,6 +37,11 @@ BEST = text("""
         SELECT rowid, bm25(chunk_text, 0.0, 1.0, 1.0, 1.0) AS cost FROM chunk_text WHERE chunk_text MATCH :match ORDER BY cost, rowid LIMIT :top_k)
     JOIN chunks ON chunks.n = rowid ORDER BY cost, chunks.n""")
 
+# 1 + 4: a long passage doesn't win by its length, nor one where the words stand far apart. Quoted words are texts to it, whatever signs are in them.
+RANKED = text("""
+    SELECT id, ts_rank_cd(words, query, 1 + 4) AS score FROM chunks, websearch_to_tsquery('english', :words) AS query
+    WHERE words @@ query AND collection_id = ANY(:collections) ORDER BY score DESC, n LIMIT :top_k""")
+
 
 @dataclass(slots=True)
 class _Matrix:
@@ -49,16 +54,15 @@ class _Matrix:
     version: int = 0
 
 
-class SqliteChunkIndex:
-    """The embedded chunk index."""
+class RowChunkIndex:
+    """Search by meaning over the vectors of the rows; each database finds words in its own way."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         """Keeps numpy to one core from now on, in the whole process: a second one brings little to one product and takes it from the streams."""
         threadpool_limits(limits=1, user_api="blas")
         self._database = database
         self._matrices: dict[str, _Matrix] = {}
         self._refreshing = asyncio.Lock()
-        self._vocabulary = _Vocabulary()
 
     async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
         """As the port says."""
@@ -80,7 +84,10 @@ class SqliteChunkIndex:
         words = list(dict.fromkeys(content_words(question[:MAX_QUESTION_CHARS])))[:MAX_WORDS]
         if not words or not collection_ids:
             return []
-        return await self._database.read(lambda c: _matching(c, self._vocabulary, collection_ids, words, top_k))
+        return await self._database.read(lambda c: self._matching(c, collection_ids, words, top_k))
+
+    def _matching(self, connection: Connection, collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
+        raise NotImplementedError
 
     async def size(self, collection_ids: Sequence[str]) -> int:
         """As the port says."""
@@ -95,6 +102,38 @@ class SqliteChunkIndex:
                     self._matrices.pop(collection_id, None)
                 else:
                     self._matrices[collection_id] = matrix
+
+
+class SqliteChunkIndex(RowChunkIndex):
+    """The embedded chunk index: words by FTS5, ranked by BM25."""
+
+    def __init__(self, database: Database) -> None:
+        """As its base."""
+        super().__init__(database)
+        self._vocabulary = _Vocabulary()
+
+    def _matching(self, connection: Connection, collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
+        mine, total = _searchable(connection, collection_ids)
+        wanted = " OR ".join(f'"{w}"' for w in self._vocabulary.telling(connection, words, total))
+        match = f"{{title heading content}} : ({wanted})"
+        if mine < total:  # where the collections hold every chunk, keeping to them would only read another list of all rows
+            scope = " OR ".join(f'"{scope_word(c)}"' for c in collection_ids)
+            match = f"scope : ({scope}) AND {match}"
+        rows = connection.execute(BEST, {"match": match, "top_k": top_k})
+        return [Hit(row.id, -row.cost) for row in rows]
+
+
+class PostgresChunkIndex(RowChunkIndex):
+    """Words by PostgreSQL's full text. It knows no frequencies over all passages, so its ranking isn't BM25: rare words count as much as common ones."""
+
+    def _matching(self, connection: Connection, collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
+        rows = connection.execute(RANKED, {"words": " or ".join(f'"{w}"' for w in words), "collections": list(collection_ids), "top_k": top_k})
+        return [Hit(row.id, row.score) for row in rows]
+
+
+def row_index(database: Database) -> RowChunkIndex:
+    """The index over the rows of that database."""
+    return PostgresChunkIndex(database) if database.dialect == "postgresql" else SqliteChunkIndex(database)
 
 
 def _read_matrix(connection: Connection, collection_id: str, known: _Matrix) -> _Matrix | None:
@@ -140,17 +179,6 @@ def _searchable(connection: Connection, collection_ids: Sequence[str]) -> tuple[
     query = select(func.coalesce(func.sum(here), 0), func.coalesce(func.sum(documents.c.chunks), 0)).where(documents.c.status == READY)
     mine, total = connection.execute(query).one()
     return int(mine), int(total)
-
-
-def _matching(connection: Connection, vocabulary: "_Vocabulary", collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
-    mine, total = _searchable(connection, collection_ids)
-    wanted = " OR ".join(f'"{w}"' for w in vocabulary.telling(connection, words, total))
-    match = f"{{title heading content}} : ({wanted})"
-    if mine < total:  # where the collections hold every chunk, keeping to them would only read another list of all rows
-        scope = " OR ".join(f'"{scope_word(c)}"' for c in collection_ids)
-        match = f"scope : ({scope}) AND {match}"
-    rows = connection.execute(BEST, {"match": match, "top_k": top_k})
-    return [Hit(row.id, -row.cost) for row in rows]
 
 
 class _Vocabulary:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, ScalarSelect, Select, case, delete, exists, func, select
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.documents_sql import GONE, OPEN, collection_of, vector_of
 from core.adapters.tables_sql import chunk_vectors, chunks, collections, documents, ingest_jobs, users
 from core.console.collections import Holdings, Passage
@@ -28,7 +28,7 @@ OF_DOCUMENTS = (documents.c.collection_id == collections.c.id) & HELD
 class SqlCollectionLedger:
     """CollectionLedger over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def holdings(self, *, limit: int = 50, cursor: str = "") -> Page[Holdings]:

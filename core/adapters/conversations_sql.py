@@ -26,8 +26,11 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import PINNED, Moment, conversations, golden_rows, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
@@ -237,7 +240,7 @@ def _branches(connection: Connection, conversation_id: str, path: Sequence[ChatM
 def _found(connection: Connection, conversation_id: str, words: Sequence[str]) -> str:
     """The words around the newest place where one of the words stands in a message; "" where only the title has them."""
     for word in words:
-        query = select(messages.c.content).where(messages.c.conversation_id == conversation_id, messages.c.content.like(like(word), escape="\\"))
+        query = select(messages.c.content).where(messages.c.conversation_id == conversation_id, has(messages.c.content, word))
         content = connection.execute(query.order_by(messages.c.created_at.desc()).limit(1)).scalar()
         if content is not None:
             start = max(0, content.lower().find(word.lower()) - FOUND_CHARS // 3)
@@ -255,16 +258,34 @@ def _place(cursor: str) -> tuple[bool, datetime, str]:
         raise BadInput("That is no cursor of this list.", hint="Give `next_cursor` back as it came.") from error
 
 
-def like(word: str) -> str:
-    """The pattern of whatever has that in it; the escape is a backslash."""
+class _Within(FunctionElement[bool]):
+    """SQLite's LIKE passes over the case of letters (of ASCII's); PostgreSQL's that does so is called ILIKE."""
+
+    name = "within"
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_Within)
+def _like(element: _Within, compiler: SQLCompiler, **given: Any) -> str:
+    return " LIKE ".join(compiler.process(part, **given) for part in element.clauses) + " ESCAPE '\\'"
+
+
+@compiles(_Within, "postgresql")
+def _ilike(element: _Within, compiler: SQLCompiler, **given: Any) -> str:
+    return " ILIKE ".join(compiler.process(part, **given) for part in element.clauses) + " ESCAPE '\\'"
+
+
+def has(column: ColumnElement[str], word: str) -> ColumnElement[bool]:
+    """Whether a text has that in it somewhere."""
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+    return _Within(column, literal(f"%{escaped}%"))
 
 
 class SqlConversations:
     """Conversations over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def accept(self, turn: NewTurn) -> Accepted:
@@ -316,10 +337,10 @@ class SqlConversations:
         words = search.split()[:10]
         query = select(conversations, LAST_ACTIVITY).where(conversations.c.user_id == user_id)
         for word in words:
-            said = exists().where(messages.c.conversation_id == conversations.c.id, messages.c.content.like(like(word), escape="\\"))
-            query = query.where(or_(conversations.c.title.like(like(word), escape="\\"), said))
+            said = exists().where(messages.c.conversation_id == conversations.c.id, has(messages.c.content, word))
+            query = query.where(or_(has(conversations.c.title, word), said))
         if tag:
-            query = query.where(cast(conversations.c.tags, Text).like(like(msgspec.json.encode(tag).decode()), escape="\\"))
+            query = query.where(has(cast(conversations.c.tags, Text), msgspec.json.encode(tag).decode()))
         found = query.subquery()
         page = select(found).order_by(found.c.pinned.desc(), found.c.updated_at.desc(), found.c.id.desc()).limit(limit + 1)
         if cursor:

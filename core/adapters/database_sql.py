@@ -2,6 +2,8 @@
 
 A unit of work is a plain function of a connection, run as a whole in a thread: one hop between loop and thread per transaction instead of one per
 statement (docs/adr/0007). Units that wait while the disk is busy share the next commit; each is its own savepoint, so one that fails takes no other along.
+
+SQLite is here; PostgreSQL (`database_postgres`) differs in how its connections are made, and keeps to one writer at a time too (docs/adr/0037).
 """
 
 import asyncio
@@ -16,14 +18,20 @@ from typing import Any, Self, TypeVar
 
 import anyio
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from core.errors import HearthError, NoSpace, ServiceBusy, ServiceUnavailable
+from core.errors import BadInput, HearthError, NoSpace, ServiceBusy, ServiceUnavailable
 from core.records import aside
+
+__all__ = ["Database", "SqliteDatabase", "Work", "translated", "upsert"]
+"""`upsert` is an INSERT that can say ON CONFLICT: SQLite has the clause from PostgreSQL, and its compiler takes this form; the contracts hold both to it."""
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+FULL = ("disk is full", "disk I/O", "readonly", "unable to open", "No space left on device")
+BUSY = ("locked", "busy", "lock timeout", "too many clients", "connection slots")
 
 READERS = 6
 READERS_ASIDE = 2
@@ -41,13 +49,15 @@ def translated() -> Iterator[None]:
         raise
     except PoolTimeoutError as error:
         raise ServiceBusy("The database has no connection free.", service="records", hint="Try again in a moment.") from error
+    except DataError as error:
+        raise BadInput(f"The database can't hold a value: {error.orig}.", hint="Nothing was stored.") from error
     except DBAPIError as error:
         text = str(error.orig)
-        if "disk is full" in text or "disk I/O" in text or "readonly" in text or "unable to open" in text:
+        if any(sign in text for sign in FULL):
             raise NoSpace(
                 "The database can't be written: " + text + ".", hint="Free some space or check the home folder's rights; nothing that was stored is lost."
             ) from error
-        if "locked" in text or "busy" in text:
+        if any(sign in text for sign in BUSY):
             raise ServiceBusy("The database is busy.", service="records", hint="Try again in a moment.") from error
         raise ServiceUnavailable(f"The database failed: {text}.", service="records", hint="`hearth doctor` checks it.") from error
     except SQLAlchemyError as error:
@@ -76,60 +86,29 @@ class _Unit:
             self.future.set_result(self.result)
 
 
-class SqliteDatabase:
-    """One SQLite file in WAL mode. `async with` opens and closes it; `migrate` brings its tables up to date."""
+class Database:
+    """A database with its readers and its one writer. `async with` opens and closes it; `migrate` brings its tables up to date."""
 
-    def __init__(self, url: str, *, home: Path) -> None:
-        """`url` is empty: the file is `<home>/hearth.db`."""
-        self.path = home / "hearth.db"
-        self.adapter = f"SQLite {sqlite3.sqlite_version}"
+    def __init__(self, read_engine: Engine, write_engine: Engine) -> None:
+        """The engines differ in what their transactions may do: a read is one consistent view, a write excludes every other writer."""
+        self.adapter = ""
+        """What it is, for people."""
         self.writes = 0
         """Statements that wrote, since the start."""
         self.commits = 0
         """Transactions that wrote, since the start."""
-        self._write_engine = self._engine(read=False)
-        self._read_engine = self._engine(read=True)
+        self._read_engine, self._write_engine = read_engine, write_engine
         self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._readers, self._readers_aside = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS_ASIDE)
         self._thread = threading.Thread(target=self._write_loop, name="records-writer", daemon=True)
 
-    def _engine(self, *, read: bool) -> Engine:
-        engine = create_engine(
-            f"sqlite:///{self.path}", pool_size=READERS if read else 1, max_overflow=0, pool_timeout=30, connect_args={"check_same_thread": False}
-        )
-
-        @event.listens_for(engine, "connect")
-        def configure(connection: sqlite3.Connection, _record: object) -> None:
-            connection.isolation_level = None  # SQLAlchemy says BEGIN, the driver doesn't
-            cursor = connection.cursor()
-            # FULL: an accepted message survives a power cut. secure_delete: what is deleted is overwritten.
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "busy_timeout=5000",
-                "foreign_keys=ON",
-                "secure_delete=ON",
-                f"query_only={'ON' if read else 'OFF'}",
-            ):
-                cursor.execute("PRAGMA " + pragma)
-            cursor.close()
-
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            # A read transaction that turns into a write can't wait for the lock: "database is locked" in spite of busy_timeout.
-            connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
-
-        if not read:
-
-            @event.listens_for(engine, "before_cursor_execute")
-            def count(_conn: Connection, _cursor: object, statement: str, *_rest: object) -> None:
-                if statement.startswith(("INSERT", "UPDATE", "DELETE")):
-                    self.writes += 1
-
-        return engine
+        @event.listens_for(write_engine, "before_cursor_execute")
+        def count(_conn: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+            if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+                self.writes += 1
 
     async def __aenter__(self) -> Self:
-        """Opens the file. Raises: NoSpace if it can't be made or written."""
+        """Connects. Raises: NoSpace if a file can't be made or written; ServiceUnavailable if a server doesn't answer."""
         with translated():
             await anyio.to_thread.run_sync(lambda: self._write_engine.connect().close())
         self._thread.start()
@@ -154,6 +133,15 @@ class SqliteDatabase:
         """Asks the database for something. Raises: ServiceError, NoSpace."""
         await self.read(lambda c: c.exec_driver_sql("SELECT 1 FROM alembic_version").scalar())
 
+    @property
+    def dialect(self) -> str:
+        """Sqlite or postgresql."""
+        return self._write_engine.dialect.name
+
+    async def size_bytes(self) -> int:
+        """How much room it takes. Raises: ServiceError."""
+        raise NotImplementedError
+
     async def read(self, work: Work[T]) -> T:
         """Runs `work` in a read transaction: one consistent view."""
 
@@ -169,7 +157,9 @@ class SqliteDatabase:
     async def write(self, work: Work[T]) -> T:
         """Runs `work` in a write transaction; when this returns it is on the disk.
 
-        Cancelling the caller does not undo what the writer has begun. Raises: what `work` raises; ServiceBusy when too many are waiting; NoSpace.
+        Cancelling the caller does not undo what the writer has begun. A server that is lost in the middle of a commit leaves it open whether that was
+        stored; the caller is told of a failure, and what they do again has the same ids. Raises: what `work` raises; ServiceBusy when too many are waiting;
+        NoSpace; ServiceUnavailable.
         """
         if self._units.qsize() > MAX_WAITING:
             raise ServiceBusy("Too many changes are waiting to be stored.", service="records", hint="Try again in a moment.")
@@ -202,7 +192,7 @@ class SqliteDatabase:
                     try:
                         with connection.begin_nested():
                             unit.result = unit.work(connection)
-                    except (IntegrityError, HearthError) as error:
+                    except (IntegrityError, DataError, HearthError) as error:
                         unit.error = error
             self.commits += 1
         except Exception as error:  # noqa: BLE001  the writer must outlive every unit; each caller gets the error
@@ -211,3 +201,44 @@ class SqliteDatabase:
         else:
             for unit in batch:
                 unit.settle()
+
+
+class SqliteDatabase(Database):
+    """One SQLite file in WAL mode."""
+
+    def __init__(self, url: str, *, home: Path) -> None:
+        """`url` is empty: the file is `<home>/hearth.db`."""
+        self.path = home / "hearth.db"
+        super().__init__(_sqlite(self.path, read=True), _sqlite(self.path, read=False))
+        self.adapter = f"SQLite {sqlite3.sqlite_version}"
+
+    async def size_bytes(self) -> int:
+        """The file's, with its log."""
+        return sum(path.stat().st_size for path in self.path.parent.glob(self.path.name + "*"))
+
+
+def _sqlite(path: Path, *, read: bool) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", pool_size=READERS if read else 1, max_overflow=0, pool_timeout=30, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy says BEGIN, the driver doesn't
+        cursor = connection.cursor()
+        # FULL: an accepted message survives a power cut. secure_delete: what is deleted is overwritten.
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=5000",
+            "foreign_keys=ON",
+            "secure_delete=ON",
+            f"query_only={'ON' if read else 'OFF'}",
+        ):
+            cursor.execute("PRAGMA " + pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A read transaction that turns into a write can't wait for the lock: "database is locked" in spite of busy_timeout.
+        connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+    return engine

@@ -11,10 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and_, case, delete, exists, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database, upsert
 from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections, documents, ingest_jobs, ingest_pauses, stale_objects
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
 from core.inference import Vector
@@ -187,7 +186,7 @@ def _hide(connection: Connection, document_id: str) -> None:
 class SqlDocuments:
     """Documents over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add_collection(self, collection: Collection) -> None:
@@ -465,7 +464,7 @@ class SqlDocuments:
 
     async def publish(self, document: Document, job: IngestJob) -> bool:
         """As the port says."""
-        searched = select(collections.c.version).where(collections.c.id == chunks.c.collection_id).scalar_subquery()
+        searched = select(collections.c.version).where(collections.c.id == chunks.c.collection_id).correlate(chunks).scalar_subquery()
         mine = (chunks.c.document_id == document.id, chunks.c.version == document.version, chunks.c.position < document.chunks)
         gap = select(chunks.c.n).where(*mine, lacking(searched)).limit(1)
 

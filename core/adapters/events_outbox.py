@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database, upsert
 from core.adapters.tables_sql import outbox
 from core.errors import BadInput, HearthError
 from core.events import DeadLetter, Event, EventType, RecordedEvent
@@ -22,7 +21,7 @@ MAX_ATTEMPTS = 5
 """After so many an effect is given up: the event is set aside as a dead letter."""
 Effect = Callable[[Connection, Event], None]
 # Built once, because every turn appends a few times.
-APPEND = insert(outbox).on_conflict_do_nothing(index_elements=["event_id"])
+APPEND = upsert(outbox).on_conflict_do_nothing(index_elements=["event_id"])
 
 
 def append(connection: Connection, events: Sequence[Event], *, recorded: bool = True) -> None:
@@ -46,7 +45,7 @@ def append(connection: Connection, events: Sequence[Event], *, recorded: bool = 
 class OutboxEventLog:
     """The embedded event log; `effects` says what the recorder does for which published event."""
 
-    def __init__(self, database: SqliteDatabase, effects: Mapping[EventType, Effect]) -> None:
+    def __init__(self, database: Database, effects: Mapping[EventType, Effect]) -> None:
         self._database, self._effects = database, effects
 
     async def publish(self, events: Sequence[Event]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import golden_rows
 from core.errors import AlreadyThere
 from core.rag.golden import GoldenRow
@@ -14,7 +14,7 @@ from core.records import DeleteReceipt, Page
 class SqlGoldenSets:
     """GoldenSets over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add(self, row: GoldenRow) -> None:

@@ -14,7 +14,8 @@ from typing import Self
 
 import anyio
 
-from core.errors import BadInput, NoSpace, NotFound
+from core.adapters.object_keys import key_of, parts_of
+from core.errors import NoSpace, NotFound
 from core.records import Page, Stored
 
 BUCKET = "hearth"
@@ -69,14 +70,14 @@ class FolderObjectStore:
 
     async def local_path(self, uri: str) -> Path:
         """As the port says."""
-        path = self._path(_key(uri))
+        path = self._path(key_of(uri, BUCKET))
         if not await anyio.to_thread.run_sync(path.is_file):
             raise NotFound("The original is not there any more.")
         return path
 
     async def drop(self, uri: str) -> bool:
         """As the port says."""
-        path = self._path(_key(uri))
+        path = self._path(key_of(uri, BUCKET))
 
         def remove() -> bool:
             try:
@@ -96,7 +97,7 @@ class FolderObjectStore:
 
     async def exists(self, uri: str) -> bool:
         """As the port says."""
-        return await anyio.to_thread.run_sync(self._path(_key(uri)).is_file)
+        return await anyio.to_thread.run_sync(self._path(key_of(uri, BUCKET)).is_file)
 
     async def all(self, *, prefix: str = "", limit: int = 1000, cursor: str = "") -> Page[Stored]:
         """As the port says. What a `put` broke off left lies beside the objects under a name that begins with `.put-`."""
@@ -106,20 +107,10 @@ class FolderObjectStore:
             return [Stored(self.uri(key), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) for key, status in found]
 
         found = await anyio.to_thread.run_sync(look)
-        return Page(found[:limit], _key(found[limit - 1].uri) if len(found) > limit else "")
+        return Page(found[:limit], key_of(found[limit - 1].uri, BUCKET) if len(found) > limit else "")
 
     def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        if not parts or key.startswith("/") or any(p in ("..", ".", "") or "\\" in p or "\0" in p for p in parts):
-            raise BadInput(f"{key[:80]!r} can't be the key of an object.")
-        return self._folder.joinpath(*parts)
-
-
-def _key(uri: str) -> str:
-    prefix = f"s3://{BUCKET}/"
-    if not uri.startswith(prefix):
-        raise NotFound("That object is not in this store.")
-    return uri.removeprefix(prefix)
+        return self._folder.joinpath(*parts_of(key))
 
 
 def _files(folder: Path, after: tuple[str, ...], above: str = "", prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database, upsert
 from core.adapters.tables_sql import prompts
 from core.chat.model import SavedPrompt
 from core.errors import NotFound
@@ -14,13 +13,13 @@ from core.errors import NotFound
 class SqlPrompts:
     """Prompts over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def save_prompt(self, prompt: SavedPrompt) -> None:
         """As the port says."""
         values = {c.name: getattr(prompt, c.name) for c in prompts.c}
-        statement = insert(prompts).values(values).on_conflict_do_update(index_elements=["user_id", "name"], set_={"text": prompt.text})
+        statement = upsert(prompts).values(values).on_conflict_do_update(index_elements=["user_id", "name"], set_={"text": prompt.text})
         await self._database.write(lambda c: c.execute(statement))
 
     async def prompts_for(self, user_id: str, limit: int = 200) -> Sequence[SavedPrompt]:

@@ -3,10 +3,10 @@
 from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.audit_sql import SqlAuditLog
 from core.adapters.belongings_sql import SqlBelongings
-from core.adapters.chunk_index_sql import SqliteChunkIndex
+from core.adapters.chunk_index_sql import row_index
 from core.adapters.collection_ledger_sql import SqlCollectionLedger
 from core.adapters.conversations_sql import SqlConversations, record_message
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.events_outbox import OutboxEventLog
 from core.adapters.golden_sql import SqlGoldenSets
@@ -26,7 +26,7 @@ from core.events import EventType
 class Records:
     """The stores, by the port that each of them is."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self.accounts = SqlAccounts(database)
         self.audit = SqlAuditLog(database)
         self.belongings = SqlBelongings(database)
@@ -34,7 +34,7 @@ class Records:
         self.documents = SqlDocuments(database)
         self.events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger})
         self.golden = SqlGoldenSets(database)
-        self.index = SqliteChunkIndex(database)
+        self.index = row_index(database)
         self.ledger = SqlCollectionLedger(database)
         self.prompts = SqlPrompts(database)
         self.sessions = SqlSessions(database)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import sessions
 from core.errors import NotFound
@@ -22,7 +22,7 @@ def _session(row: Row[Any]) -> Session:
 class SqlSessions:
     """Sessions over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def open(self, session: Session, token_hash: str, events: Sequence[Event]) -> None:

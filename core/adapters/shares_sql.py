@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import conversations, shares
 from core.chat.model import Share
 from core.errors import NotFound
@@ -18,7 +18,7 @@ def _share(row: Row[Any]) -> Share:
 class SqlShares:
     """Shares over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add_share(self, share: Share, secret_hash: str) -> None:

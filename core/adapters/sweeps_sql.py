@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import sweeps
 from core.errors import BadInput
 from core.records import Page
@@ -29,7 +29,7 @@ def _past(moment: datetime) -> tuple[ColumnElement[bool], ...]:
 class SqlSweeps:
     """Sweeps over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def begin(self, sweep: Sweep, lease_until: datetime) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -74,6 +75,15 @@ metadata = MetaData(
 )
 
 
+Number = BigInteger().with_variant(Integer(), "sqlite")
+"""What counts rows: SQLite counts only in a column of exactly its own INTEGER."""
+
+
+def _partial(name: str, column: str, where: ColumnElement[bool]) -> Index:
+    """An index over some of the rows."""
+    return Index(name, column, sqlite_where=where, postgresql_where=where)
+
+
 def _id(name: str = "id", **given: Any) -> Column[str]:
     return Column(name, String(36), **given)
 
@@ -106,7 +116,7 @@ usage = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Number, primary_key=True, autoincrement=True),
     _id(nullable=False, unique=True),
     Column("at", Moment, nullable=False, index=True),
     _id("actor_id", nullable=False),  # no key: what was done outlives who did it
@@ -124,7 +134,7 @@ audit = Table(
 sweeps = Table(
     "sweeps",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Number, primary_key=True, autoincrement=True),
     _id(nullable=False, unique=True),
     Column("started_at", Moment, nullable=False, index=True),
     Column("by", String(200), nullable=False),
@@ -133,7 +143,7 @@ sweeps = Table(
     Column("ended_at", Moment),
     Column("error", Text, nullable=False),
     Column("lease_until", Moment, nullable=False),
-    Index("ix_sweeps_running", "seq", sqlite_where=Column("ended_at").is_(None)),
+    _partial("ix_sweeps_running", "seq", Column("ended_at").is_(None)),
     sqlite_autoincrement=True,
 )
 
@@ -174,7 +184,7 @@ conversations = Table(
     Column("pinned", Boolean, nullable=False, server_default=false()),
     Column("tags", Json, nullable=False, server_default="[]"),
     Column("settings", Json, nullable=False, server_default="{}"),
-    Index("ix_conversations_pinned", "id", sqlite_where=Column("pinned")),
+    _partial("ix_conversations_pinned", "id", Column("pinned")),
 )
 
 PINNED = select(conversations.c.id).where(conversations.c.pinned)
@@ -196,7 +206,7 @@ messages = Table(
     Column("created_at", Moment, nullable=False, index=True),
     Column("lease_until", Moment),
     Index("ix_messages_conversation_id_created_at", "conversation_id", "created_at"),
-    Index("ix_messages_generating", "lease_until", sqlite_where=Column("status") == "generating"),
+    _partial("ix_messages_generating", "lease_until", Column("status") == "generating"),
 )
 
 feedback = Table(
@@ -234,7 +244,7 @@ prompts = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", Number, primary_key=True, autoincrement=True),
     _id("event_id", nullable=False, unique=True),
     Column("type", String(40), nullable=False),
     _id("user_id", nullable=False),
@@ -245,8 +255,8 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("dead_at", Moment),  # when its effect was given up
-    Index("ix_outbox_unrecorded", "seq", sqlite_where=and_(Column("recorded_at").is_(None), Column("dead_at").is_(None))),
-    Index("ix_outbox_dead", "seq", sqlite_where=Column("dead_at").is_not(None)),
+    _partial("ix_outbox_unrecorded", "seq", and_(Column("recorded_at").is_(None), Column("dead_at").is_(None))),
+    _partial("ix_outbox_dead", "seq", Column("dead_at").is_not(None)),
     Index("ix_outbox_user_id", "user_id"),
     Index("ix_outbox_type", "type"),
     sqlite_autoincrement=True,
@@ -282,7 +292,7 @@ collection_versions = Table(
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("made_at", Moment, nullable=False),
     Column("lease_until", Moment),
-    Index("ix_collection_versions_building", "made_at", sqlite_where=Column("state") == "building"),
+    _partial("ix_collection_versions_building", "made_at", Column("state") == "building"),
 )
 
 documents = Table(
@@ -312,7 +322,7 @@ documents = Table(
 chunks = Table(
     "chunks",
     metadata,
-    Column("n", Integer, primary_key=True, autoincrement=True),  # the row's number; the full text refers to it
+    Column("n", Number, primary_key=True, autoincrement=True),  # the row's number; the full text refers to it
     _id(nullable=False, unique=True),
     Column("document_id", ForeignKey("documents.id"), nullable=False),
     _id("collection_id", nullable=False),
@@ -404,7 +414,7 @@ voice_requests = Table(
     Column("sha256", String(64), nullable=False),
     Column("uri", Text, nullable=False),  # "" once the sound is gone
     Column("created_at", Moment, nullable=False, index=True),
-    Index("ix_voice_requests_sounding", "created_at", sqlite_where=Column("uri") != ""),
+    _partial("ix_voice_requests_sounding", "created_at", Column("uri") != ""),
 )
 
 voice_responses = Table(
@@ -421,7 +431,7 @@ voice_responses = Table(
     Column("timing", Json, nullable=False),
     Column("uri", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
-    Index("ix_voice_responses_sounding", "created_at", sqlite_where=Column("uri") != ""),
+    _partial("ix_voice_responses_sounding", "created_at", Column("uri") != ""),
 )
 
 pipelines = Table(
@@ -490,7 +500,7 @@ run_metrics = Table(
 run_steps = Table(
     "run_steps",
     metadata,
-    Column("n", Integer, primary_key=True, autoincrement=True),  # the order in which they began
+    Column("n", Number, primary_key=True, autoincrement=True),  # the order in which they began
     Column("run_id", ForeignKey("pipeline_runs.id", ondelete="CASCADE"), nullable=False),
     Column("key", String(400), nullable=False),
     Column("name", Text, nullable=False),
@@ -511,7 +521,7 @@ run_steps = Table(
 step_results = Table(  # what a step has made, for later ones that do the same with the same
     "step_results",
     metadata,
-    Column("n", Integer, primary_key=True, autoincrement=True),
+    Column("n", Number, primary_key=True, autoincrement=True),
     Column("run_id", ForeignKey("pipeline_runs.id", ondelete="CASCADE"), nullable=False),
     Column("key", String(400), nullable=False),
     Column("fingerprint", String(64), nullable=False),
@@ -568,5 +578,5 @@ triggers_received = Table(
     Column("data", Json, nullable=False),
     Column("acted_on", Boolean, nullable=False, server_default=false()),
     Column("problem", Text, nullable=False, server_default=text("''")),
-    Index("ix_triggers_received_waiting", "at", sqlite_where=Column("acted_on").is_(False)),
+    _partial("ix_triggers_received_waiting", "at", Column("acted_on").is_(False)),
 )

@@ -2,8 +2,8 @@
 
 from sqlalchemy import and_, exists, func, or_, select
 
-from core.adapters.conversations_sql import like
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.conversations_sql import has
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import conversations, messages, users
 from core.console.reading import Talk
 from core.errors import NotFound
@@ -15,7 +15,7 @@ SAID = select(func.count()).where(messages.c.conversation_id == conversations.c.
 class SqlTalks:
     """Talks over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def talks(self, *, search: str = "", user_id: str = "", limit: int = 50, cursor: str = "") -> Page[Talk]:
@@ -23,8 +23,8 @@ class SqlTalks:
         c = conversations.c
         query = select(c.id, c.user_id, users.c.username, c.title, c.created_at, c.pinned, SAID).join(users, users.c.id == c.user_id)
         for word in search.split()[:10]:
-            said = exists().where(and_(messages.c.conversation_id == c.id, messages.c.content.like(like(word), escape="\\")))
-            query = query.where(or_(c.title.like(like(word), escape="\\"), said))
+            said = exists().where(and_(messages.c.conversation_id == c.id, has(messages.c.content, word)))
+            query = query.where(or_(has(c.title, word), said))
         if user_id:
             query = query.where(c.user_id == user_id)
         if cursor:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import func, literal, select
 
 from core.adapters.conversations_sql import message_of
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.tables_sql import EPOCH, messages, usage, voice_requests, voice_responses
 from core.adapters.usage_sql import day_of
 from core.chat.model import ChatMessage
@@ -19,7 +19,7 @@ from core.voice.model import VoiceTiming
 class SqlTraffic:
     """Traffic over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def latest_answers(self, since: datetime, limit: int) -> Sequence[ChatMessage]:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects.sqlite import insert
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database, upsert
 from core.adapters.tables_sql import EPOCH, usage
 from core.users.model import NO_QUOTA, Quota, Used
 
 # Built once, because every turn counts.
-_ADD = insert(usage).values({name: bindparam(name) for name in ("user_id", "day", "tokens", "requests", "audio_ms")})
+_ADD = upsert(usage).values({name: bindparam(name) for name in ("user_id", "day", "tokens", "requests", "audio_ms")})
 ADD = _ADD.on_conflict_do_update(
     index_elements=["user_id", "day"], set_={name: usage.c[name] + _ADD.excluded[name] for name in ("tokens", "requests", "audio_ms")}
 )
@@ -43,7 +42,7 @@ def demand(connection: Connection, user_id: str, quota: Quota, at: datetime) -> 
 class SqlUsage:
     """Usage over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def on_day(self, user_id: str, at: datetime) -> Used:

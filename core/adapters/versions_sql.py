@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, update
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.documents_sql import FOUND, collection_of, found_chunk, lacking, store_vectors
 from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections
 from core.errors import IllegalStep, NotFound
@@ -23,7 +23,7 @@ DROPPED_AT_ONCE = 5_000
 class SqlCollectionVersions:
     """CollectionVersions over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def versions(self, collection_id: str) -> Sequence[CollectionVersion]:
@@ -93,7 +93,7 @@ class SqlCollectionVersions:
             there = set(connection.execute(numbers).scalars())  # a passage may have gone meanwhile
             store_vectors(connection, version.version, {n: vector for n, vector in vectors if n in there})
             total = _searched(connection, version.collection_id)
-            done = func.min(V.done + len(there), total)
+            done = case((V.done + len(there) < total, V.done + len(there)), else_=total)
             connection.execute(update(collection_versions).where(*this).values(done=done, total=total, error=error, lease_until=lease_until))
             return True
 

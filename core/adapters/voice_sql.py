@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, delete, func, insert, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import PINNED, outbox, voice_requests, voice_responses
 from core.adapters.usage_sql import count
@@ -61,7 +61,7 @@ def _response(row: Row[Any], transcription: str) -> VoiceResponse:
 class SqlSpokenTurns:
     """Spoken turns over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def accept(self, turn: SpokenTurn, events: Sequence[Event]) -> SpokenTurn:

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.exc import IntegrityError
 
-from core.adapters.database_sql import SqliteDatabase
+from core.adapters.database_sql import Database, upsert
 from core.adapters.events_outbox import append
 from core.adapters.tables_sql import (
     artifacts,
@@ -61,7 +60,7 @@ MOST_DIGITS = 18
 class SqlWorkflows:
     """Workflows over a SQL database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def add_pipeline(self, pipeline: Pipeline) -> Pipeline:
@@ -255,10 +254,10 @@ class SqlWorkflows:
                 _keep_artifacts(connection, artifacts)
             if results:
                 told = [{c.name: getattr(one, c.name) for c in step_results.c if c.name != "n"} for one in results]
-                connection.execute(insert_or(step_results).on_conflict_do_nothing(), told)
+                connection.execute(upsert(step_results).on_conflict_do_nothing(), told)
             measured = [{"run_id": run.id, "name": name[:200], "value": value} for name, value in run.metrics.items()]
             if measured:
-                made = insert_or(run_metrics)
+                made = upsert(run_metrics)
                 connection.execute(made.on_conflict_do_update(index_elements=["run_id", "name"], set_={"value": made.excluded.value}), measured)
             append(connection, events)
             return True
@@ -303,7 +302,7 @@ class SqlWorkflows:
                 raise IllegalStep("This run is not over.", hint="Terminate it first.")
             uris = connection.execute(select(artifacts.c.uri).where(artifacts.c.run_id == run_id)).scalars().all()
             if uris:
-                connection.execute(insert_or(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in set(uris)])
+                connection.execute(upsert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in set(uris)])
             gone = {
                 "artifacts": connection.execute(delete(artifacts).where(artifacts.c.run_id == run_id)).rowcount,
                 "steps": connection.execute(delete(run_steps).where(S.run_id == run_id)).rowcount,
@@ -448,7 +447,7 @@ def receive_trigger(connection: Connection, event: Event) -> None:
     if not isinstance(event.data.get("pipeline"), str):
         raise BadInput("The event names no pipeline.", hint='Its data has to have "pipeline", and may have "parameters" and "experiment".')
     values = {"event_id": event.id, "user_id": event.user_id, "aggregate_id": event.aggregate_id, "at": event.at, "data": dict(event.data)}
-    connection.execute(insert_or(triggers_received).values(values).on_conflict_do_nothing())
+    connection.execute(upsert(triggers_received).values(values).on_conflict_do_nothing())
 
 
 def _narrowed(query: Select[Any], wanted: RunFilter) -> Select[Any]:
@@ -495,14 +494,14 @@ def _no(what: str) -> NotFound:
 
 def _keep_step(connection: Connection, step: Step) -> None:
     values = {c.name: getattr(step, c.name) for c in S if c.name not in ("n", "status")} | {"status": step.status.value}
-    made = insert_or(run_steps).values(values)
+    made = upsert(run_steps).values(values)
     rest = {name: value for name, value in values.items() if name not in ("run_id", "key")}
     connection.execute(made.on_conflict_do_update(index_elements=["run_id", "key"], set_=rest))
 
 
 def _keep_artifacts(connection: Connection, made: Sequence[Artifact]) -> None:
     rows = [{c.name: getattr(artifact, c.name) for c in artifacts.c} | {"type": artifact.type.value} for artifact in made]
-    connection.execute(insert_or(artifacts).on_conflict_do_nothing(), rows)
+    connection.execute(upsert(artifacts).on_conflict_do_nothing(), rows)
 
 
 def _pipeline(row: Row[Any]) -> Pipeline:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from stored import DIMENSIONS, NOW, a_collection, add, axis, passages
 
-from core.adapters.chunk_index_sql import SqliteChunkIndex
+from core.adapters.chunk_index_sql import row_index
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.tables_sql import chunk_vectors, collection_versions
 from core.adapters.versions_sql import SqlCollectionVersions
@@ -27,7 +27,7 @@ def store(database):
 
 @pytest.fixture
 def index(database):
-    return SqliteChunkIndex(database)
+    return row_index(database)
 
 
 @pytest.fixture
@@ -105,6 +105,18 @@ async def test_a_document_that_was_embedded_for_another_version_is_not_published
     await store.store_chunks(whole, passages(whole, ["one", "two"]), 2)
     assert await store.publish(whole, job)
     assert len(await index.nearest({collection.id: 2}, axis(0), 5)) == 2
+
+
+async def test_a_document_is_published_by_the_version_of_its_own_collection(store, index, versions, ada):
+    await add(store, ada, await a_collection(store, ada, name="another"))
+    collection = await a_collection(store, ada)
+    await versions.begin(collection.id, "other", DIMENSIONS, NOW)
+    await versions.serve(collection.id, 2)
+    document, job = await add(store, ada, collection, texts=("one",), publish=False, sha="c" * 64)
+    whole = replace(document, chunks=1, content="one")
+    await store.store_chunks(whole, passages(whole, ["one"]), 2)
+    assert await store.publish(whole, job)
+    assert len(await index.nearest({collection.id: 2}, axis(0), 5)) == 1
 
 
 async def test_one_is_built_at_a_time_and_by_one_worker(store, versions, ada):

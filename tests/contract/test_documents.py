@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import NOW, a_collection, add, axis, passages
 
-from core.adapters.chunk_index_sql import SqliteChunkIndex
+from core.adapters.chunk_index_sql import row_index
 from core.adapters.documents_sql import SqlDocuments
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound, WrongShape
 from core.ids import chunk_id, new_id
@@ -26,7 +26,7 @@ def store(database):
 
 @pytest.fixture
 def index(database):
-    return SqliteChunkIndex(database)
+    return row_index(database)
 
 
 async def test_a_name_is_taken_once_per_owner(store, ada, bob):
@@ -287,7 +287,7 @@ async def test_the_rerank_depth_is_kept(store, ada):
     )
 )
 async def test_no_question_breaks_the_full_text_search_or_leaves_its_collection(database, question):
-    index = SqliteChunkIndex(database)
+    index = row_index(database)
     assert await index.matching([new_id()], question, 5) == []
 
 

@@ -4,23 +4,42 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import servers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.adapters.objects_folder import FolderObjectStore
+from core.adapters.objects_s3 import S3ObjectStore
 from core.errors import BadInput, NoSpace, NotFound
+from core.ids import new_id
 
 pytestmark = pytest.mark.anyio
 PARTS = st.text("ab-./ü", min_size=1, max_size=4).filter(lambda part: not set(part.split("/")) & {"", ".", ".."})
 
 
-def open_folder(home):
-    return FolderObjectStore("", home=home)
+SERVED = ("moto", "rclone")
 
 
-@pytest.fixture(params=[open_folder], ids=["leg=folder"])
+@pytest.fixture(scope="module")
+def moto():
+    with servers.s3_moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rclone():
+    with servers.s3_rclone() as server:
+        yield server
+
+
+@pytest.fixture(params=["folder", *(pytest.param(name, marks=pytest.mark.services) for name in SERVED)], ids=lambda leg: f"leg={leg}")
 async def objects(request, tmp_path):
-    async with request.param(tmp_path) as opened:
+    if request.param == "folder":
+        store = FolderObjectStore("", home=tmp_path)
+    else:
+        server = request.getfixturevalue(request.param)
+        store = S3ObjectStore(server.url.rpartition("/")[0] + f"/b{new_id()[-12:]}", home=tmp_path)
+    async with store as opened:
         yield opened
 
 

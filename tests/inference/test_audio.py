@@ -202,8 +202,9 @@ async def _decoded_by_a_child_that_dies(monkeypatch):
 
 
 async def test_a_caller_who_leaves_takes_the_decoder_along():
+    before = set(psutil.Process().children())
     decoding = asyncio.create_task(decode(packed("mp3", tones(TEXT * 20)), max_s=60))
-    while not (children := psutil.Process().children()):
+    while not (children := set(psutil.Process().children()) - before):
         await asyncio.sleep(0.01)
     decoding.cancel()
     await asyncio.gather(decoding, return_exceptions=True)

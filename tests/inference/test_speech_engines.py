@@ -165,9 +165,16 @@ async def test_a_cancelled_listener_is_free_within_two_seconds(listener):
     assert isinstance((await listener.transcribe(tones("hello"), "en")).text, str)
 
 
+@pytest.fixture
+def listeners():
+    """PocketSphinx' processes of this test: those that another one may have left are not its own."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: [c for c in set(psutil.Process().children(recursive=True)) - before if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+
+
 @needs("pocketsphinx")
 @pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
-async def test_pocketsphinx_holds_up_nothing_else_and_leaves_no_process(tmp_path, leg):
+async def test_pocketsphinx_holds_up_nothing_else_and_leaves_no_process(tmp_path, listeners, leg):
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
     listening = asyncio.create_task(engine.transcribe(np.tile(tones("some words"), 20), "en"))
     gaps, last = [], time.monotonic()
@@ -175,7 +182,7 @@ async def test_pocketsphinx_holds_up_nothing_else_and_leaves_no_process(tmp_path
         await asyncio.sleep(0.01)
         gaps.append(time.monotonic() - last)
         last = time.monotonic()
-    workers = [c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+    workers = listeners()
     assert len(workers) == 1, "it is kept for the next recording"
     assert max(gaps) < 1, "answers would stand still as long"
     await engine.close()
@@ -184,14 +191,14 @@ async def test_pocketsphinx_holds_up_nothing_else_and_leaves_no_process(tmp_path
 
 @needs("pocketsphinx")
 @pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
-async def test_of_an_utterance_that_goes_on_only_the_rest_is_decoded(tmp_path, flite, leg):
+async def test_of_an_utterance_that_goes_on_only_the_rest_is_decoded(tmp_path, flite, listeners, leg):
     sound = np.concatenate([np.zeros(5_000, np.int16), *[flite(s, "rms") for s in SENTENCES[:2]], np.zeros(2_400, np.int16)])
     lengths = [*range(len(sound) // 8, len(sound), len(sound) // 8), len(sound)]
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
 
     async def heard(*pieces):
         """(texts, CPU seconds) of beginnings of the sound, one after the other, the last one as the end."""
-        (worker,) = [c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+        (worker,) = listeners()
         begun = sum(worker.cpu_times()[:2])
         texts = [(await engine.transcribe(sound[:length], "en", goes_on=length < len(sound))).text for length in pieces]
         return texts, sum(worker.cpu_times()[:2]) - begun
@@ -208,7 +215,7 @@ async def test_of_an_utterance_that_goes_on_only_the_rest_is_decoded(tmp_path, f
 
 @needs("pocketsphinx")
 @pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
-async def test_an_unwanted_beginning_does_not_cost_the_rest_its_process(tmp_path, flite, leg):
+async def test_an_unwanted_beginning_does_not_cost_the_rest_its_process(tmp_path, flite, listeners, leg):
     sound = flite(SENTENCES[0], "rms")
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
     await engine.transcribe(sound[: len(sound) // 2], "en", goes_on=True)
@@ -217,19 +224,19 @@ async def test_an_unwanted_beginning_does_not_cost_the_rest_its_process(tmp_path
     await asyncio.sleep(0.02)
     partial.cancel()
     assert (await engine.transcribe(sound, "en")).text == whole
-    assert len([c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]) == 1
+    assert len(listeners()) == 1
     await engine.close()
 
 
 @needs("pocketsphinx")
 @pytest.mark.parametrize("leg", ["pocketsphinx"], ids=lambda leg: f"leg={leg}")
-async def test_of_an_utterance_whose_end_was_none_only_the_rest_is_decoded(tmp_path, flite, leg):
+async def test_of_an_utterance_whose_end_was_none_only_the_rest_is_decoded(tmp_path, flite, listeners, leg):
     sound = np.concatenate([flite(s, "rms") for s in SENTENCES[:3]])
     half, nearly = sound[: len(sound) // 2], sound[: len(sound) * 7 // 8]
     engine = PocketSphinxTranscriber(EngineSettings(tmp_path, 1, 0))
     await engine.transcribe(half, "en", goes_on=True)
     undisturbed = (await engine.transcribe(sound, "en")).text
-    (worker,) = [c for c in psutil.Process().children(recursive=True) if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+    (worker,) = listeners()
 
     async def cpu_s(samples, goes_on=True):
         begun = sum(worker.cpu_times()[:2])
@@ -339,13 +346,14 @@ async def test_no_text_is_taken_for_anything_but_a_text(speaker, text):
 
 
 async def test_leaving_a_speaker_ends_its_work(speaker):
+    before = set(psutil.Process().children())
     pieces = speaker.speak("A sentence that goes on. " * 20, "", 1.0)
     asking = asyncio.create_task(anext(pieces))
     await asyncio.sleep(0.02)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     await pieces.aclose()
-    ours = [c for c in psutil.Process().children() if c.name() in ("flite", "espeak-ng") and c.status() != psutil.STATUS_ZOMBIE]
+    ours = [c for c in set(psutil.Process().children()) - before if c.name() in ("flite", "espeak-ng") and c.status() != psutil.STATUS_ZOMBIE]
     assert ours == []
 
 

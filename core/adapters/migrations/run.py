@@ -6,7 +6,7 @@ from sqlalchemy import Engine, inspect, text
 
 from core.errors import ServiceUnavailable
 
-HEAD = "0017"
+HEAD = "0018"
 
 
 def current(engine: Engine) -> str | None:

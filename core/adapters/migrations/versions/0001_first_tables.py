@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from core.adapters.tables_sql import Json, Moment
+from core.adapters.tables_sql import Json, Moment, Number
 
 revision = "0001"
 down_revision = None
@@ -35,7 +35,7 @@ def upgrade() -> None:
     """Everything at once; the full text only where the database is SQLite."""
     op.create_table(
         "outbox",
-        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("seq", Number, autoincrement=True, nullable=False),
         sa.Column("event_id", sa.String(length=36), nullable=False),
         sa.Column("type", sa.String(length=40), nullable=False),
         sa.Column("user_id", sa.String(length=36), nullable=False),
@@ -48,7 +48,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_outbox_aggregate_id"), "outbox", ["aggregate_id"], unique=False)
-    op.create_index("ix_outbox_unrecorded", "outbox", ["seq"], unique=False, sqlite_where=sa.text("recorded_at IS NULL"))
+    op.create_index("ix_outbox_unrecorded", "outbox", ["seq"], unique=False, sqlite_where=sa.text("recorded_at IS NULL"), postgresql_where=sa.text("recorded_at IS NULL"))
     op.create_table(
         "sessions",
         sa.Column("token_hash", sa.String(length=64), nullable=False),
@@ -157,10 +157,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_messages_conversation_id_created_at", "messages", ["conversation_id", "created_at"], unique=False)
     op.create_index(op.f("ix_messages_created_at"), "messages", ["created_at"], unique=False)
-    op.create_index("ix_messages_generating", "messages", ["lease_until"], unique=False, sqlite_where=sa.text("status = 'generating'"))
+    op.create_index("ix_messages_generating", "messages", ["lease_until"], unique=False, sqlite_where=sa.text("status = 'generating'"), postgresql_where=sa.text("status = 'generating'"))
     op.create_table(
         "chunks",
-        sa.Column("n", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("n", Number, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("document_id", sa.String(length=36), nullable=False),
         sa.Column("collection_id", sa.String(length=36), nullable=False),

@@ -33,7 +33,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_voice_requests_user_id"), "voice_requests", ["user_id"], unique=False)
     op.create_index(op.f("ix_voice_requests_conversation_id"), "voice_requests", ["conversation_id"], unique=False)
     op.create_index(op.f("ix_voice_requests_created_at"), "voice_requests", ["created_at"], unique=False)
-    op.create_index("ix_voice_requests_sounding", "voice_requests", ["created_at"], unique=False, sqlite_where=sa.text("uri != ''"))
+    op.create_index("ix_voice_requests_sounding", "voice_requests", ["created_at"], unique=False, sqlite_where=sa.text("uri != ''"), postgresql_where=sa.text("uri != ''"))
     op.create_table(
         "voice_responses",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -51,4 +51,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_voice_responses")),
         sa.UniqueConstraint("request_id", name=op.f("uq_voice_responses_request_id")),
     )
-    op.create_index("ix_voice_responses_sounding", "voice_responses", ["created_at"], unique=False, sqlite_where=sa.text("uri != ''"))
+    op.create_index("ix_voice_responses_sounding", "voice_responses", ["created_at"], unique=False, sqlite_where=sa.text("uri != ''"), postgresql_where=sa.text("uri != ''"))

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from core.adapters.tables_sql import Json, Moment
+from core.adapters.tables_sql import Json, Moment, Number
 
 revision = "0005"
 down_revision = "0004"
@@ -15,7 +15,7 @@ def upgrade() -> None:
     """A new table only."""
     op.create_table(
         "audit",
-        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("seq", Number, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("at", Moment(), nullable=False),
         sa.Column("actor_id", sa.String(length=36), nullable=False),

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from core.adapters.tables_sql import Json, Moment
+from core.adapters.tables_sql import Json, Moment, Number
 
 revision = "0010"
 down_revision = "0005"
@@ -15,7 +15,7 @@ def upgrade() -> None:
     """A new table, and indexes on old ones."""
     op.create_table(
         "sweeps",
-        sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("seq", Number, autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("started_at", Moment(), nullable=False),
         sa.Column("by", sa.String(length=200), nullable=False),
@@ -29,8 +29,8 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_sweeps_started_at"), "sweeps", ["started_at"], unique=False)
-    op.create_index("ix_sweeps_running", "sweeps", ["seq"], unique=False, sqlite_where=sa.text("ended_at IS NULL"))
-    op.create_index("ix_conversations_pinned", "conversations", ["id"], unique=False, sqlite_where=sa.text("pinned"))
+    op.create_index("ix_sweeps_running", "sweeps", ["seq"], unique=False, sqlite_where=sa.text("ended_at IS NULL"), postgresql_where=sa.text("ended_at IS NULL"))
+    op.create_index("ix_conversations_pinned", "conversations", ["id"], unique=False, sqlite_where=sa.text("pinned"), postgresql_where=sa.text("pinned"))
     op.drop_index("ix_audit_actor_key_seq", table_name="audit")
     op.drop_index("ix_audit_act_seq", table_name="audit")
     op.create_index("ix_audit_actor_key_at", "audit", ["actor_key", "at"], unique=False)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from core.adapters.tables_sql import Moment
+from core.adapters.tables_sql import Moment, Number
 
 revision = "0014"
 down_revision = "0013"
@@ -28,10 +28,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["collection_id"], ["collections.id"], name=op.f("fk_collection_versions_collection_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("collection_id", "version", name=op.f("pk_collection_versions")),
     )
-    op.create_index("ix_collection_versions_building", "collection_versions", ["made_at"], unique=False, sqlite_where=sa.text("state = 'building'"))
+    op.create_index("ix_collection_versions_building", "collection_versions", ["made_at"], unique=False, sqlite_where=sa.text("state = 'building'"), postgresql_where=sa.text("state = 'building'"))
     op.create_table(
         "chunk_vectors",
-        sa.Column("chunk_n", sa.Integer(), nullable=False),
+        sa.Column("chunk_n", Number, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("embedding", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["chunk_n"], ["chunks.n"], name=op.f("fk_chunk_vectors_chunk_n"), ondelete="CASCADE"),

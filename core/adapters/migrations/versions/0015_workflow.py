@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from core.adapters.tables_sql import Json, Moment
+from core.adapters.tables_sql import Json, Moment, Number
 
 revision = "0015"
 down_revision = "0014"
@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_triggers_received")),
     )
-    op.create_index("ix_triggers_received_waiting", "triggers_received", ["at"], unique=False, sqlite_where=sa.text("acted_on IS 0"))
+    op.create_index("ix_triggers_received_waiting", "triggers_received", ["at"], unique=False, sqlite_where=sa.text("acted_on IS 0"), postgresql_where=sa.text("NOT acted_on"))
     op.create_table(
         "pipeline_runs",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -129,7 +129,7 @@ def upgrade() -> None:
     op.create_index("ix_run_metrics_name_value_run_id", "run_metrics", ["name", "value", "run_id"], unique=False)
     op.create_table(
         "run_steps",
-        sa.Column("n", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("n", Number, autoincrement=True, nullable=False),
         sa.Column("run_id", sa.String(length=36), nullable=False),
         sa.Column("key", sa.String(length=400), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),

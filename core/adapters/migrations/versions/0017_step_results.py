@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from core.adapters.tables_sql import Json
+from core.adapters.tables_sql import Json, Number
 
 revision = "0017"
 down_revision = "0016"
@@ -19,7 +19,7 @@ def upgrade() -> None:
     """One table, two columns."""
     op.create_table(
         "step_results",
-        sa.Column("n", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("n", Number, autoincrement=True, nullable=False),
         sa.Column("run_id", sa.String(length=36), nullable=False),
         sa.Column("key", sa.String(length=400), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
