@@ -256,7 +256,7 @@ async def back_up(settings: Settings, file: Path | None, progress: Progress) -> 
     """
     from core.adapters.backups_zip import ZipBackups
 
-    store = ZipBackups(settings.home, settings.backups_folder)
+    store = ZipBackups(settings.home, settings.backups_folder, elsewhere=settings.elsewhere)
     if file is not None:
         return await store.write_to(file, now(), progress)
     return await Backups(store, now, every_h=0, keep=settings.backup_keep).make(progress)
@@ -356,7 +356,8 @@ async def open_app(
         )
         pipelines = PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock)
         triggers = Triggers(kept.workflows, pipelines, kept.accounts, objects, audit, clock)
-        backups = Backups(ZipBackups(settings.home, settings.backups_folder), clock, every_h=settings.backup_every_h, keep=settings.backup_keep)
+        zipped = ZipBackups(settings.home, settings.backups_folder, elsewhere=settings.elsewhere)
+        backups = Backups(zipped, clock, every_h=0 if settings.elsewhere else settings.backup_every_h, keep=settings.backup_keep)
         notes, begun = Notes(audit, clock), await stack.enter_async_context(Begun())
 
         if serving:
@@ -569,9 +570,13 @@ def _where(settings: Settings, service: str) -> str:
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
-    """What takes room, by kind."""
-    home = settings.home
-    return {"database": home / "hearth.db", "originals and sound": home / "objects", "models": settings.models_folder, "backups": settings.backups_folder}
+    """What takes room on this machine, by kind."""
+    home, here = settings.home, {}
+    if not settings.records_url:
+        here["database"] = home / "hearth.db"
+    if not settings.objects_url:
+        here["originals and sound"] = home / "objects"
+    return here | {"models": settings.models_folder, "backups": settings.backups_folder}
 
 
 @asynccontextmanager

@@ -70,12 +70,6 @@ class Settings(BaseSettings):
 
     records_url: str = ""
     """Where users, conversations and documents are kept: postgresql://user:password@host/database. Empty: SQLite in the home folder."""
-    sessions_url: str = ""
-    """Where sessions and what several processes agree on are kept: valkey://host:6379 or redis://host:6379. Empty: in the records."""
-    vectors_url: str = ""
-    """Where passages are searched: http://host:19530 for Milvus. Empty: over the records."""
-    events_url: str = ""
-    """Where other programs read and write the events: nats://host:4222 for NATS JetStream. Empty: the records alone."""
     objects_url: str = ""
     """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
 
@@ -229,6 +223,11 @@ class Settings(BaseSettings):
     def backups_folder(self) -> Path:
         """Where backups lie."""
         return self.backup_folder or self.home / "backups"
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a server keeps records or objects, so that the home folder isn't all of the house."""
+        return bool(self.records_url or self.objects_url)
 
     @property
     def folders(self) -> tuple[Path, ...]:

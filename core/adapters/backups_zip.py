@@ -55,16 +55,21 @@ class _File(msgspec.Struct):
 class ZipBackups:
     """A folder of backups of the embedded stores of one home. `BackupStore`."""
 
-    def __init__(self, home: Path, folder: Path) -> None:
-        """folder: need not be there yet."""
-        self._home, self._folder = home, folder
+    def __init__(self, home: Path, folder: Path, *, elsewhere: bool = False) -> None:
+        """folder: need not be there yet.   elsewhere: a server keeps some of the house, so none is written: it would lack that."""
+        self._home, self._folder, self._elsewhere = home, folder, elsewhere
 
     async def write(self, made_at: datetime, progress: Progress) -> Backup:
         """As the port says."""
         return await self.write_to(self._folder / made_at.astimezone(UTC).strftime(NAMED), made_at, progress)
 
     async def write_to(self, target: Path, made_at: datetime, progress: Progress) -> Backup:
-        """The same, to a file of one's own choice."""
+        """The same, to a file of one's own choice. Raises: IllegalStep where a server keeps some of it."""
+        if self._elsewhere:
+            raise IllegalStep(
+                "A backup of the home folder would lack what the servers keep, so none is made.",
+                hint="Back up PostgreSQL with pg_dump and the bucket with its server's own tools.",
+            )
         return await _in_thread(progress, _write, self._home, target, made_at, progress)
 
     async def all(self) -> Sequence[Backup]:

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import psycopg
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
 from core.adapters.database_sql import READERS, Database, translated
@@ -45,7 +45,7 @@ class PostgresDatabase(Database):
 
         @event.listens_for(self._write_engine, "begin")
         def alone(connection: Connection) -> None:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+            connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
 
     def _engine(self, connections: int, statement_ms: int, **given: Any) -> Engine:
         options = f"-c statement_timeout={statement_ms} -c lock_timeout={min(LOCK_MS, statement_ms) or 0} -c idle_in_transaction_session_timeout=60000"
@@ -67,18 +67,14 @@ class PostgresDatabase(Database):
 
         def work() -> None:
             with engine.connect() as held:
-                held.exec_driver_sql(f"SELECT pg_advisory_lock({WRITERS + 1})")
+                held.execute(select(func.pg_advisory_lock(WRITERS + 1)))
                 try:
                     upgrade(engine)
-                    version = held.exec_driver_sql("SHOW server_version").scalar_one()
+                    version = held.execute(select(func.current_setting("server_version"))).scalar_one()
                     self.adapter = f"PostgreSQL {version.split()[0]}"
                 finally:
-                    held.exec_driver_sql(f"SELECT pg_advisory_unlock({WRITERS + 1})")
+                    held.execute(select(func.pg_advisory_unlock(WRITERS + 1)))
             engine.dispose()
 
         with translated():
             await anyio.to_thread.run_sync(work)
-
-    async def size_bytes(self) -> int:
-        """The whole database's, with its indexes."""
-        return int(await self.read(lambda c: c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()))

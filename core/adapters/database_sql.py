@@ -138,10 +138,6 @@ class Database:
         """Sqlite or postgresql."""
         return self._write_engine.dialect.name
 
-    async def size_bytes(self) -> int:
-        """How much room it takes. Raises: ServiceError."""
-        raise NotImplementedError
-
     async def read(self, work: Work[T]) -> T:
         """Runs `work` in a read transaction: one consistent view."""
 
@@ -211,10 +207,6 @@ class SqliteDatabase(Database):
         self.path = home / "hearth.db"
         super().__init__(_sqlite(self.path, read=True), _sqlite(self.path, read=False))
         self.adapter = f"SQLite {sqlite3.sqlite_version}"
-
-    async def size_bytes(self) -> int:
-        """The file's, with its log."""
-        return sum(path.stat().st_size for path in self.path.parent.glob(self.path.name + "*"))
 
 
 def _sqlite(path: Path, *, read: bool) -> Engine:

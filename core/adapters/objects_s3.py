@@ -1,6 +1,7 @@
 """Objects in a bucket of any server that speaks S3. Nothing is used that only one maker has, and no rule of the bucket is relied on to delete anything."""
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,13 +38,21 @@ FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "
 FORM = "It looks like s3://key:secret@host:9000/bucket, for a server without TLS s3+http://…; signs in the secret are written as in URLs (/ is %2F)."
 
 
+def _code(error: S3Error | InvalidResponseError) -> str:
+    """What S3 calls it. Some servers send their errors as text that isn't declared as XML, which the library hands on as it came."""
+    if isinstance(error, S3Error):
+        return error.code or ""
+    found = re.search(r"<Code>(\w+)</Code>", str(error))
+    return found[1] if found else "an answer in no form of S3's"
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turns the library's errors into ours; the secret is in none of them."""
     try:
         yield
-    except S3Error as error:
-        code = error.code or ""
+    except (S3Error, InvalidResponseError) as error:
+        code = _code(error)
         if code in GONE:
             raise NotFound("The object is not there any more.") from error
         if code == "NoSuchBucket":
@@ -59,10 +68,6 @@ def _translated() -> Iterator[None]:
                 hint="Check key and secret in HEARTH_OBJECTS_URL, the key's rights on the bucket, and this machine's clock.",
             ) from error
         raise ServiceUnavailable(f"The store of objects answered with an error ({code}).", service="objects", hint="`hearth doctor` checks it.") from error
-    except InvalidResponseError as error:
-        raise ServiceRefused(
-            "The store of objects refuses, in a form that isn't S3's.", service="objects", hint="Check key and secret in HEARTH_OBJECTS_URL."
-        ) from error
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
         raise ServiceUnavailable("The store of objects doesn't answer.", service="objects", hint="Is it running? `hearth doctor` checks it.") from error
 
@@ -204,8 +209,8 @@ class S3ObjectStore:
     def _stat(self, key: str) -> Any:
         try:
             return self._client.stat_object(self._bucket, key)
-        except S3Error as error:
-            if error.code in GONE:
+        except (S3Error, InvalidResponseError) as error:
+            if _code(error) in GONE:
                 return None
             raise
 
