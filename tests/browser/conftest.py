@@ -10,7 +10,6 @@ from running_house import PASSWORD, RunningHouse
 
 SHOTS = Path(__file__).parent.parent.parent / ".test-home" / "screenshots"
 BROWSERS = (
-    "chromium-headless-shell",  # Chromium without its own windows: a third less processor time for the same pages
     "chromium",
     "google-chrome",
     "chromium-browser",
