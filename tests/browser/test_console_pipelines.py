@@ -196,7 +196,6 @@ def handbook(house):
     return "handbook"
 
 
-@pytest.mark.skip(reason="passed on its own branch, fails since the merge (a wait for the run's address); not looked into yet")
 def test_a_pipeline_is_uploaded_run_rerun_compared_and_its_best_run_promoted(house, handbook, visit, tmp_path):
     file = tmp_path / "evaluate-rag.yaml"
     file.write_text(definition("evaluate-rag").replace("Measures one retrieval setting", "Ada measures one retrieval setting"), "utf-8")
@@ -205,8 +204,11 @@ def test_a_pipeline_is_uploaded_run_rerun_compared_and_its_best_run_promoted(hou
     page.get_by_text("New pipeline").click()
     page.get_by_label("Name", exact=True).fill("evaluate-rag")
     engine = page.get_by_role("combobox", name="Engine")
-    engine.fill("argo")
-    engine.press("Enter")
+    engine.click()
+    page.wait_for_timeout(500)
+    if not page.get_by_role("option").count():  # the list closes while the page still moves to it; whoever sees that clicks again
+        engine.click()
+    page.get_by_role("option", name="argo").click()
     expect(engine).to_have_value("argo")
     page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files(file)
     expect(page.get_by_text("evaluate-rag.yaml")).to_be_visible()
