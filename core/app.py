@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
+from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -33,7 +33,9 @@ from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
+from core.doctor import examined
 from core.errors import HearthError, NoSpace, SettingsError
+from core.ids import new_id
 from core.inference import Model, Queue, Service
 from core.moving import Moved, Moving, Where, beginning, move_objects
 from core.ports import (
@@ -45,13 +47,16 @@ from core.ports import (
     EventLog,
     ObjectStore,
     PipelineEngine,
+    Processes,
     Reranker,
     Residency,
+    Server,
     Synthesizer,
     Traces,
     Transcriber,
     VoiceActivity,
 )
+from core.processes import BEAT_EVERY_S, Duty, Membership, ProcessRole
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.reembedding import Reembedding
@@ -204,6 +209,8 @@ class App:
     audit: AuditLog
     console: Console
     check: Callable[[], Awaitable[list[Health]]]
+    examine: Callable[[], Awaitable[list[Health]]]
+    """As `check`, and what takes longer: for `hearth doctor`."""
     counters: Callable[[], Counters]
     latency: Callable[[], Awaitable[Sequence[Percentiles]]]
     """Of each stage of the last day's answers, under the names that the console shows."""
@@ -308,22 +315,33 @@ async def move(settings: Settings, to: Where, moving: Moving) -> list[Moved]:
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now, address: str = ""
+    settings: Settings,
+    *,
+    local: LocalInference | None = None,
+    serving: bool = False,
+    role: ProcessRole = ProcessRole.UP,
+    clock: Callable[[], datetime] = now,
+    address: str = "",
 ) -> AsyncIterator[App]:
     """Opens everything, yields the rooms, and closes what it opened.
 
-    local: the inference process, for the services that have no URL.   serving: this process answers and takes documents in; the others only look or add.
+    local: the inference process, for the services that have no URL.   serving: this process does what its role says; the others only look or add.
     address: where its API listens, for what it starts itself.
-    Raises: SettingsError, NoSpace, ServiceError.
+    Raises: SettingsError, also for a role beside others without servers that all of them reach; NoSpace, ServiceError.
     """
+    if role is not ProcessRole.UP:
+        _demand_servers(settings, role)
     prepare_home(settings.home)
+    process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
         await database.migrate()
         objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
         models = await stack.enter_async_context(open_models(settings, local))
         traces_url = settings.traces_url if serving else ""
-        traces = await stack.enter_async_context(adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="web"))
+        traces = await stack.enter_async_context(
+            adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is ProcessRole.WORKER else "web")
+        )
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
@@ -332,16 +350,20 @@ async def open_app(
         from core.adapters.passwords_argon2 import Argon2Passwords
         from core.adapters.records_sql import Records
 
-        kept = Records(database)
+        kept = Records(database, process_id)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
+        kind = adapter(SESSIONS, settings.sessions_url, "HEARTH_SESSIONS_URL")
+        shared = await stack.enter_async_context(kind(settings.sessions_url, sessions=kept.sessions, clock=clock))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
-        retention = Retention(conversations, kept.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
+        retention = Retention(conversations, shared.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
         chat = ChatRoom(
             conversations,
             answering,
+            shared.signals,
+            shared.limits,
             clock,
             open_answers=settings.open_answers,
             open_answers_per_user=settings.open_answers_per_user,
@@ -358,18 +380,19 @@ async def open_app(
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
-            workers=settings.ingest_workers if serving else 0,
+            workers=settings.ingest_workers if serving and role.works else 0,
             pages=HttpPages() if settings.url_ingest else None,
             traces=traces,
         )
         reembedding = Reembedding(kept.versions, models.embedder, clock)
-        users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
+        users = Users(kept.accounts, shared.sessions, Argon2Passwords(), audit, shared.limits, clock)
         voice = VoiceRoom(
             kept.spoken,
             objects,
             chat,
             library,
             users,
+            shared.signals,
             models.transcriber,
             models.synthesizer,
             models.codec,
@@ -390,6 +413,7 @@ async def open_app(
             folder=settings.home / "runs",
             at_once=settings.pipeline_runs or max(1, (os.cpu_count() or 2) // 2),
             wall_s=settings.pipeline_max_h * 3600,
+            shows_logs=role is ProcessRole.WORKER,
         )
         pipelines = PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock)
         triggers = Triggers(kept.workflows, pipelines, kept.accounts, objects, audit, clock)
@@ -399,12 +423,13 @@ async def open_app(
 
         if serving:
             stack.enter_context(troubles.kept(settings.home))
-            # Whoever held these is gone: this process alone serves this home.
-            await conversations.expire_leases(clock(), everything=True)
-            await documents.release_jobs()
-            await kept.versions.release()
+            member = await stack.enter_async_context(_joined(settings, kept.processes, role, clock, process_id))
+            await conversations.expire_leases(clock())  # what the process before this one was writing
             await define_shipped(kept.workflows, engines, clock)
-            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
+            if role.works:
+                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, member))
+            if role.answers:
+                await stack.enter_async_context(_answering(users, chat, voice))
 
         check = partial(_checked, settings, database, objects, engines, models)
         yield App(
@@ -452,7 +477,7 @@ async def open_app(
                 leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
-                    users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
+                    users, kept.accounts, shared.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
@@ -469,16 +494,40 @@ async def open_app(
                 ),
             ),
             check=check,
+            examine=partial(examined, check, _servers(settings, records=database, objects=objects), kept.processes, clock),
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
 
 
+def _servers(settings: Settings, **stores: Server) -> dict[str, Server]:
+    """Those of the stores that are servers, by part. A part is named as its setting is."""
+    return {part: store for part, store in stores.items() if getattr(settings, f"{part}_url")}
+
+
+def _demand_servers(settings: Settings, role: ProcessRole) -> None:
+    """Raises: SettingsError where something lies in a folder that no other process sees."""
+    missing = [f"HEARTH_{name.upper()}_URL" for name in ("records", "objects") if not getattr(settings, f"{name}_url")]
+    if missing:
+        raise SettingsError(
+            f"`hearth {role.value}` is one of several processes, and these can't share a home folder.",
+            hint=f"Set {' and '.join(missing)} to servers that all of them reach, or start everything with `hearth up`.",
+        )
+
+
 @asynccontextmanager
-async def _at_work(
-    users: Users,
-    chat: ChatRoom,
-    voice: VoiceRoom,
+async def _joined(settings: Settings, processes: Processes, role: ProcessRole, clock: Callable[[], datetime], process_id: str) -> AsyncIterator[Membership]:
+    """This process as one of the house's. Who alone has the records need not tell anybody that they live."""
+    async with Membership(processes, role, settings.home, clock, process_id=process_id, alone=not settings.records_url) as member:
+        if not settings.records_url:
+            yield member
+            return
+        async with _every(BEAT_EVERY_S, member.beat, "the sign of life"):
+            yield member
+
+
+@asynccontextmanager
+async def _working(
     library: Library,
     reembedding: Reembedding,
     dispatcher: Dispatcher,
@@ -486,8 +535,32 @@ async def _at_work(
     events: EventLog,
     retention: Retention,
     backups: Backups,
+    member: Membership,
 ) -> AsyncIterator[None]:
-    """The rooms that work by themselves, and what is done again and again."""
+    """The rooms that work by themselves, and what is done again and again. Each round may be that of any process; the duties are one's at a time."""
+
+    async def start_what_is_due() -> None:
+        if member.has(Duty.TRIGGERS):
+            await triggers.keep_up()
+
+    async def back_up_when_due() -> None:
+        if member.has(Duty.BACKUPS):
+            await backups.keep_up()
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, back_up_when_due, "the backup on schedule"))
+        await stack.enter_async_context(library)
+        await stack.enter_async_context(reembedding)
+        await stack.enter_async_context(dispatcher)
+        await stack.enter_async_context(_every(LOOK_EVERY_S, start_what_is_due, "the triggers of pipelines"))
+        yield
+
+
+@asynccontextmanager
+async def _answering(users: Users, chat: ChatRoom, voice: VoiceRoom) -> AsyncIterator[None]:
+    """The rooms in which people are answered."""
 
     async def stop_for_the_disabled() -> None:
         for user_id in {*chat.answering_for(), *voice.answering_for()}:
@@ -496,13 +569,6 @@ async def _at_work(
                 await chat.stop_all(user_id)
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
-        await stack.enter_async_context(library)
-        await stack.enter_async_context(reembedding)
-        await stack.enter_async_context(dispatcher)
-        await stack.enter_async_context(_every(LOOK_EVERY_S, triggers.keep_up, "the triggers of pipelines"))
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
         await stack.enter_async_context(voice)
@@ -546,7 +612,14 @@ async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[],
 
 @asynccontextmanager
 async def _lent(users: Users, address: str, lasts: timedelta, run: PipelineRun) -> AsyncIterator[Mapping[str, Value]]:
-    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat."""
+    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat.
+
+    Raises: SettingsError where nobody has said what the address is.
+    """
+    if not address:
+        raise SettingsError(
+            "This pipeline uses Hearth's API, and the process that runs it has none.", hint="Set HEARTH_PIPELINE_HOUSE_URL to the address of `hearth web`."
+        )
     async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS, Scope.CHAT), lasts) as key:
         yield dict(zip(LENT, (address, key), strict=True))
 
