@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import troubles
 from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, adapter
@@ -374,7 +374,7 @@ async def open_app(
             await define_shipped(kept.workflows, engines, clock)
             await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
 
-        check = partial(_checked, settings, database, objects, engines, models)
+        check = partial(_checked, settings, database, objects, shared, engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -534,9 +534,13 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(settings: Settings, database: "Database", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
-    """Every part of the house, asked now."""
+async def _checked(
+    settings: Settings, database: "Database", objects: ObjectStore, shared: Any, engines: Mapping[Engine, PipelineEngine], models: Models
+) -> list[Health]:
+    """Every part of the house, asked now. shared: what the processes share, by whichever adapter."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
+    if settings.sessions_url:
+        stores.append(("sessions", shared.check, shared.adapter))
     found, runs, answers = await asyncio.gather(
         asyncio.gather(*(_check(*part) for part in stores)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),
