@@ -14,3 +14,5 @@ class Signal(StrEnum):
     """The id of a user for whom nothing is to be written or spoken any more."""
     GROWN = "answers grown"
     """The ids of answers of which more is stored."""
+    ADMITTED = "admitted"
+    """The ids of requests that have a place before a model now."""

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Self
 
+from core.adapters.lanes_valkey import ValkeyLanes
 from core.adapters.limits_valkey import ValkeyLimits
 from core.adapters.sessions_valkey import ValkeySessions
 from core.adapters.shared_process import ProcessLimits
@@ -14,7 +15,7 @@ from core.ports import Sessions
 
 
 class ValkeyShared:
-    """Sessions, signals and limits over one server."""
+    """Sessions, signals, limits and lanes over one server."""
 
     def __init__(self, url: str, *, sessions: Sessions, clock: Callable[[], datetime]) -> None:
         """sessions: as they are stored. Raises: SettingsError for an address that is none."""
@@ -23,6 +24,7 @@ class ValkeyShared:
         self.sessions = ValkeySessions(self._server, sessions)
         self.signals = ValkeySignals(self._server)
         self.limits = ValkeyLimits(self._server, ProcessLimits(lambda: clock().timestamp()))
+        self._lanes: list[ValkeyLanes] = []
         self._opened = AsyncExitStack()
 
     @property
@@ -39,3 +41,13 @@ class ValkeyShared:
     async def __aexit__(self, *_: object) -> None:
         """Closes every connection."""
         await self._opened.aclose()
+
+    def lanes(self, name: str, places: int, *, queue: int) -> ValkeyLanes:
+        """Places before a model, and the queue for them. name: of the model's service."""
+        self._lanes.append(made := ValkeyLanes(self._server, self.signals, name, places, queue=queue))
+        return made
+
+    async def keep_up(self) -> None:
+        """Once a second: what isn't told again runs out."""
+        for lanes in self._lanes:
+            await lanes.keep_up()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,8 +15,10 @@ from core.adapters.database_sql import SqliteDatabase
 from core.adapters.sessions_sql import SqlSessions
 from core.adapters.shared_valkey import ValkeyShared
 from core.app import open_app
+from core.chat.turn import Stage
 from core.errors import NotSignedIn, ServiceBusy, ServiceUnavailable
 from core.ids import new_id
+from core.inference import TextDelta
 from core.signals import Signal
 from core.users.model import Preferences, Session, User
 
@@ -236,3 +238,23 @@ async def test_two_houses_share_places_stops_and_the_slow_down_of_guessing(serve
         await there.users.sign_out(token)
         with pytest.raises(NotSignedIn):
             await here.users.by_session(token)
+
+
+async def test_two_houses_wait_in_one_line_before_a_model_elsewhere(server, tmp_path, echo_server):
+    settings = echo_settings(tmp_path, sessions_url=server.url, llm_url=f"{echo_server.url}#echo", llm_places=1)
+    async with open_app(settings, local=echo_server, serving=True) as here, open_app(settings, local=echo_server) as there:
+        await here.users.add("ada", "correct horse battery", admin=True)
+        ada, _ = await here.users.sign_in("ada", "correct horse battery", "test")
+        first = await here.chat.send(ada, ask("[tokens=4000 rate=50]"))
+        async with aclosing(first.follow()) as updates:
+            async for update in updates:
+                if isinstance(update, TextDelta):
+                    break
+        second = await there.chat.send(ada, ask("hello"))
+        async with aclosing(second.follow()) as updates:
+            async for update in updates:
+                if isinstance(update, Stage) and update.name == "queue":
+                    break
+        assert update.position == 1
+        await here.chat.stop(ada.user, first.answer_id)
+        assert (await finished(second)).content == "You said: hello"
