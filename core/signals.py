@@ -10,6 +10,8 @@ class Signal(StrEnum):
     """The id of the user who wants it, and that of the answer."""
     STOP_SPOKEN = "stop spoken turn"
     """The id of the user who wants it, and that of the request."""
+    STOP_CONVERSATION = "stop conversation"
+    """The id of the user who deletes it, and its own."""
     STOP_USER = "stop user"
     """The id of a user for whom nothing is to be written or spoken any more."""
     GROWN = "answers grown"

@@ -230,6 +230,10 @@ async def test_two_houses_share_places_stops_and_the_slow_down_of_guessing(serve
         assert (stopped.status, stopped) == ("stopped", turns[0].answer)
         await there.chat.stop_all(ada.user.id)
         assert (await finished(turns[1])).status == "stopped"
+        third = await here.chat.send(ada, ask("[tokens=3000 rate=50]"))
+        await there.chat.delete(ada.user, third.conversation_id)
+        async with asyncio.timeout(5):
+            await finished(third)
         for _ in range(5):
             with pytest.raises(NotSignedIn):
                 await here.users.sign_in("ada", "a wrong password", "10.0.0.9")
