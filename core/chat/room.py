@@ -91,7 +91,8 @@ class ChatRoom:
         self._signals, self._limits = signals, limits
         self._elsewhere = Elsewhere(conversations, signals)
         signals.on(Signal.STOP_ANSWER, self._stop_of)
-        signals.on(Signal.STOP_USER, self._stop_user)
+        signals.on(Signal.STOP_USER, self._stop_all_of)
+        signals.on(Signal.STOP_CONVERSATION, self._stop_all_of)
         self._accepting = 0
         """How many messages are being stored: turns that are open in a moment."""
         self._turns: dict[str, Turn] = {}
@@ -264,9 +265,11 @@ class ChatRoom:
         """Ends every open answer of a user, wherever it is written; their text is kept."""
         await self._signals.send(Signal.STOP_USER, user_id)
 
-    def _stop_user(self, user_id: str) -> None:
-        for turn in [turn for turn in self._turns.values() if turn.answer.user_id == user_id]:
-            self._stop(turn)
+    def _stop_all_of(self, user_id: str, conversation_id: str = "") -> None:
+        """Every answer of a user that is written here, or those in one conversation."""
+        for turn in list(self._turns.values()):
+            if turn.answer.user_id == user_id and conversation_id in ("", turn.conversation_id):
+                self._stop(turn)
 
     async def turn(self, user: User, answer_id: str) -> Turn:
         """An answer to follow: as it is written, here or by another process, or as it is stored. Raises: NotFound."""
@@ -340,10 +343,8 @@ class ChatRoom:
 
     async def delete(self, user: User, conversation_id: str) -> DeleteReceipt:
         """Removes a conversation with everything in it; answers still being written are stopped first. Raises: NotFound."""
-        mine = [t.answer_id for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
-        tasks = [self._tasks[answer_id] for answer_id in mine]
-        for answer_id in mine:
-            await self.stop(user, answer_id)
+        tasks = [self._tasks[t.answer_id] for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
+        await self._signals.send(Signal.STOP_CONVERSATION, user.id, conversation_id)
         await asyncio.gather(*tasks, return_exceptions=True)
         return await self._conversations.delete_for(user.id, conversation_id)
 
