@@ -34,6 +34,7 @@ from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
 from core.errors import HearthError, NoSpace, SettingsError
+from core.ids import new_id
 from core.inference import Model, Queue, Service
 from core.ports import (
     AudioCodec,
@@ -44,6 +45,7 @@ from core.ports import (
     EventLog,
     ObjectStore,
     PipelineEngine,
+    Processes,
     Reranker,
     Residency,
     Synthesizer,
@@ -51,6 +53,7 @@ from core.ports import (
     Transcriber,
     VoiceActivity,
 )
+from core.processes import BEAT_EVERY_S, Duty, Membership, Role
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.reembedding import Reembedding
@@ -271,22 +274,33 @@ async def restore(settings: Settings, file: Path, progress: Progress) -> Manifes
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now, address: str = ""
+    settings: Settings,
+    *,
+    local: LocalInference | None = None,
+    serving: bool = False,
+    role: Role = Role.UP,
+    clock: Callable[[], datetime] = now,
+    address: str = "",
 ) -> AsyncIterator[App]:
     """Opens everything, yields the rooms, and closes what it opened.
 
-    local: the inference process, for the services that have no URL.   serving: this process answers and takes documents in; the others only look or add.
+    local: the inference process, for the services that have no URL.   serving: this process does what its role says; the others only look or add.
     address: where its API listens, for what it starts itself.
-    Raises: SettingsError, NoSpace, ServiceError.
+    Raises: SettingsError, also for a role beside others without servers that all of them reach; NoSpace, ServiceError.
     """
+    if role is not Role.UP:
+        _demand_servers(settings, role)
     prepare_home(settings.home)
+    process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
         await database.migrate()
         objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
         models = await stack.enter_async_context(open_models(settings, local))
         traces_url = settings.traces_url if serving else ""
-        traces = await stack.enter_async_context(adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="web"))
+        traces = await stack.enter_async_context(
+            adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is Role.WORKER else "web")
+        )
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
@@ -295,7 +309,7 @@ async def open_app(
         from core.adapters.passwords_argon2 import Argon2Passwords
         from core.adapters.records_sql import Records
 
-        kept = Records(database)
+        kept = Records(database, process_id)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
@@ -321,7 +335,7 @@ async def open_app(
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
-            workers=settings.ingest_workers if serving else 0,
+            workers=settings.ingest_workers if serving and role.works else 0,
             pages=HttpPages() if settings.url_ingest else None,
             traces=traces,
         )
@@ -362,12 +376,13 @@ async def open_app(
 
         if serving:
             stack.enter_context(troubles.kept(settings.home))
-            # Whoever held these is gone: this process alone serves this home.
-            await conversations.expire_leases(clock(), everything=True)
-            await documents.release_jobs()
-            await kept.versions.release()
+            member = await stack.enter_async_context(_joined(settings, kept.processes, role, clock, process_id))
+            await conversations.expire_leases(clock())  # what the process before this one was writing
             await define_shipped(kept.workflows, engines, clock)
-            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
+            if role.works:
+                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, member))
+            if role.answers:
+                await stack.enter_async_context(_answering(users, chat, voice))
 
         check = partial(_checked, settings, database, objects, engines, models)
         yield App(
@@ -437,11 +452,29 @@ async def open_app(
         )
 
 
+def _demand_servers(settings: Settings, role: Role) -> None:
+    """Raises: SettingsError where something lies in a folder that no other process sees."""
+    missing = [f"HEARTH_{name.upper()}_URL" for name in ("records", "objects") if not getattr(settings, f"{name}_url")]
+    if missing:
+        raise SettingsError(
+            f"`hearth {role.value}` is one of several processes, and these can't share a home folder.",
+            hint=f"Set {' and '.join(missing)} to servers that all of them reach, or start everything with `hearth up`.",
+        )
+
+
 @asynccontextmanager
-async def _at_work(
-    users: Users,
-    chat: ChatRoom,
-    voice: VoiceRoom,
+async def _joined(settings: Settings, processes: Processes, role: Role, clock: Callable[[], datetime], process_id: str) -> AsyncIterator[Membership]:
+    """This process as one of the house's. Who alone has the records need not tell anybody that they live."""
+    async with Membership(processes, role, settings.home, clock, process_id=process_id, alone=not settings.records_url) as member:
+        if not settings.records_url:
+            yield member
+            return
+        async with _every(BEAT_EVERY_S, member.beat, "the sign of life"):
+            yield member
+
+
+@asynccontextmanager
+async def _working(
     library: Library,
     reembedding: Reembedding,
     dispatcher: Dispatcher,
@@ -449,8 +482,32 @@ async def _at_work(
     events: EventLog,
     retention: Retention,
     backups: Backups,
+    member: Membership,
 ) -> AsyncIterator[None]:
-    """The rooms that work by themselves, and what is done again and again."""
+    """The rooms that work by themselves, and what is done again and again. Each round may be that of any process; the duties are one's at a time."""
+
+    async def start_what_is_due() -> None:
+        if member.has(Duty.TRIGGERS):
+            await triggers.keep_up()
+
+    async def back_up_when_due() -> None:
+        if member.has(Duty.BACKUPS):
+            await backups.keep_up()
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, back_up_when_due, "the backup on schedule"))
+        await stack.enter_async_context(library)
+        await stack.enter_async_context(reembedding)
+        await stack.enter_async_context(dispatcher)
+        await stack.enter_async_context(_every(LOOK_EVERY_S, start_what_is_due, "the triggers of pipelines"))
+        yield
+
+
+@asynccontextmanager
+async def _answering(users: Users, chat: ChatRoom, voice: VoiceRoom) -> AsyncIterator[None]:
+    """The rooms in which people are answered."""
 
     async def stop_for_the_disabled() -> None:
         for user_id in {*chat.answering_for(), *voice.answering_for()}:
@@ -459,13 +516,6 @@ async def _at_work(
                 await chat.stop_all(user_id)
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
-        await stack.enter_async_context(library)
-        await stack.enter_async_context(reembedding)
-        await stack.enter_async_context(dispatcher)
-        await stack.enter_async_context(_every(LOOK_EVERY_S, triggers.keep_up, "the triggers of pipelines"))
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
         await stack.enter_async_context(voice)

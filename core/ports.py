@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
+    from core.processes import Duty, Process
     from core.rag.golden import GoldenRow
     from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page, Stored
@@ -218,6 +219,22 @@ class PasswordHasher(Protocol):
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether it fits. Takes as long for None (no such user) as for a real hash."""
+
+
+class Processes(Protocol):
+    """Knows the processes that serve. What a process holds (answers, jobs, versions, runs, duties) is free for the others once it isn't known here any more."""
+
+    async def beat(self, process: Process, now: datetime, *, silent_since: datetime | None, gone: str = "", duties: Sequence[Duty] = ()) -> Sequence[Duty]:
+        """Keeps a process as living at that time, forgets those that are gone, and gives it those duties that nobody else has: all that it has from now on.
+
+        silent_since: who hasn't said anything since then is gone; None for nobody.   gone: one that is, by its id.
+        """
+
+    async def leave(self, process_id: str) -> None:
+        """Forgets a process."""
+
+    async def all(self) -> Sequence[Process]:
+        """Those that are known, by role; 200 at most."""
 
 
 class Sweeps(Protocol):
@@ -425,8 +442,14 @@ class Conversations(Protocol):
     async def finish(self, answer: ChatMessage, events: Sequence[Event]) -> bool:
         """Makes a generating answer final, with its events. False if it already was: nothing is changed."""
 
-    async def expire_leases(self, now: datetime, *, everything: bool = False) -> int:
-        """Turns generating answers whose lease is over (all of them, if `everything`) into interrupted ones, text kept; says how many."""
+    async def expire_leases(self, now: datetime) -> int:
+        """Turns generating answers whose lease is over, or whose process is gone, into interrupted ones, text kept; says how many."""
+
+    async def ask_to_stop(self, user_id: str, answer_id: str) -> None:
+        """Says that an answer is to be stopped, for the process that writes it. Nothing happens if it is over."""
+
+    async def going_on(self, answer_ids: Sequence[str]) -> set[str]:
+        """Which of these answers are generating, and nobody has asked to stop them."""
 
     async def get_for(self, user_id: str, conversation_id: str) -> Conversation:
         """Without messages. Raises: NotFound, also for somebody else's."""
@@ -501,13 +524,10 @@ class CollectionVersions(Protocol):
         """A version that has failed, or has gaps, is built on. Raises: NotFound; IllegalStep while another is being built."""
 
     async def lease(self, now: datetime, lease_until: datetime) -> CollectionVersion | None:
-        """Takes the oldest that is being built and nobody works on."""
+        """Takes the oldest that is being built and nobody works on; whose process is gone doesn't."""
 
     async def bare(self, collection_id: str, version: int, limit: int, after: int = 0) -> Sequence[tuple[int, FoundChunk]]:
         """(number, searched chunk) of those without a vector of that version, after that number, in order."""
-
-    async def release(self) -> None:
-        """Ends every lease, so that what a process that is gone had begun is taken up at once."""
 
     async def store(self, version: CollectionVersion, vectors: Sequence[tuple[int, Vector]], lease_until: datetime, error: str = "") -> bool:
         """Adds vectors by the number of their chunk, counts again, and keeps why nothing comes where there is a reason.
@@ -652,13 +672,16 @@ class Documents(Protocol):
         """Ends a pause, if there is one."""
 
     async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
-        """Takes the oldest job that is queued or whose lease is over; None if there is nothing to do. The document is the version that the job makes."""
+        """Takes the oldest job that is queued, or whose lease is over, or whose process is gone; None if there is nothing to do.
 
-    async def release_jobs(self) -> int:
-        """Ends the lease of every job, so that what a process that is gone had begun is taken up at once; says how many."""
+        The document is the version that the job makes.
+        """
 
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
-        """Keeps stage, percent, chunks and heartbeat. False if the job has ended or its document been deleted in the meantime: stop working on it."""
+        """Keeps stage, percent, chunks and heartbeat.
+
+        False if the job has ended, another process has taken it, or its document been deleted in the meantime: stop working on it.
+        """
 
     async def store_chunks(self, document: Document, chunks: Sequence[Chunk], version: int) -> None:
         """Upserts chunk rows with their vectors and full text, all in one transaction; they are not searched before `publish`.
@@ -852,8 +875,11 @@ class Workflows(Protocol):
     async def ahead_of(self, run_id: str) -> int:
         """How many pending runs come before it."""
 
-    async def unfinished(self) -> Sequence[PipelineRun]:
-        """Every run that is running, the oldest first; 1000 at most."""
+    async def hold(self, run: PipelineRun) -> bool:
+        """Begins a pending run, or takes up a running one whose process is gone, for this process. False where another was first."""
+
+    async def orphaned(self) -> Sequence[PipelineRun]:
+        """Every running run whose process is gone, the oldest first; 1000 at most."""
 
     async def ask_to_end(self, run_id: str, reason: str) -> None:
         """Says that a running run is to end, for the process that runs it. The first reason counts; of a run that isn't running nothing is kept."""
@@ -874,7 +900,8 @@ class Workflows(Protocol):
 
         results: what of its steps others may take over; their files are the steps' artifacts, and they go with the run.
 
-        False, and nothing is kept, if the run has ended or gone meanwhile, or if its status can't follow from the stored one.
+        False, and nothing is kept, if the run has ended or gone meanwhile or another process has taken it up, or if its status can't follow from the stored
+        one.
         """
 
     async def steps(self, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from core.errors import BadInput, HearthError, NotFound, ServiceTimeout
+from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceTimeout
 from core.events import Event, EventType
 from core.ids import new_id
 from core.ports import ObjectStore, PipelineEngine, Workflows
@@ -74,7 +74,7 @@ class _Underway:
 
 
 class Dispatcher:
-    """Everybody's runs. `async with` begins what waits and takes up what an earlier process left; one process alone does that."""
+    """Everybody's runs. `async with` begins what waits, and takes up what a process left that is gone; any number of processes may do that."""
 
     def __init__(
         self,
@@ -100,6 +100,8 @@ class Dispatcher:
 
     async def __aenter__(self) -> Self:
         """Ends or takes up what an earlier process left, and begins to look."""
+        left = {run.id for run in await self._workflows.orphaned()}
+        await asyncio.to_thread(_sweep, self._folder, left)
         await self._recover()
         self._loop = asyncio.create_task(self._work(), name="pipeline runs")
         return self
@@ -134,7 +136,7 @@ class Dispatcher:
             run = await self._workflows.run(run.id)
             if run.status is RunStatus.PENDING:
                 begun = run.to(RunStatus.RUNNING, self._clock())
-                if await self._workflows.keep(begun):
+                if await self._workflows.hold(begun):
                     await self._ended(begun, RunReport(False, reason), {})
                     return
                 run = await self._workflows.run(run.id)  # another process has begun it
@@ -177,9 +179,10 @@ class Dispatcher:
                     log.warning("Run %s could not be ended: %s", run_id, error)
 
     async def _recover(self) -> None:
-        unfinished = await self._workflows.unfinished()
-        await asyncio.to_thread(_sweep, self._folder, {run.id for run in unfinished})
-        for run in unfinished:
+        """Runs whose process is gone: those that survive it are followed, of the others what is left here is ended."""
+        for run in await self._workflows.orphaned():
+            if run.id in self._underway or not await self._workflows.hold(run):
+                continue
             pipeline = await self._workflows.pipeline(run.pipeline_id)
             engine = self._engines[pipeline.engine]
             steps = await self._steps_of(run.id)
@@ -203,6 +206,7 @@ class Dispatcher:
         while True:
             self._arrived.clear()
             try:
+                await self._recover()
                 await self._end_those_asked()
                 while self.at_work < self._at_once and await self._begin_next():
                     pass
@@ -221,7 +225,7 @@ class Dispatcher:
                 return False
             pipeline = await self._workflows.pipeline(run.pipeline_id)
             begun = run.to(RunStatus.RUNNING, self._clock())
-            if await self._workflows.keep(begun):
+            if await self._workflows.hold(begun):
                 self._follow(begun, pipeline, {})
             return True
 
@@ -309,10 +313,12 @@ class Dispatcher:
         kept = self._workflows.keep(run, steps=[step] if step else [], artifacts=artifacts, events=events, results=[result] if result else [])
         keeping = asyncio.ensure_future(kept)
         try:
-            await asyncio.shield(keeping)
+            held = await asyncio.shield(keeping)
         except asyncio.CancelledError:
             await asyncio.wait([keeping])
             raise
+        if not held:
+            raise IllegalStep("Another process has taken up this run.")
 
     async def _step_kept(self, one: _Underway, report: StepReport) -> None:
         run, before = one.run, one.steps.get(report.key)

@@ -159,7 +159,7 @@ async def test_pending_runs_wait_in_the_order_in_which_they_came(kept, pipeline)
     assert (await kept.next_pending()).id == waiting[0].id
     await kept.keep(waiting[0].to(RunStatus.RUNNING, NOW))
     assert (await kept.next_pending()).id == waiting[1].id
-    assert [run.id for run in await kept.unfinished()] == [waiting[0].id]
+    assert [run.id for run in await kept.orphaned()] == [waiting[0].id]
 
 
 @pytest.mark.parametrize("sort", [CREATED, DURATION, "recall"])
