@@ -53,7 +53,7 @@ from core.ports import (
     Transcriber,
     VoiceActivity,
 )
-from core.processes import BEAT_EVERY_S, Duty, Membership, Role
+from core.processes import BEAT_EVERY_S, Duty, Membership, ProcessRole
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.reembedding import Reembedding
@@ -278,7 +278,7 @@ async def open_app(
     *,
     local: LocalInference | None = None,
     serving: bool = False,
-    role: Role = Role.UP,
+    role: ProcessRole = ProcessRole.UP,
     clock: Callable[[], datetime] = now,
     address: str = "",
 ) -> AsyncIterator[App]:
@@ -288,7 +288,7 @@ async def open_app(
     address: where its API listens, for what it starts itself.
     Raises: SettingsError, also for a role beside others without servers that all of them reach; NoSpace, ServiceError.
     """
-    if role is not Role.UP:
+    if role is not ProcessRole.UP:
         _demand_servers(settings, role)
     prepare_home(settings.home)
     process_id = new_id() if serving else ""
@@ -299,7 +299,7 @@ async def open_app(
         models = await stack.enter_async_context(open_models(settings, local))
         traces_url = settings.traces_url if serving else ""
         traces = await stack.enter_async_context(
-            adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is Role.WORKER else "web")
+            adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is ProcessRole.WORKER else "web")
         )
 
         from core.adapters.backups_zip import ZipBackups
@@ -452,7 +452,7 @@ async def open_app(
         )
 
 
-def _demand_servers(settings: Settings, role: Role) -> None:
+def _demand_servers(settings: Settings, role: ProcessRole) -> None:
     """Raises: SettingsError where something lies in a folder that no other process sees."""
     missing = [f"HEARTH_{name.upper()}_URL" for name in ("records", "objects") if not getattr(settings, f"{name}_url")]
     if missing:
@@ -463,7 +463,7 @@ def _demand_servers(settings: Settings, role: Role) -> None:
 
 
 @asynccontextmanager
-async def _joined(settings: Settings, processes: Processes, role: Role, clock: Callable[[], datetime], process_id: str) -> AsyncIterator[Membership]:
+async def _joined(settings: Settings, processes: Processes, role: ProcessRole, clock: Callable[[], datetime], process_id: str) -> AsyncIterator[Membership]:
     """This process as one of the house's. Who alone has the records need not tell anybody that they live."""
     async with Membership(processes, role, settings.home, clock, process_id=process_id, alone=not settings.records_url) as member:
         if not settings.records_url:

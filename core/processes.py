@@ -19,7 +19,7 @@ FILE = "process"
 """In the home folder: the id of the process that serves it, so that the next one there knows whose place it takes."""
 
 
-class Role(StrEnum):
+class ProcessRole(StrEnum):
     """What a process does, as its command is called."""
 
     UP = "up"
@@ -31,12 +31,12 @@ class Role(StrEnum):
     @property
     def answers(self) -> bool:
         """Whether people reach it."""
-        return self is not Role.WORKER
+        return self is not ProcessRole.WORKER
 
     @property
     def works(self) -> bool:
         """Whether it takes documents in, runs pipelines, and does what is due."""
-        return self in (Role.UP, Role.WORKER)
+        return self in (ProcessRole.UP, ProcessRole.WORKER)
 
 
 class Duty(StrEnum):
@@ -51,7 +51,7 @@ class Process:
     """A process that serves. beat_at: when it last said that it lives."""
 
     id: str
-    role: Role
+    role: ProcessRole
     host: str
     started_at: datetime
     beat_at: datetime
@@ -63,7 +63,7 @@ class Membership:
     `beat` is to be called every BEAT_EVERY_S where other processes share the records.
     """
 
-    def __init__(self, processes: "Processes", role: Role, home: Path, clock: Callable[[], datetime], *, process_id: str, alone: bool) -> None:
+    def __init__(self, processes: "Processes", role: ProcessRole, home: Path, clock: Callable[[], datetime], *, process_id: str, alone: bool) -> None:
         """process_id: by which the stores know what this process holds.   alone: whether the records lie in the home, so that nobody else serves them."""
         self._processes, self._clock, self._file, self._alone = processes, clock, home / FILE, alone
         now = self._beaten_at = self._steady_since = clock()

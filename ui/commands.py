@@ -5,6 +5,7 @@ import asyncio
 import getpass
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from core.audit import Act, AuditEntry
 from core.backups import Progress as Done
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
+from core.processes import ProcessRole
 from core.rag.folders import Source, Watch, found_files
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
@@ -73,6 +75,50 @@ async def up(settings: Settings, _args: argparse.Namespace) -> None:
             sys.stdout.flush()
 
         await serve(app, [listening], announce)
+
+
+async def serve_alone(settings: Settings, args: argparse.Namespace) -> None:
+    """One of several processes over servers: pages and API (`hearth web`), or the chat or the voice page with what it needs of the API."""
+    from ui.server import serve
+
+    role = ProcessRole(args.role)
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_one(settings.home))
+        listening = bind(settings.host, settings.port)
+        stack.callback(listening.close)
+        url = address_of(settings.host, listening.getsockname()[1])
+        app = await stack.enter_async_context(open_app(settings, serving=True, role=role, address=url))
+        _say_what_is_missing(settings)
+        if not (await app.users.everyone(1)).items:
+            out.print("Nobody has an account yet. Make one with `hearth user add NAME --admin`.")
+
+        async def announce() -> None:
+            out.print(f"\n[bold]Hearth is at {url}[/] ({role.value})\nCtrl+C stops it; everything is kept.\n")
+            sys.stdout.flush()
+
+        await serve(app, [listening], announce, role)
+
+
+async def worker(settings: Settings, _args: argparse.Namespace) -> None:
+    """One of several processes over servers, for what nobody waits for at a page: documents, pipelines, and what is due."""
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_one(settings.home))
+        await stack.enter_async_context(open_app(settings, serving=True, role=ProcessRole.WORKER))
+        _say_what_is_missing(settings)
+        out.print("[bold]A worker of Hearth is at work.[/] Ctrl+C stops it; what it was at goes on elsewhere.")
+        sys.stdout.flush()
+        asked = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        await asked.wait()
+
+
+def _say_what_is_missing(settings: Settings) -> None:
+    if missing := sorted(settings.local_services()):
+        names = ", ".join(f"HEARTH_{service.upper()}_URL" for service in missing)
+        out.print(f"[yellow]This process starts no models.[/] What needs one that has no address will say so: {names}.", soft_wrap=True)
 
 
 @asynccontextmanager

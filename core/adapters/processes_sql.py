@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, or_, select
 from core.adapters.database_sql import Database, upsert
 from core.adapters.tables_sql import duties as duties_table
 from core.adapters.tables_sql import processes
-from core.processes import Duty, Process, Role
+from core.processes import Duty, Process, ProcessRole
 
 P, D = processes.c, duties_table.c
 MOST = 200
@@ -53,4 +53,4 @@ class SqlProcesses:
 
 
 def _process(row: Row[Any]) -> Process:
-    return Process(row.id, Role(row.role), row.host, row.started_at, row.beat_at)
+    return Process(row.id, ProcessRole(row.role), row.host, row.started_at, row.beat_at)

@@ -13,7 +13,7 @@ from core.adapters.versions_sql import SqlCollectionVersions
 from core.adapters.workflows_sql import SqlWorkflows
 from core.chat.model import ChatMessage, Conversation, MessageStatus, NewTurn
 from core.ids import new_id, reply_id
-from core.processes import Duty, Process, Role
+from core.processes import Duty, Process, ProcessRole
 from core.workflow.model import Engine, Pipeline, PipelineRun, RunStatus
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ def processes(database):
     return SqlProcesses(database)
 
 
-async def a_process(processes, role=Role.WORKER, at=NOW):
+async def a_process(processes, role=ProcessRole.WORKER, at=NOW):
     process = Process(new_id(), role, "box", at, at)
     await processes.beat(process, at, silent_since=None)
     return process
@@ -40,7 +40,7 @@ def a_turn(user):
 
 
 async def test_a_process_is_known_until_it_leaves(processes):
-    one, two = await a_process(processes), await a_process(processes, Role.WEB)
+    one, two = await a_process(processes), await a_process(processes, ProcessRole.WEB)
     assert [p.id for p in await processes.all()] == [two.id, one.id]
     await processes.leave(one.id)
     assert await processes.all() == [two]

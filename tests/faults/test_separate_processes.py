@@ -1,0 +1,177 @@
+"""Two web processes, a worker and the models, each a process of its own over PostgreSQL and S3: what one does, the others see; what one leaves, they finish."""
+
+import json
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPException
+
+import pytest
+from running_house import PASSWORD, command
+from spread_house import spread
+
+from core.ids import new_id, reply_id
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+TEXT = "\n\n".join(f"Paragraph {n}. The lamp number {n} is green and stands in the hall beside the door of room {n}." * 4 for n in range(120)).encode()
+
+
+@pytest.fixture(scope="module", params=["separate-processes"], ids=lambda leg: f"leg={leg}")
+def house(request, tmp_path_factory):
+    with spread(tmp_path_factory.mktemp("spread")) as running, running.part("web") as running.a, running.part("web") as running.b:
+        running.a.make_user()
+        running.b.key = running.a.key
+        yield running
+
+
+@pytest.fixture
+def worker(house):
+    with house.part("worker") as running:
+        yield running
+
+
+def until(what, within_s=20):
+    """What it gives once that is true."""
+    begun = time.monotonic()
+    while not (found := what()):
+        assert time.monotonic() - begun < within_s, "it has not come true"
+        time.sleep(0.05)
+    return found, time.monotonic() - begun
+
+
+@contextmanager
+def asked(web, method, path, headers, body=None):
+    with closing(web._connect()) as connection:
+        connection.request(method, path, body, headers)
+        yield connection.getresponse()
+
+
+def asked_in_the_background(web, text, conversation_id, message_id):
+    def follow():
+        with suppress(OSError, ValueError, HTTPException):
+            list(web.stream(text, conversation_id=conversation_id, message_id=message_id))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    return thread
+
+
+def answer_of(web, conversation_id):
+    status, body = web.get(f"/v1/conversations/{conversation_id}")
+    return body["messages"][-1] if status == 200 else {"status": "", "content": ""}
+
+
+def test_a_process_among_several_needs_servers_and_says_so(tmp_path):
+    for role in ("web", "chat", "voice", "worker"):
+        refused = command(role, home=tmp_path / role)
+        assert refused.returncode == 78, refused.stderr
+        assert "HEARTH_RECORDS_URL and HEARTH_OBJECTS_URL" in refused.stderr
+
+
+def test_who_signed_in_at_one_is_signed_in_at_the_other(house):
+    typed = {"Content-Type": "application/x-www-form-urlencoded"}
+    with asked(house.a, "POST", "/login", typed, f"username=ada&password={PASSWORD.replace(' ', '+')}") as answer:
+        cookie = answer.getheader("set-cookie").partition(";")[0]
+    for headers, status in (({}, 303), ({"Cookie": cookie}, 200)):
+        for web in (house.a, house.b):
+            with asked(web, "GET", "/", {"Accept": "text/html", **headers}) as answer:
+                assert answer.status == status
+
+
+def test_a_conversation_begun_at_one_goes_on_at_the_other(house):
+    conversation = new_id()
+    assert house.a.ask("the lamp is green", conversation_id=conversation)[0] == 200
+    assert house.b.ask("and the door", conversation_id=conversation)[0] == 200
+    for web in (house.a, house.b):
+        assert [m["content"] for m in web.get(f"/v1/conversations/{conversation}")[1]["messages"]][::2] == ["the lamp is green", "and the door"]
+
+
+def test_an_answer_of_one_is_followed_and_stopped_at_the_other(house):
+    conversation, message = new_id(), new_id()
+    asking = asked_in_the_background(house.a, "[tokens=1000 rate=50]", conversation, message)
+    until(lambda: answer_of(house.b, conversation)["content"])
+    seen, ends = [], []
+
+    def follow():
+        with asked(house.b, "GET", f"/v1/messages/{reply_id(message)}/stream", {"Authorization": f"Bearer {house.b.key}"}) as answer:
+            for line in answer:
+                if line.startswith(b"data: "):
+                    said = json.loads(line[6:])
+                    (seen if "text" in said else ends).append(said)
+
+    following = threading.Thread(target=follow)
+    following.start()
+    until(lambda: len(seen) >= 3)
+    assert house.b.post(f"/v1/messages/{reply_id(message)}/stop", {})[0] == 204
+    _, took_s = until(lambda: answer_of(house.b, conversation)["status"] == "stopped")
+    assert took_s < 2
+    following.join(5)
+    asking.join(5)
+    text = "".join(one["text"] for one in seen)
+    assert ends[0]["status"] == "stopped"
+    assert ends[0]["content"].startswith(text)
+    assert text.startswith("t0:")
+
+
+def test_the_same_message_sent_to_both_has_one_answer(house):
+    conversation, message = new_id(), new_id()
+    asking = asked_in_the_background(house.a, "[tokens=100 rate=50]", conversation, message)
+    until(lambda: answer_of(house.b, conversation)["status"] == "generating")
+    text = "".join(
+        chunk["choices"][0]["delta"].get("content") or ""
+        for _, chunk in house.b.stream("[tokens=100 rate=50]", conversation_id=conversation, message_id=message)
+    )
+    asking.join(5)
+    messages = house.a.get(f"/v1/conversations/{conversation}")[1]["messages"]
+    assert len(messages) == 2
+    assert messages[1]["status"] == "complete"
+    assert text == messages[1]["content"]
+
+
+def test_a_web_process_killed_in_mid_answer_leaves_it_interrupted_with_its_text(house):
+    conversation, message = new_id(), new_id()
+    with house.part("web") as third:
+        third.key = house.a.key
+        asking = asked_in_the_background(third, "[tokens=3000 rate=50]", conversation, message)
+        until(lambda: len(answer_of(house.a, conversation)["content"]) > 200)
+        third.kill()
+        asking.join(5)
+        _, took_s = until(lambda: answer_of(house.a, conversation)["status"] == "interrupted", within_s=35)
+        assert took_s <= 30, "longer than the lease"
+        assert answer_of(house.b, conversation)["content"].startswith("t0:")
+
+
+def test_a_web_process_that_starts_again_frees_at_once_what_it_was_writing(house):
+    conversation, message = new_id(), new_id()
+    with house.part("web") as third:
+        third.key = house.a.key
+        asking = asked_in_the_background(third, "[tokens=3000 rate=50]", conversation, message)
+        until(lambda: len(answer_of(house.a, conversation)["content"]) > 200)
+        third.kill()
+        asking.join(5)
+        third.start()
+        assert answer_of(third, conversation)["status"] == "interrupted"
+
+
+def test_a_document_sent_to_a_web_process_is_taken_in_by_a_worker_and_seen_everywhere(house, worker):
+    status, taken = house.a.upload("lamps.txt", b"The lamp in the hall is green.", "seen")
+    assert status in (200, 201, 202), taken
+    begun = time.monotonic()
+    assert house.b.job_done(taken["id"])["stage"] == "ready"
+    assert time.monotonic() - begun < 5
+    answer = house.b.ask("What colour is the lamp in the hall?", collection="seen")[1]
+    assert "[1]" in answer["choices"][0]["message"]["content"]
+
+
+def test_a_worker_killed_in_the_middle_of_a_document_is_followed_by_another(house):
+    with house.part("worker", HEARTH_CRASH="after_chunk_insert:3") as first:
+        _, taken = house.a.upload("many.txt", TEXT, "killed")
+        assert first.process.wait(30) == 137
+        assert house.b.get(f"/v1/jobs/{taken['id']}")[1]["stage"] == "embedding"
+        with house.part("worker"):
+            begun = time.monotonic()
+            job = house.b.job_done(taken["id"], timeout_s=60)
+            assert (job["stage"], job["attempts"]) == ("ready", 2)
+            assert time.monotonic() - begun < 40
+    documents = house.a.get("/v1/collections/killed/documents")[1]["items"]
+    assert [d["status"] for d in documents] == ["ready"]
