@@ -38,7 +38,6 @@ from core.crash import crash
 from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import is_id, new_id, reply_id
-from core.inference import TextDelta
 from core.ports import Conversations, Traces
 from core.rag.model import RAGQuery
 from core.rag.stages import OF_SEARCH
@@ -53,14 +52,11 @@ CHECKPOINT_AFTER_S = 0.7
 """How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
 CHECKPOINT_TICK_S = 0.2
 LOOK_S = 0.5
-"""How often another process is heard: that an answer written here is to stop, and how far one has grown that is written there."""
-FOLLOWED_WITHIN_S = 5.0
-"""How soon somebody follows an answer that is written elsewhere; later it isn't looked at any more."""
+"""How often the records are asked whether an answer is to stop; a signal says it sooner, where there is one."""
 LEASE = timedelta(seconds=30)
 HISTORY_MESSAGES = 100
 """More than a prompt keeps (packing.KEPT_MESSAGES): what it doesn't keep is summed up before it is out of sight."""
 FINISH_ATTEMPTS = 3
-STOPPED = "Hearth was stopped while this was being written."
 UNHEARD = "It was interrupted here; what was not heard is not kept."
 MAX_TITLE_CHARS = 200
 MAX_PAGE = 500
@@ -98,9 +94,6 @@ class ChatRoom:
         self._stopping: set[str] = set()
         self._drafts: dict[str, tuple[Turn, asyncio.Task[ChatMessage]]] = {}
         """Answers to messages that have not been sent yet, by the ids that they will have."""
-        self._followed: dict[str, Turn] = {}
-        """Answers that other processes write, and somebody follows here."""
-        self._reading: set[asyncio.Task[None]] = set()
         self._closing = False
         self._due = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
@@ -127,9 +120,7 @@ class ChatRoom:
             turn.hear(None)
         for answer_id in list(self._drafts):
             self.drop_draft(answer_id)
-        for reading in self._reading:
-            reading.cancel()
-        await asyncio.gather(*self._tasks.values(), *self._reading, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     @property
     def open_answers(self) -> int:
@@ -260,44 +251,9 @@ class ChatRoom:
             self._stop(turn)
 
     async def open_turn(self, user: User, answer_id: str) -> Turn | None:
-        """The turn of an answer that is still being written, here or by another process, to follow it again."""
+        """The turn of an answer that is still being written here, to follow it again."""
         turn = self._turns.get(answer_id)
-        if turn is not None:
-            return turn if turn.answer.user_id == user.id else None
-        try:
-            answer = await self._conversations.message_for(user.id, answer_id)
-        except NotFound:
-            return None
-        return None if answer.status.final else self._elsewhere(answer)
-
-    def _elsewhere(self, answer: ChatMessage) -> Turn:
-        """The turn of an answer that another process writes: it grows as that one's checkpoints do."""
-        if (turn := self._followed.get(answer.id)) is None:
-            turn = self._followed[answer.id] = Turn(answer, "", answer.created_at)
-            reading = asyncio.create_task(self._read_on(turn), name=f"answer {answer.id} elsewhere")
-            self._reading.add(reading)
-            reading.add_done_callback(self._reading.discard)
-        return turn
-
-    async def _read_on(self, turn: Turn) -> None:
-        """Until it is over, or nobody follows it here."""
-        begun = time.monotonic()
-        try:
-            while turn.followers or time.monotonic() - begun < FOLLOWED_WITHIN_S:
-                answer = await self._conversations.message_for(turn.answer.user_id, turn.answer_id)
-                if len(answer.content) > turn.chars and answer.content.startswith(turn.text):
-                    turn.add(TextDelta(answer.content[turn.chars :]))
-                if answer.status.final:
-                    turn.end(answer)
-                    return
-                await asyncio.sleep(LOOK_S)
-        except asyncio.CancelledError:
-            turn.end(turn.interrupted(STOPPED))
-            raise
-        except HearthError as error:  # deleted, or the records are away: whoever follows it asks again
-            turn.end(turn.interrupted(str(error)))
-        finally:
-            del self._followed[turn.answer_id]
+        return turn if turn is not None and turn.answer.user_id == user.id else None
 
     async def conversations(self, user: User, *, search: str = "", tag: str = "", limit: int = 50, cursor: str = "") -> Page[Conversation]:
         """The user's conversations, pinned ones and then the latest activity first."""
@@ -409,8 +365,7 @@ class ChatRoom:
         accepted = await self._conversations.accept(NewTurn(conversation, question, answer, now + LEASE, (received,), HISTORY_MESSAGES, parent_id, quota))
         crash("after_accept_commit")
         if accepted.stored is not None:
-            stored = accepted.stored
-            return self._turns.get(answer_id) or (Turn.stored(stored) if stored.status.final else self._elsewhere(stored))
+            return self._turns.get(answer_id) or Turn.stored(accepted.stored)
         answer = replace(answer, parent_id=accepted.parent_id)
         drafted = self._drafts.get(answer_id)
         if drafted is not None and drafted[0].question == request.content.text and drafted[0].answer.user_id == user.id:
@@ -453,7 +408,7 @@ class ChatRoom:
             if turn.answer_id in self._stopping:
                 answer = replace(turn.interrupted(""), status=MessageStatus.STOPPED)
             else:
-                answer = turn.interrupted(STOPPED)
+                answer = turn.interrupted("Hearth was stopped while this was being written.")
         except HearthError as error:
             answer = turn.interrupted(str(error))
         except Exception:  # a bug must end this answer and no other
