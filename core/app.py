@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
+from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -311,14 +311,18 @@ async def open_app(
 
         kept = Records(database, process_id)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
+        kind = adapter(SESSIONS, settings.sessions_url, "HEARTH_SESSIONS_URL")
+        shared = await stack.enter_async_context(kind(settings.sessions_url, sessions=kept.sessions, clock=clock))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
-        retention = Retention(conversations, kept.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
+        retention = Retention(conversations, shared.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
         chat = ChatRoom(
             conversations,
             answering,
+            shared.signals,
+            shared.limits,
             clock,
             open_answers=settings.open_answers,
             open_answers_per_user=settings.open_answers_per_user,
@@ -340,13 +344,14 @@ async def open_app(
             traces=traces,
         )
         reembedding = Reembedding(kept.versions, models.embedder, clock)
-        users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
+        users = Users(kept.accounts, shared.sessions, Argon2Passwords(), audit, shared.limits, clock)
         voice = VoiceRoom(
             kept.spoken,
             objects,
             chat,
             library,
             users,
+            shared.signals,
             models.transcriber,
             models.synthesizer,
             models.codec,
@@ -430,7 +435,7 @@ async def open_app(
                 leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
-                    users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
+                    users, kept.accounts, shared.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),

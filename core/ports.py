@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
     from core.records import DeleteReceipt, Page, Stored
     from core.retention import Pin, Sweep
+    from core.signals import Signal
     from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse, VoiceTiming
@@ -404,26 +405,61 @@ class Sessions(Protocol):
     async def find(self, token_hash: str, now: datetime) -> Session | None:
         """The live session with that token, or None."""
 
-    async def touch(self, session: Session) -> None:
-        """Keeps `last_activity`."""
+    async def touch(self, token_hash: str, session: Session) -> bool:
+        """Keeps `last_activity`. False if the session is gone."""
 
     async def close(self, token_hash: str) -> None:
         """Forgets a session; nothing happens if it is already gone."""
 
-    async def close_all(self, user_id: str) -> int:
-        """Forgets every session of a user; says how many."""
+    async def close_all(self, user_id: str) -> Sequence[str]:
+        """Forgets every session of a user; gives the hashes of their tokens."""
 
     async def of(self, user_id: str, now: datetime, *, limit: int = 50, cursor: str = "") -> Page[Session]:
         """A user's live sessions, latest first."""
 
-    async def close_one(self, user_id: str, session_id: str) -> None:
-        """Raises: NotFound, also for somebody else's."""
+    async def close_one(self, user_id: str, session_id: str) -> str:
+        """Forgets one; gives the hash of its token. Raises: NotFound, also for somebody else's."""
 
     async def drop_expired(self, now: datetime) -> int:
         """Removes what has expired and says how many."""
 
     async def count_expired(self, now: datetime) -> int:
         """How many `drop_expired` would remove."""
+
+
+class Signals(Protocol):
+    """Carries small words between the processes of a house. A signal comes at most once: who doesn't listen at that moment never hears it."""
+
+    def on(self, signal: Signal, heard: Callable[..., object]) -> None:
+        """From now on calls `heard` with what each such signal is about, also of those that this process sends. It must not wait and not fail."""
+
+    async def send(self, signal: Signal, *about: str) -> bool:
+        """Tells every process, this one first. about: ids, never anybody's words.   False if the others can't be told now."""
+
+
+class Limits(Protocol):
+    """Counts what must not happen too often, and keeps places that only so many may hold, over all processes of a house.
+
+    names: may hold what users write. Where the processes can't share them, each keeps to its own: nothing is let through uncounted.
+    """
+
+    async def take(self, name: str, holder: str, most: int, lasts_s: float) -> bool:
+        """One of the `most` places of that name, for so long; who holds one keeps it, and for so long again. False where all are held."""
+
+    async def give_back(self, name: str, holder: str) -> None:
+        """Frees it; nothing happens if it is free."""
+
+    async def count(self, name: str, lasts_s: float) -> int:
+        """Counts one more, and says how many there are; they are forgotten when none comes for so long."""
+
+    async def bar(self, name: str, lasts_s: float) -> None:
+        """Bars a name for so long from now."""
+
+    async def barred_s(self, *names: str) -> float:
+        """How long the one of them that is barred longest still is; 0 if none is."""
+
+    async def clear(self, *names: str) -> None:
+        """Forgets their counts and bars."""
 
 
 class Conversations(Protocol):

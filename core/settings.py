@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     """Where users, conversations and documents are kept: postgresql://user:password@host/database. Empty: SQLite in the home folder."""
     objects_url: str = ""
     """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
+    sessions_url: str = ""
+    """What sessions are asked of, and what several processes of a house share: redis://user:password@host:6379/0, or rediss:// for TLS; Redis 7 or Valkey 8,
+    or newer. Empty: the records, and this process alone."""
 
     llm_url: str = ""
     """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. Empty: the local inference process."""

@@ -22,8 +22,9 @@ from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceErr
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Caller, TextDelta
-from core.ports import AudioCodec, ObjectStore, SpokenTurns, Synthesizer, Traces, Transcriber, Usage
+from core.ports import AudioCodec, ObjectStore, Signals, SpokenTurns, Synthesizer, Traces, Transcriber, Usage
 from core.rag.library import Library
+from core.signals import Signal
 from core.traces import NO_TRACES, traced
 from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn, Users
@@ -93,6 +94,7 @@ class VoiceRoom:
         chat: ChatRoom,
         library: Library,
         users: Users,
+        signals: Signals,
         transcriber: Transcriber | None,
         synthesizer: Synthesizer | None,
         codec: AudioCodec | None,
@@ -110,6 +112,9 @@ class VoiceRoom:
         self._usage, self._quota, self._traces = usage, quota, traces
         self._turns, self._objects, self._chat, self._library, self._users = turns, objects, chat, library, users
         self._transcriber, self._synthesizer, self._codec, self._clock, self._max_bytes = transcriber, synthesizer, codec, clock, max_bytes
+        self._signals = signals
+        signals.on(Signal.STOP_SPOKEN, self._end_of)
+        signals.on(Signal.STOP_USER, self._end_user)
         self._open: dict[str, VoiceTurn] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -175,20 +180,29 @@ class VoiceRoom:
         return turn if turn is not None and turn.user_id == user.id else None
 
     async def stop(self, user: User, request_id: str) -> VoiceTurn | None:
-        """Ends a turn: the model, the voice, and what is waiting. What was spoken is kept. None if it isn't going on any more."""
+        """Ends a turn, wherever it goes on: the model, the voice, and what is waiting. What was spoken is kept. None if it doesn't go on here."""
         turn = self.open_turn(user, request_id)
-        if turn is not None:
-            task = self._tasks[request_id]
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if turn is None:
+            await self._signals.send(Signal.STOP_SPOKEN, user.id, request_id)
+            return None
+        task = self._tasks[request_id]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         return turn
+
+    def _end_of(self, user_id: str, request_id: str) -> None:
+        if (turn := self._open.get(request_id)) is not None and turn.user_id == user_id:
+            self._tasks[request_id].cancel()
 
     def answering_for(self) -> set[str]:
         """The users for whom a turn goes on."""
         return {turn.user_id for turn in self._open.values()}
 
     async def stop_all(self, user_id: str) -> None:
-        """Ends every turn of a user."""
+        """Ends every turn of a user, wherever it goes on."""
+        await self._signals.send(Signal.STOP_USER, user_id)
+
+    def _end_user(self, user_id: str) -> None:
         for task in [self._tasks[turn.request_id] for turn in self._open.values() if turn.user_id == user_id]:
             task.cancel()
 
