@@ -372,6 +372,7 @@ async def open_app(
             folder=settings.home / "runs",
             at_once=settings.pipeline_runs or max(1, (os.cpu_count() or 2) // 2),
             wall_s=settings.pipeline_max_h * 3600,
+            shows_logs=role is ProcessRole.WORKER,
         )
         pipelines = PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock)
         triggers = Triggers(kept.workflows, pipelines, kept.accounts, objects, audit, clock)
@@ -564,7 +565,14 @@ async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[],
 
 @asynccontextmanager
 async def _lent(users: Users, address: str, lasts: timedelta, run: PipelineRun) -> AsyncIterator[Mapping[str, Value]]:
-    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat."""
+    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat.
+
+    Raises: SettingsError where nobody has said what the address is.
+    """
+    if not address:
+        raise SettingsError(
+            "This pipeline uses Hearth's API, and the process that runs it has none.", hint="Set HEARTH_PIPELINE_HOUSE_URL to the address of `hearth web`."
+        )
     async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS, Scope.CHAT), lasts) as key:
         yield dict(zip(LENT, (address, key), strict=True))
 

@@ -4,10 +4,12 @@ Admins define pipelines, because running one is running code as Hearth's own use
 """
 
 import asyncio
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from core.audit import Act, AuditEntry
 from core.errors import AlreadyThere, BadInput, NotAllowed, NotFound
@@ -266,8 +268,16 @@ class PipelineRoom:
         found = next((a for a in step.attempts if a.number == attempt), None)
         if found is None:
             raise NotFound("There is no such attempt.")
-        path = await self._objects.local_path(found.log) if found.log.startswith("s3://") else self._dispatcher.folder_of(run_id) / found.log
-        return await asyncio.to_thread(_read, path, offset, min(max(limit, 1), 1 << 20), found.ended_at is not None)
+        limit, over = min(max(limit, 1), 1 << 20), found.ended_at is not None
+        here = self._dispatcher.folder_of(run_id)
+        if not found.log.startswith("s3://") and not await asyncio.to_thread(here.exists):  # another process runs it
+            try:
+                told = await self._objects.get(self._dispatcher.shown_log(run_id, key, attempt))
+            except NotFound:
+                told = b""
+            return _part(io.BytesIO(told), offset, limit, over)
+        path = await self._objects.local_path(found.log) if found.log.startswith("s3://") else here / found.log
+        return await asyncio.to_thread(_read, path, offset, limit, over)
 
     async def artifact(self, user: User, run_id: str, artifact_id: str) -> tuple[Artifact, Path]:
         """An artifact with its bytes as a file. Raises: NotFound."""
@@ -354,10 +364,14 @@ def _bounded(limit: int) -> int:
 def _read(path: Path, offset: int, limit: int, over: bool) -> LogPart:
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            start = max(0, size + offset) if offset < 0 else min(offset, size)
-            file.seek(start)
-            text = file.read(limit)
+            return _part(file, offset, limit, over)
     except FileNotFoundError:
         return LogPart("", 0, 0, 0, over)
+
+
+def _part(file: BinaryIO, offset: int, limit: int, over: bool) -> LogPart:
+    size = file.seek(0, 2)
+    start = max(0, size + offset) if offset < 0 else min(offset, size)
+    file.seek(start)
+    text = file.read(limit)
     return LogPart(text.decode("utf-8", "replace"), start, start + len(text), size, over)

@@ -6,6 +6,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
 
+import psutil
 import pytest
 from running_house import PASSWORD, command
 from spread_house import spread
@@ -14,6 +15,18 @@ from core.ids import new_id, reply_id
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 TEXT = "\n\n".join(f"Paragraph {n}. The lamp number {n} is green and stands in the hall beside the door of room {n}." * 4 for n in range(120)).encode()
+
+
+SCRIPT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {{generateName: {name}-}}
+spec:
+  entrypoint: main
+  templates:
+    - name: main
+      script: {{image: alpine, command: [sh], source: {source}}}
+"""
 
 
 @pytest.fixture(scope="module", params=["separate-processes"], ids=lambda leg: f"leg={leg}")
@@ -175,3 +188,59 @@ def test_a_worker_killed_in_the_middle_of_a_document_is_followed_by_another(hous
             assert time.monotonic() - begun < 40
     documents = house.a.get("/v1/collections/killed/documents")[1]["items"]
     assert [d["status"] for d in documents] == ["ready"]
+
+
+def a_run_of(house, name, script):
+    definition = SCRIPT.format(name=name, source=json.dumps(script))
+    status, made = house.a.post("/v1/pipelines", {"name": name, "engine": "argo", "definition": definition})
+    assert status == 201, made
+    status, run = house.a.post("/v1/runs", {"pipeline": name})
+    assert status == 202, run
+    return run["id"]
+
+
+def log_of(web, run):
+    steps = web.get(f"/v1/runs/{run}/steps")[1]["items"]
+    return web.get(f"/v1/runs/{run}/log?step={steps[-1]['key']}")[1]["text"] if steps else ""
+
+
+def run_of(web, run):
+    return web.get(f"/v1/runs/{run}")[1]
+
+
+def test_a_run_asked_for_at_a_web_process_is_run_by_a_worker_and_read_at_any_other(house, worker):
+    begun = time.monotonic()
+    run = a_run_of(house, "quick", "echo the lamp is green")
+    until(lambda: run_of(house.b, run)["status"] == "succeeded")
+    assert time.monotonic() - begun < 6
+    for web in (house.a, house.b):
+        assert "the lamp is green" in log_of(web, run)
+
+
+def test_the_log_of_a_run_grows_at_any_process_and_the_run_is_ended_from_there(house, worker):
+    run = a_run_of(house, "slow", "for n in $(seq 600); do echo line $n; sleep 0.2; done")
+    until(lambda: "line 3" in log_of(house.b, run))
+    until(lambda: "line 12" in log_of(house.a, run))
+    begun = time.monotonic()
+    status, ended = house.b.post(f"/v1/runs/{run}/terminate", {})
+    assert (status, ended["status"], ended["reason"]) == (200, "failed", "It was cancelled by ada.")
+    assert time.monotonic() - begun < 3
+    assert "line 12" in log_of(house.a, run)
+
+
+def test_the_runs_of_a_worker_that_was_killed_are_interrupted_by_another_with_what_they_had_said(house):
+    with house.part("worker") as first:
+        run = a_run_of(house, "lost", "echo begun; sleep 600")
+        until(lambda: "begun" in log_of(house.b, run))
+        first.kill()
+    with house.part("worker"):
+        until(lambda: run_of(house.b, run)["status"] == "failed", within_s=30)
+    assert run_of(house.b, run)["reason"] == "It was interrupted: Hearth stopped while it ran."
+    assert "begun" in log_of(house.b, run)
+    assert not [p for p in psutil.process_iter() if marked(p, run)], "nothing of it runs on"
+
+
+def marked(process, run):
+    with suppress(psutil.Error):
+        return process.environ().get("HEARTH_RUN") == run and process.status() != psutil.STATUS_ZOMBIE
+    return False
