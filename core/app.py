@@ -33,6 +33,7 @@ from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
+from core.doctor import examined
 from core.errors import HearthError, NoSpace, SettingsError
 from core.ids import new_id
 from core.inference import Model, Queue, Service
@@ -48,6 +49,7 @@ from core.ports import (
     Processes,
     Reranker,
     Residency,
+    Server,
     Synthesizer,
     Traces,
     Transcriber,
@@ -206,6 +208,8 @@ class App:
     audit: AuditLog
     console: Console
     check: Callable[[], Awaitable[list[Health]]]
+    examine: Callable[[], Awaitable[list[Health]]]
+    """As `check`, and what takes longer: for `hearth doctor`."""
     counters: Callable[[], Counters]
     latency: Callable[[], Awaitable[Sequence[Percentiles]]]
     """Of each stage of the last day's answers, under the names that the console shows."""
@@ -453,9 +457,15 @@ async def open_app(
                 ),
             ),
             check=check,
+            examine=partial(examined, check, _servers(settings, records=database, objects=objects), kept.processes, clock),
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
+
+
+def _servers(settings: Settings, **stores: Server) -> dict[str, Server]:
+    """Those of the stores that are servers, by part. A part is named as its setting is."""
+    return {part: store for part, store in stores.items() if getattr(settings, f"{part}_url")}
 
 
 def _demand_servers(settings: Settings, role: ProcessRole) -> None:

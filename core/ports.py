@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core.processes import Duty, Process
     from core.rag.golden import GoldenRow
     from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
-    from core.records import DeleteReceipt, Page, Stored
+    from core.records import DeleteReceipt, Facts, Page, Stored
     from core.retention import Pin, Sweep
     from core.signals import Signal
     from core.traces import Attributes, Spent
@@ -220,6 +220,16 @@ class PasswordHasher(Protocol):
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether it fits. Takes as long for None (no such user) as for a real hash."""
+
+
+class Server(Protocol):
+    """What a server has to tell `hearth doctor`, whatever else its adapter does."""
+
+    adapter: str
+    """What it is, for people, with its version where it tells one."""
+
+    async def facts(self) -> Facts:
+        """Asks for something that takes every right the house needs there, and undoes it. Raises: NoSpace, ServiceError."""
 
 
 class Processes(Protocol):

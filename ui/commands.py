@@ -482,7 +482,7 @@ async def doctor(settings: Settings, _args: argparse.Namespace) -> None:
             checks += [Health("port", True, "Hearth is running on this home") if running else _port(settings), *_local_models(settings)]
             local = running_inference(settings) if running else await stack.enter_async_context(local_inference(settings))
             app = await stack.enter_async_context(open_app(settings, local=local))
-            checks += await app.check()
+            checks += await app.examine()
     except HearthError as error:
         checks.append(Health("stores", False, str(error)))
     for check in checks:

@@ -1,5 +1,6 @@
 """PostgreSQL as the records. One writer at a time, over all processes: what every store was written for holds here as it does on SQLite (docs/adr/0037)."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from core.adapters.database_sql import READERS, Database, translated
 from core.errors import SettingsError
+from core.records import Facts
 
 WRITERS = 0x48_45_41_52_54_48
 """The advisory lock that a writing transaction holds: "HEARTH" as a number. Its neighbour is held while the tables are made."""
@@ -18,6 +20,7 @@ CONNECT_S = 5
 STATEMENT_MS = 30_000
 LOCK_MS = 10_000
 """How long a writer waits for those of other processes before its callers are told that the database is busy."""
+OLDEST = "15"
 LOST_MS = 10_000
 """After so long without a sign of life a connection counts as lost."""
 
@@ -60,8 +63,19 @@ class PostgresDatabase(Database):
 
         return engine
 
+    async def facts(self) -> Facts:
+        """As the port says: a transaction that writes, once it has its turn, and makes a table of its own."""
+        scratch = "CREATE TEMPORARY TABLE doctor (n integer) ON COMMIT DROP"
+
+        def work(connection: Connection) -> Facts:
+            connection.exec_driver_sql(scratch)
+            version, at = connection.execute(select(func.current_setting("server_version"), func.clock_timestamp())).one()
+            return Facts(version, OLDEST, at.astimezone(UTC))
+
+        return await self.write(work)
+
     async def migrate(self) -> None:
-        """As on SQLite; of several processes that start at once one does it and the others wait."""
+        """As on SQLite; of several processes that start at once one does it and the others wait. Raises: SettingsError for a server that is too old."""
         from core.adapters.migrations.run import upgrade  # alembic is needed only here
 
         engine = self._engine(2, 0)
@@ -70,9 +84,11 @@ class PostgresDatabase(Database):
             try:
                 with engine.begin() as held:
                     held.execute(select(func.pg_advisory_xact_lock(WRITERS + 1)))
+                    version = held.execute(select(func.current_setting("server_version"))).scalar_one().split()[0]
+                    if int(version.partition(".")[0]) < int(OLDEST):
+                        raise SettingsError(f"PostgreSQL {version} is too old for Hearth.", hint=f"Take PostgreSQL {OLDEST} or newer.")
                     upgrade(engine)
-                    version = held.execute(select(func.current_setting("server_version"))).scalar_one()
-                    self.adapter = f"PostgreSQL {version.split()[0]}"
+                    self.adapter = f"PostgreSQL {version}"
             finally:
                 engine.dispose()
 

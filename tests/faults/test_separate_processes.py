@@ -1,6 +1,7 @@
 """Two web processes, a worker and the models, each a process of its own over PostgreSQL and S3: what one does, the others see; what one leaves, they finish."""
 
 import json
+import re
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
@@ -244,3 +245,12 @@ def marked(process, run):
     with suppress(psutil.Error):
         return process.environ().get("HEARTH_RUN") == run and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def test_the_doctor_asks_the_servers_for_real_and_says_who_serves(house, tmp_path):
+    done = command("doctor", "--port", "0", home=tmp_path, **house.a.given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout
+    assert re.search(r"✓ records: PostgreSQL 18\S*, round trip \d+ ms, clocks 0\.\d s apart", said), said
+    assert re.search(r"✓ objects: S3 at 127\S+, round trip \d+ ms, clocks \d\.\d s apart", said), said
+    assert "✓ processes: 2 web" in said
