@@ -486,7 +486,7 @@ async def doctor(settings: Settings, _args: argparse.Namespace) -> None:
     except HearthError as error:
         checks.append(Health("stores", False, str(error)))
     for check in checks:
-        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {check.detail}" if check.detail else ""))
+        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {check.detail}" if check.detail else ""), soft_wrap=True)
     if bad := [c for c in checks if not c.ready]:
         raise SettingsError(f"{len(bad)} of {len(checks)} checks failed.", hint="Each line above says what to do.")
 

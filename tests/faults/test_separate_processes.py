@@ -254,3 +254,17 @@ def test_the_doctor_asks_the_servers_for_real_and_says_who_serves(house, tmp_pat
     assert re.search(r"✓ records: PostgreSQL 18\S*, round trip \d+ ms, clocks 0\.\d s apart", said), said
     assert re.search(r"✓ objects: S3 at 127\S+, round trip \d+ ms, clocks \d\.\d s apart", said), said
     assert "✓ processes: 2 web" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "url", "says"),
+    [
+        ("HEARTH_RECORDS_URL", "{}-not-there", "does not exist. Make it with"),
+        ("HEARTH_RECORDS_URL", "postgresql://test@127.0.0.1:9/postgres", "Start the server, or check"),
+        ("HEARTH_OBJECTS_URL", "s3+http://key:secret@127.0.0.1:9/hearth", "✗ objects: The store of objects doesn't answer"),
+    ],
+)
+def test_the_doctor_says_what_is_wrong_with_a_server(house, tmp_path, setting, url, says):
+    done = command("doctor", "--port", "0", home=tmp_path, **house.a.given | {setting: url.format(house.a.given[setting])})
+    assert done.returncode == 78, done.stdout
+    assert says in done.stdout
