@@ -44,7 +44,12 @@ class SqlProcesses:
 
     async def leave(self, process_id: str) -> None:
         """As the port says."""
-        await self._database.write(lambda c: c.execute(delete(processes).where(P.id == process_id)))
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(processes).where(P.id == process_id))
+            connection.execute(delete(duties_table).where(D.holder == process_id))
+
+        await self._database.write(work)
 
     async def all(self) -> Sequence[Process]:
         """As the port says."""

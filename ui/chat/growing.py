@@ -38,9 +38,7 @@ def route(app: App) -> Route:
             turns = [await app.chat.turn(who.user, answer_id) for answer_id in request.query_params.getlist("answer")[:MOST_ANSWERS]]
         except HearthError as error:
             return response(error)
-        return StreamingResponse(
-            _events(turns, pace), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        )
+        return StreamingResponse(_events(turns, pace), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     return Route(PATH, growing)
 
