@@ -4,7 +4,19 @@ import re
 import pytest
 
 from core import errors
-from core.errors import AlreadyThere, BadInput, HearthError, NoSpace, NotFound, NotSignedIn, ServiceBusy, ServiceRefused, ServiceUnavailable, SettingsError, TooLong
+from core.errors import (
+    AlreadyThere,
+    BadInput,
+    HearthError,
+    NoSpace,
+    NotFound,
+    NotSignedIn,
+    ServiceBusy,
+    ServiceRefused,
+    ServiceUnavailable,
+    SettingsError,
+    TooLong,
+)
 from ui import commands
 from ui.cli import main
 from ui.errors import KINDS, kind, not_stored, problem, response, sentence
