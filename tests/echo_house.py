@@ -15,7 +15,6 @@ from core.voice.model import AudioData, AudioFormat, SendVoice
 from inference.audio import resampled
 from inference.echo import TONES_RATE_HZ, tones
 
-
 NOBODY = "s3+http://key:secret@127.0.0.1:9/hearth"
 """A store of objects that is away: nothing listens on the discard port."""
 
