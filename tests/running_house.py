@@ -98,7 +98,7 @@ class RunningHouse:
         """An admin and their API key. Written beside the house, as the command line does it, but without the seconds of processor time of two commands."""
 
         async def made():
-            async with open_app(read_settings({}, home=self.home)) as app:
+            async with open_app(read_settings(self.given, home=self.home)) as app:
                 return (await app.users.make_key(await app.users.add(name, PASSWORD, admin=True)))[1]
 
         with ThreadPoolExecutor(1) as elsewhere:  # Playwright keeps a loop running in the tests' own thread
