@@ -91,6 +91,8 @@ ACCOUNTS_EVERY_S = 2.0
 CHECK_TIMEOUT_S = 5.0
 PICTURE_TIMEOUT_S = 20.0
 """Somebody looks at the page and waits for its picture."""
+OURS = "hearth+"
+"""Before the URL of a model: what serves it is `hearth inference`, as on this machine."""
 NOT_STARTED = "http://127.0.0.1:9/v1"
 """Where commands that start no models find none: nothing listens on the discard port."""
 
@@ -158,13 +160,16 @@ async def open_models(settings: Settings, local: LocalInference | None, lanes_of
             url: str = getattr(settings, f"{service}_url")
             if not url:
                 return beside(service)
-            base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
+            base, model = parse_model_url(url.removeprefix(OURS), f"HEARTH_{service.upper()}_URL")
             key: str = getattr(settings, f"{service}_api_key").get_secret_value()
+            if url.startswith(OURS):  # it has lanes of its own, and says more of its models than others do
+                return closed_later(ModelServer(service, base, model, key=key, local=True))
             places = settings.llm_places if service is Service.LLM else settings.open_answers
             lanes[service] = lanes_of(service.value, places, queue=settings.inference_queue) if lanes_of else Lanes(places, queue=settings.inference_queue)
             return closed_later(ModelServer(service, base, model, key=key, lanes=lanes[service]))
 
         here, activity = sorted(settings.local_services()), _detector(settings)
+        opener = beside(Service.STT) if here else server(Service.STT) if settings.stt_url.startswith(OURS) else None
 
         yield Models(
             RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
@@ -172,7 +177,7 @@ async def open_models(settings: Settings, local: LocalInference | None, lanes_of
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
             None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT), activity, max_s=settings.audio_max_s),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
-            RemoteCodec(beside(Service.STT)) if here else None,
+            RemoteCodec(opener) if opener is not None else None,
             activity,
             ModelShelf(settings.models_folder),
             LocalResidency(beside(Service(here[0]))) if here else None,
