@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
+from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, VECTORS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -40,6 +40,7 @@ from core.ports import (
     AuditLog,
     Catalogue,
     ChatModel,
+    ChunkIndex,
     Embedder,
     EventLog,
     ObjectStore,
@@ -298,7 +299,11 @@ async def open_app(
         kept = Records(database)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
+        index: ChunkIndex = kept.index
+        if settings.vectors_url:
+            kind = adapter(VECTORS, settings.vectors_url, "HEARTH_VECTORS_URL")
+            index = await stack.enter_async_context(kind(settings.vectors_url, rows=kept.index, database=database))
+        retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         retention = Retention(conversations, kept.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
@@ -317,7 +322,7 @@ async def open_app(
             parser,
             PagePictures(ChildPageRenderer(timeout_s=min(PICTURE_TIMEOUT_S, settings.parse_timeout_s), memory_mb=settings.parse_memory_mb)),
             models.embedder,
-            kept.index,
+            index,
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
@@ -325,7 +330,7 @@ async def open_app(
             pages=HttpPages() if settings.url_ingest else None,
             traces=traces,
         )
-        reembedding = Reembedding(kept.versions, models.embedder, clock)
+        reembedding = Reembedding(kept.versions, models.embedder, index, clock)
         users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
         voice = VoiceRoom(
             kept.spoken,
@@ -367,9 +372,9 @@ async def open_app(
             await documents.release_jobs()
             await kept.versions.release()
             await define_shipped(kept.workflows, engines, clock)
-            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
+            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups, index))
 
-        check = partial(_checked, settings, database, objects, engines, models)
+        check = partial(_checked, settings, database, objects, index, engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -415,7 +420,20 @@ async def open_app(
                 leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
-                    users, kept.accounts, kept.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
+                    users,
+                    kept.accounts,
+                    kept.sessions,
+                    kept.usage,
+                    kept.belongings,
+                    kept.prompts,
+                    documents,
+                    index,
+                    objects,
+                    chat,
+                    voice,
+                    notes,
+                    clock,
+                    quota=quota,
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
@@ -449,6 +467,7 @@ async def _at_work(
     events: EventLog,
     retention: Retention,
     backups: Backups,
+    index: ChunkIndex,
 ) -> AsyncIterator[None]:
     """The rooms that work by themselves, and what is done again and again."""
 
@@ -462,6 +481,7 @@ async def _at_work(
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, index.settle, "what the index of chunks lacks"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
         await stack.enter_async_context(dispatcher)
@@ -529,9 +549,13 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(settings: Settings, database: "Database", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
+async def _checked(
+    settings: Settings, database: "Database", objects: ObjectStore, index: ChunkIndex, engines: Mapping[Engine, PipelineEngine], models: Models
+) -> list[Health]:
     """Every part of the house, asked now."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
+    if settings.vectors_url:
+        stores.append(("vectors", index.check, index.adapter))
     found, runs, answers = await asyncio.gather(
         asyncio.gather(*(_check(*part) for part in stores)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),

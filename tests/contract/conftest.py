@@ -1,7 +1,8 @@
 """The stores under contract. Each leg is an adapter; embedded always runs."""
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from itertools import count
 
 import psycopg
@@ -10,6 +11,7 @@ import servers
 
 from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.audit_sql import SqlAuditLog
+from core.adapters.chunk_index_sql import row_index
 from core.adapters.database_postgres import PostgresDatabase
 from core.adapters.database_sql import SqliteDatabase
 from core.ids import new_id
@@ -74,6 +76,32 @@ async def database(request, tmp_path):
     async with PostgresDatabase(await server.fresh(tmp_path), home=tmp_path) as opened:
         await opened.migrate()
         yield opened
+
+
+MILVUS = [
+    pytest.param("milvus-lite", marks=pytest.mark.services),
+    pytest.param("milvus-2.3", marks=[pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(300)]),
+]
+
+
+@pytest.fixture(scope="session")
+def milvus(request):
+    """Starts a server of Milvus by its name, once."""
+    made = {"milvus-lite": servers.milvus_lite, "milvus-2.3": servers.milvus_2_3}
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(made[name]()))
+
+
+@pytest.fixture(params=["rows", *MILVUS], ids=lambda leg: leg if leg == "rows" else f"leg={leg}")
+async def index(request, database, milvus):
+    """What searches the chunk rows: they themselves, or a copy of them elsewhere."""
+    if request.param == "rows":
+        yield row_index(database)
+        return
+    from milvus import Settled, emptied, opened
+
+    async with opened(emptied(milvus(request.param).url), database, Settled) as made:
+        yield made
 
 
 def a_user(name="ada", **given):
