@@ -50,8 +50,8 @@ BATCH = 500
 MOST = 16_384
 """Rows that one answer of Milvus may hold."""
 COMPARED_AT_ONCE = 5_000
-WIDER = 10
-"""How much deeper a search looks once more where too much of what it found is gone from the rows."""
+WIDER, ROUNDS = 10, 3
+"""How much deeper a search looks, and how often, where what it found is gone from the rows: the next round leaves those documents out."""
 MAX_TEXT_BYTES = 60_000
 KIND = "vectors in Milvus"
 FORM = "It looks like http://user:password@host:19530, or https://…; a path names a database of the server."
@@ -215,32 +215,41 @@ class MilvusChunkIndex:
 
     async def _search(self, field: str, what: Any, length: int, found: Mapping[str, tuple[int, int]], top_k: int) -> list[Hit]:
         scopes = [_scope(collection_id, version) for collection_id, (version, _) in found.items()]
-        await self._demand_whole(length, found)
+        if not await self._demand_whole(length, found):
+            return []
         hidden = await self._database.read(lambda c: _hidden(c, list(found)))
-        filtered = _one_of("scope", scopes) + (f" and not ({_one_of('document', hidden)})" if hidden else "")
-        for fetch in (top_k, min(top_k * WIDER, MOST)):
-            ask = partial(self._searched, length=length, field=field, what=what, filtered=filtered, limit=fetch)
-            hits = await self._ask(ask)
-            live = await self._database.read(partial(_live, chunk_ids=[hit.chunk_id for hit in hits]))
-            kept = sorted((hit for hit in hits if hit.chunk_id in live), key=lambda hit: (-hit.score, hit.chunk_id))
+        for fetch in (top_k, *[min(top_k * WIDER, MOST)] * (ROUNDS - 1)):
+            filtered = _one_of("scope", scopes) + (f" and not ({_one_of('document', hidden)})" if hidden else "")
+            hits = await self._ask(partial(self._searched, length=length, field=field, what=what, filtered=filtered, limit=fetch))
+            live, standing = await self._database.read(partial(_live, hits=hits))
+            kept = sorted((hit for hit, _ in hits if hit.chunk_id in live), key=lambda hit: (-hit.score, hit.chunk_id))
             if len(kept) >= top_k or len(hits) < fetch:
                 break
+            hidden += sorted({document for _, document in hits} - standing)
         return kept[:top_k]
 
-    def _searched(self, client: MilvusClient, *, length: int, field: str, what: Any, filtered: str, limit: int) -> list[Hit]:
-        metric = {"metric_type": "COSINE" if field == "dense" else "BM25"}
-        (found,) = client.search(_name(length), [what], anns_field=field, filter=filtered, limit=limit, search_params=metric, timeout=SEARCH_S)
-        # BM25 is negative in Milvus Lite; the order is the same, best first.
-        return [Hit(hit["id"].partition("/")[0], abs(hit["distance"]) if field == "words" else max(-1.0, min(1.0, hit["distance"]))) for hit in found]
+    def _searched(self, client: MilvusClient, *, length: int, field: str, what: Any, filtered: str, limit: int) -> list[tuple[Hit, str]]:
+        """Hits, each with its version of a document."""
+        options = {"filter": filtered, "limit": limit, "search_params": {"metric_type": "COSINE" if field == "dense" else "BM25"}}
+        (found,) = client.search(_name(length), [what], anns_field=field, output_fields=["document"], timeout=SEARCH_S, **options)
 
-    async def _demand_whole(self, length: int, found: Mapping[str, tuple[int, int]]) -> None:
-        """Looks once whether all that may be found has come to Milvus: an answer from a half would look like a whole one. Raises: ServiceUnavailable."""
+        def score(distance: float) -> float:  # BM25 is negative in Milvus Lite; the order is the same, best first
+            return abs(distance) if field == "words" else max(-1.0, min(1.0, distance))
+
+        return [(Hit(hit["id"].partition("/")[0], score(hit["distance"])), hit["entity"]["document"]) for hit in found]
+
+    async def _demand_whole(self, length: int, found: Mapping[str, tuple[int, int]]) -> bool:
+        """Looks once whether all that may be found has come to Milvus: an answer from a half would look like a whole one. False if there is nothing.
+
+        Raises: ServiceUnavailable.
+        """
         unsure = {_scope(i, version): i for i, (version, _) in found.items()}
-        unsure = {scope: i for scope, i in unsure.items() if scope not in self._whole}
+        sure = self._whole & set(unsure)
+        unsure = {scope: i for scope, i in unsure.items() if scope not in sure}
         if not unsure:
-            return
+            return True
         needed = await self._database.read(lambda c: _live_count(c, list(unsure.values())))
-        count = partial(_counted, name=_name(length), filtered=_one_of("scope", list(unsure)), timeout=SEARCH_S)
+        count = partial(_counted, name=_name(length), filtered=_one_of("scope", list(unsure)), timeout_s=SEARCH_S)
         there = (await self._ask(count)) if needed else 0
         if there < needed:
             raise ServiceUnavailable(
@@ -248,6 +257,7 @@ class MilvusChunkIndex:
             )
         if needed:
             self._whole |= set(unsure)
+        return bool(needed or sure)
 
     async def _copy(self, which: ColumnElement[bool]) -> None:
         """Brings chunks to Milvus as the rows have them now, batch by batch; what is there already is replaced."""
@@ -281,10 +291,7 @@ class MilvusChunkIndex:
         return DeleteReceipt({KIND: removed - left if removed else 0}, {KIND: left})
 
     async def _count(self, length: int, filtered: str = "") -> int:
-        """How many rows there are; none where Milvus has no vectors of that length."""
-        if length not in await self._call(_lengths_there, WRITE_S):
-            return 0
-        return await self._call(partial(_counted, name=_name(length), filtered=filtered, timeout=WRITE_S), WRITE_S)
+        return await self._call(partial(_counted, name=_name(length), filtered=filtered, timeout_s=WRITE_S), WRITE_S)
 
     async def _query(self, length: int, filtered: str, fields: list[str]) -> list[dict[str, Any]]:
         def ask(client: MilvusClient) -> list[dict[str, Any]]:
@@ -378,8 +385,11 @@ def _lengths_there(client: MilvusClient) -> list[int]:
     return [int(name[7:]) for name in client.list_collections(timeout=WRITE_S) if re.fullmatch(r"hearth_\d+", name)]
 
 
-def _counted(client: MilvusClient, *, name: str, filtered: str, timeout: float) -> int:
-    return int(client.query(name, filter=filtered, output_fields=["count(*)"], consistency_level="Strong", timeout=timeout)[0]["count(*)"])
+def _counted(client: MilvusClient, *, name: str, filtered: str, timeout_s: float) -> int:
+    """How many rows there are; none where there is no such collection."""
+    if not client.has_collection(name, timeout=timeout_s):
+        return 0
+    return int(client.query(name, filter=filtered, output_fields=["count(*)"], consistency_level="Strong", timeout=timeout_s)[0]["count(*)"])
 
 
 def _parts(count: int) -> list[tuple[str, str]]:
@@ -431,8 +441,12 @@ def _hidden(connection: Connection, collection_ids: Sequence[str]) -> list[str]:
     return [_scope(*row) for row in connection.execute(query)]
 
 
-def _live(connection: Connection, chunk_ids: Sequence[str]) -> set[str]:
-    return set(connection.execute(select(chunks.c.id).where(chunks.c.id.in_(list(chunk_ids)), chunks.c.live > 0)).scalars())
+def _live(connection: Connection, hits: Sequence[tuple[Hit, str]]) -> tuple[set[str], set[str]]:
+    """Which of these may be found, and which versions of their documents have anything that may."""
+    found = select(chunks.c.id).where(chunks.c.id.in_([hit.chunk_id for hit, _ in hits]), chunks.c.live > 0)
+    of = [document.partition("/")[0] for _, document in hits]
+    standing = select(chunks.c.document_id, chunks.c.version).where(chunks.c.document_id.in_(of), chunks.c.live > 0).distinct()
+    return set(connection.execute(found).scalars()), {_scope(*row) for row in connection.execute(standing)}
 
 
 def _live_count(connection: Connection, collection_ids: Sequence[str]) -> int:

@@ -78,27 +78,20 @@ async def database(request, tmp_path):
         yield opened
 
 
-MILVUS = [
-    pytest.param("milvus-lite", marks=pytest.mark.services),
-    pytest.param("milvus-2.3", marks=[pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(300)]),
-]
-
-
 @pytest.fixture(scope="session")
 def milvus(request):
     """Starts a server of Milvus by its name, once."""
-    made = {"milvus-lite": servers.milvus_lite, "milvus-2.3": servers.milvus_2_3}
     with ExitStack() as stack:
-        yield cache(lambda name: stack.enter_context(made[name]()))
+        yield cache(lambda name: stack.enter_context(servers.milvus(name)))
 
 
-@pytest.fixture(params=["rows", *MILVUS], ids=lambda leg: leg if leg == "rows" else f"leg={leg}")
+@pytest.fixture(params=["rows", *servers.MILVUS], ids=lambda leg: leg if leg == "rows" else f"leg={leg}")
 async def index(request, database, milvus):
     """What searches the chunk rows: they themselves, or a copy of them elsewhere."""
     if request.param == "rows":
         yield row_index(database)
         return
-    from milvus import Settled, emptied, opened
+    from milvus_index import Settled, emptied, opened
 
     async with opened(emptied(milvus(request.param).url), database, Settled) as made:
         yield made
