@@ -18,45 +18,46 @@ class Proxy:
     """The proxy runs in a thread of its own, so tests with a loop and tests without one use it alike."""
 
     def __init__(self, to_port):
-        self.to_port, self.mode, self.delay_s = to_port, "", 5.0
+        self.to_port, self.delay_s = to_port, 5.0
+        self._mode, self._server, self._ways = "", None, set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._ways = set()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
 
     def __enter__(self):
         self._thread.start()
-        self._watch = asyncio.run_coroutine_threadsafe(self._serve(), self._loop)
+        self.mode = ""
         return self
 
     def __exit__(self, *_):
-        self._watch.cancel()
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        self.mode = "down"
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
 
-    async def _serve(self):
-        """Listens, and while it is down doesn't."""
-        server = None
-        try:
-            while True:
-                if self.mode == "down" and server is not None:
-                    server.close()
-                    await self._end()
-                    server = None
-                if self.mode != "down" and server is None:
-                    server = await asyncio.start_server(self._taken, "127.0.0.1", self.port)
-                await asyncio.sleep(LOOK_S)
-        finally:
-            if server is not None:
-                server.close()
+    @property
+    def mode(self):
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode):
+        """When this is through, the way is so."""
+        assert mode in MODES, mode
+        asyncio.run_coroutine_threadsafe(self._become(mode), self._loop).result(5)
+
+    async def _become(self, mode):
+        self._mode = mode
+        if mode == "down" and self._server is not None:
+            self._server.close()
+            self._server = None
+            await self._end()
+        if mode != "down" and self._server is None:
+            self._server = await asyncio.start_server(self._taken, "127.0.0.1", self.port)
 
     async def _end(self):
-        here = asyncio.current_task()
-        ways = [way for way in self._ways if way is not here]
+        ways = list(self._ways)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
