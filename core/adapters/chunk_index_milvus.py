@@ -56,6 +56,7 @@ MAX_TEXT_BYTES = 60_000
 KIND = "vectors in Milvus"
 FORM = "It looks like http://user:password@host:19530, or https://…; a path names a database of the server."
 _REFUSED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CLOSED = re.compile(r"unauthenticated|auth check|permission.?denied", re.IGNORECASE)
 _ROWS = chunks.join(chunk_vectors, chunk_vectors.c.chunk_n == chunks.c.n).join(documents, documents.c.id == chunks.c.document_id)
 _WANTED = documents.c.status.not_in(GONE)
 """Whose vectors belong into Milvus: also those of documents that are on their way."""
@@ -82,8 +83,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-        said = str(error).lower()
-        if "auth" in said or "permission" in said:
+        if _CLOSED.search(str(error)):
             raise ServiceRefused("Milvus refuses the user or the password.", service="vectors", hint="Check HEARTH_VECTORS_URL.") from error
         raise _away() from error
 
@@ -129,7 +129,7 @@ class MilvusChunkIndex:
 
     async def check(self) -> None:
         """Asks for something real. Raises: ServiceError."""
-        await self._call(lambda client: client.list_collections(timeout=SEARCH_S), WRITE_S)
+        await self._call(lambda client: client.list_collections(timeout=SEARCH_S), SEARCH_S)
         self._away_until = 0.0
 
     async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
