@@ -78,6 +78,8 @@ log = logging.getLogger(__name__)
 
 KEEP_UP_EVERY_S = 60
 """How often retention and backups look whether something is due."""
+SETTLE_EVERY_S = 15
+"""How often the index of chunks is compared with the rows, where it lies elsewhere."""
 RECORD_EVERY_S = 0.25
 ACCOUNTS_EVERY_S = 2.0
 """How soon a disabled user's open answers end; requests are refused at once."""
@@ -481,7 +483,7 @@ async def _at_work(
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, index.settle, "what the index of chunks lacks"))
+        await stack.enter_async_context(_every(SETTLE_EVERY_S, index.settle, "what the index of chunks lacks"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
         await stack.enter_async_context(dispatcher)

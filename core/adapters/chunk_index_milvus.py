@@ -53,6 +53,8 @@ COMPARED_AT_ONCE = 5_000
 WIDER, ROUNDS = 10, 3
 """How much deeper a search looks, and how often, where what it found is gone from the rows: the next round leaves those documents out."""
 MAX_TEXT_BYTES = 60_000
+UNREACHED = 2
+"""The library's own codes end here: no connection, no answer in time."""
 KIND = "vectors in Milvus"
 FORM = "It looks like http://user:password@host:19530, or https://…; a path names a database of the server."
 _REFUSED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -85,6 +87,10 @@ def _translated() -> Iterator[None]:
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
         if _CLOSED.search(str(error)):
             raise ServiceRefused("Milvus refuses the user or the password.", service="vectors", hint="Check HEARTH_VECTORS_URL.") from error
+        code = getattr(error, "code", None)
+        if isinstance(code, int) and code > UNREACHED:
+            log.warning("Milvus: %s", error)
+            raise ServiceUnavailable(f"Milvus answered with an error ({code}).", service="vectors", hint="The log has its words.") from error
         raise _away() from error
 
 
@@ -307,6 +313,7 @@ class MilvusChunkIndex:
 
     def _made_now(self, client: MilvusClient, length: int) -> None:
         if client.has_collection(_name(length), timeout=WRITE_S):
+            client.load_collection(_name(length), timeout=WRITE_S)
             return
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
@@ -348,12 +355,10 @@ class MilvusChunkIndex:
         try:
             async with asyncio.timeout(within_s):
                 return await anyio.to_thread.run_sync(run, limiter=self._calls, abandon_on_cancel=True)
-        except TimeoutError as error:
-            raise _away() from error
-        except ServiceUnavailable:
-            self._made.clear()
+        except (TimeoutError, ServiceUnavailable) as error:
+            self._made.clear()  # it may come back empty, or with nothing loaded
             self._whole.clear()
-            raise
+            raise error if isinstance(error, ServiceUnavailable) else _away() from error
 
     def _client(self) -> MilvusClient:
         if not self._connecting.acquire(timeout=SEARCH_S):
@@ -386,9 +391,10 @@ def _lengths_there(client: MilvusClient) -> list[int]:
 
 
 def _counted(client: MilvusClient, *, name: str, filtered: str, timeout_s: float) -> int:
-    """How many rows there are; none where there is no such collection."""
+    """How many rows there are; none where there is no such collection. Loads it, which Milvus Lite forgets when it is started again."""
     if not client.has_collection(name, timeout=timeout_s):
         return 0
+    client.load_collection(name, timeout=timeout_s)
     return int(client.query(name, filter=filtered, output_fields=["count(*)"], consistency_level="Strong", timeout=timeout_s)[0]["count(*)"])
 
 
