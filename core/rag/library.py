@@ -461,7 +461,8 @@ class Library:
                     crash("before_publish")
                     published = await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
                 collection = collection if published else await self._documents.collection_for(document.owner_id, collection.name)
-            await self._index.drop_document(document.id, but=document.version)
+            if document.version > 1:
+                await self._index.drop_document(document.id, but=document.version)
             work.end({"hearth.document.chunks": len(chunks)})
 
     async def _parsed(self, job: IngestJob, document: Document, collection: Collection) -> tuple[Document, Sequence[Chunk]]:
