@@ -167,8 +167,8 @@ async def test_a_cancelled_listener_is_free_within_two_seconds(listener):
 
 @pytest.fixture
 def listeners():
-    """PocketSphinx' processes of this test that are alive: those that another one may have left are not its own."""
-    before = set(psutil.Process().children(recursive=True))
+    """PocketSphinx' processes of this test that are alive: neither what another one may have left nor their short-lived copies, which give final texts."""
+    before = set(psutil.Process().children())
 
     def hears(child):
         try:
@@ -176,7 +176,7 @@ def listeners():
         except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended meanwhile
             return False
 
-    return lambda: [child for child in set(psutil.Process().children(recursive=True)) - before if hears(child)]
+    return lambda: [child for child in set(psutil.Process().children()) - before if hears(child)]
 
 
 @needs("pocketsphinx")
