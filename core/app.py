@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, adapter
+from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, VECTORS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -43,6 +43,7 @@ from core.ports import (
     AuditLog,
     Catalogue,
     ChatModel,
+    ChunkIndex,
     Embedder,
     EventLog,
     ObjectStore,
@@ -51,6 +52,7 @@ from core.ports import (
     Reranker,
     Residency,
     Server,
+    Store,
     Synthesizer,
     Traces,
     Transcriber,
@@ -77,13 +79,16 @@ from core.workflow.shipped import define_shipped
 from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
-    from core.adapters.database_sql import Database
     from inference.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
 KEEP_UP_EVERY_S = 60
 """How often retention and backups look whether something is due."""
+ALWAYS = ("records", "objects")
+"""The stores that are asked whether they work also where they are embedded."""
+SETTLE_EVERY_S = 15
+"""How often the index of chunks is compared with the rows, where it lies elsewhere."""
 RECORD_EVERY_S = 0.25
 SHARED_EVERY_S = 1.0
 ACCOUNTS_EVERY_S = 2.0
@@ -341,13 +346,14 @@ async def open_app(
     prepare_home(settings.home)
     process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
+
+        async def opened(table: dict[str, str], part: str, url: str, **given: Any) -> Any:
+            return await stack.enter_async_context(adapter(table, url, f"HEARTH_{part.upper()}_URL")(url, **given))
+
+        database = await opened(RECORDS, "records", settings.records_url, home=settings.home)
         await database.migrate()
-        objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
-        traces_url = settings.traces_url if serving else ""
-        traces = await stack.enter_async_context(
-            adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is ProcessRole.WORKER else "web")
-        )
+        objects = await opened(OBJECTS, "objects", settings.objects_url, home=settings.home)
+        traces = await opened(TRACES, "traces", settings.traces_url if serving else "", service="worker" if role is ProcessRole.WORKER else "web")
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
@@ -358,12 +364,12 @@ async def open_app(
 
         kept = Records(database, process_id)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
-        kind = adapter(SESSIONS, settings.sessions_url, "HEARTH_SESSIONS_URL")
-        shared = await stack.enter_async_context(kind(settings.sessions_url, sessions=kept.sessions, clock=clock))
+        shared = await opened(SESSIONS, "sessions", settings.sessions_url, sessions=kept.sessions, clock=clock)
         await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
         models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
+        index = await opened(VECTORS, "vectors", settings.vectors_url, rows=kept.index, database=database) if settings.vectors_url else kept.index
+        retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         retention = Retention(conversations, shared.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
@@ -384,7 +390,7 @@ async def open_app(
             parser,
             PagePictures(ChildPageRenderer(timeout_s=min(PICTURE_TIMEOUT_S, settings.parse_timeout_s), memory_mb=settings.parse_memory_mb)),
             models.embedder,
-            kept.index,
+            index,
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
@@ -392,7 +398,7 @@ async def open_app(
             pages=HttpPages() if settings.url_ingest else None,
             traces=traces,
         )
-        reembedding = Reembedding(kept.versions, models.embedder, clock)
+        reembedding = Reembedding(kept.versions, models.embedder, index, clock)
         users = Users(kept.accounts, shared.sessions, Argon2Passwords(), audit, shared.limits, clock)
         voice = VoiceRoom(
             kept.spoken,
@@ -435,11 +441,12 @@ async def open_app(
             await conversations.expire_leases(clock())  # what the process before this one was writing
             await define_shipped(kept.workflows, engines, clock)
             if role.works:
-                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, member))
+                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, index, member))
             if role.answers:
                 await stack.enter_async_context(_answering(users, chat, voice))
 
-        check = partial(_checked, settings, database, objects, shared, engines, models)
+        stores: dict[str, Store] = {"records": database, "objects": objects, "sessions": shared, "vectors": index}
+        check = partial(_checked, settings, stores, engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -485,7 +492,20 @@ async def open_app(
                 leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
-                    users, kept.accounts, shared.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
+                    users,
+                    kept.accounts,
+                    shared.sessions,
+                    kept.usage,
+                    kept.belongings,
+                    kept.prompts,
+                    documents,
+                    index,
+                    objects,
+                    chat,
+                    voice,
+                    notes,
+                    clock,
+                    quota=quota,
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
@@ -502,13 +522,13 @@ async def open_app(
                 ),
             ),
             check=check,
-            examine=partial(examined, check, _servers(settings, records=database, objects=objects), kept.processes, clock),
+            examine=partial(examined, check, _servers(settings, stores), kept.processes, clock),
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
 
 
-def _servers(settings: Settings, **stores: Server) -> dict[str, Server]:
+def _servers(settings: Settings, stores: Mapping[str, Any]) -> dict[str, Server]:
     """Those of the stores that are servers, by part. A part is named as its setting is."""
     return {part: store for part, store in stores.items() if getattr(settings, f"{part}_url")}
 
@@ -543,6 +563,7 @@ async def _working(
     events: EventLog,
     retention: Retention,
     backups: Backups,
+    index: ChunkIndex,
     member: Membership,
 ) -> AsyncIterator[None]:
     """The rooms that work by themselves, and what is done again and again. Each round may be that of any process; the duties are one's at a time."""
@@ -559,6 +580,7 @@ async def _working(
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, back_up_when_due, "the backup on schedule"))
+        await stack.enter_async_context(_every(SETTLE_EVERY_S, index.settle, "what the index of chunks lacks"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
         await stack.enter_async_context(dispatcher)
@@ -647,15 +669,11 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(
-    settings: Settings, database: "Database", objects: ObjectStore, shared: Any, engines: Mapping[Engine, PipelineEngine], models: Models
-) -> list[Health]:
-    """Every part of the house, asked now. shared: what the processes share, by whichever adapter."""
-    stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
-    if settings.sessions_url:
-        stores.append(("sessions", shared.check, shared.adapter))
+async def _checked(settings: Settings, stores: Mapping[str, Store], engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
+    """Every part of the house, asked now. Of the stores, by part, those that lie in the records need no asking of their own."""
+    own = [(part, store.check, store.adapter) for part, store in stores.items() if part in ALWAYS or getattr(settings, f"{part}_url")]
     found, runs, answers = await asyncio.gather(
-        asyncio.gather(*(_check(*part) for part in stores)),
+        asyncio.gather(*(_check(*part) for part in own)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),
         _models_checked(settings, models),
     )

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
 
     records_url: str = ""
     """Where users, conversations and documents are kept: postgresql://user:password@host/database. Empty: SQLite in the home folder."""
+    vectors_url: str = ""
+    """Where chunks are searched: Milvus, like http://user:password@host:19530; a path names a database of the server. Empty: the records themselves."""
     objects_url: str = ""
     """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
     sessions_url: str = ""

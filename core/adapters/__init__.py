@@ -16,6 +16,7 @@ OBJECTS = {"": "core.adapters.objects_folder:FolderObjectStore"} | dict.fromkeys
 SESSIONS = {"": "core.adapters.shared_process:ProcessShared"} | dict.fromkeys(
     ("valkey", "valkeys", "redis", "rediss"), "core.adapters.shared_valkey:ValkeyShared [services]"
 )
+VECTORS = dict.fromkeys(("http", "https"), "core.adapters.chunk_index_milvus:MilvusChunkIndex [services]")
 KUBEFLOW = dict.fromkeys(("http", "https"), "core.adapters.engine_kubeflow:KubeflowEngine")
 ARGO = dict.fromkeys(("http", "https"), "core.adapters.engine_argo:ArgoEngine")
 TRACES = {"": "core.traces:NoTraces"} | dict.fromkeys(("http", "https"), "core.adapters.traces_otlp:OtlpTraces [traces]")
