@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
+from core.adapters import ARGO, EVENTS, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -293,10 +293,13 @@ async def open_app(
         from core.adapters.pages_http import HttpPages
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
-        from core.adapters.records_sql import Records
+        from core.adapters.records_sql import EFFECTS, Records
 
         kept = Records(database)
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
+        if settings.events_url:
+            made = adapter(EVENTS, settings.events_url, "HEARTH_EVENTS_URL")
+            events = await stack.enter_async_context(made(settings.events_url, database, EFFECTS, message_days=settings.message_retention_days))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
@@ -369,7 +372,7 @@ async def open_app(
             await define_shipped(kept.workflows, engines, clock)
             await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups))
 
-        check = partial(_checked, settings, database, objects, engines, models)
+        check = partial(_checked, settings, database, objects, events, engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -529,9 +532,13 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(settings: Settings, database: "Database", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
+async def _checked(
+    settings: Settings, database: "Database", objects: ObjectStore, events: EventLog, engines: Mapping[Engine, PipelineEngine], models: Models
+) -> list[Health]:
     """Every part of the house, asked now."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
+    if settings.events_url:  # else they are the records' own
+        stores.append(("events", events.check, events.adapter))
     found, runs, answers = await asyncio.gather(
         asyncio.gather(*(_check(*part) for part in stores)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     """Where users, conversations and documents are kept: postgresql://user:password@host/database. Empty: SQLite in the home folder."""
     objects_url: str = ""
     """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
+    events_url: str = ""
+    """Where what happens is told to other programs, and taken from them (docs/events.md): NATS with JetStream, nats://user:password@host:4222. Empty: nowhere;
+    the records alone keep it."""
 
     llm_url: str = ""
     """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. Empty: the local inference process."""

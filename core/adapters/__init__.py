@@ -13,6 +13,8 @@ RECORDS = {"": "core.adapters.database_sql:SqliteDatabase"} | dict.fromkeys(
     ("postgresql", "postgresql+psycopg"), "core.adapters.database_postgres:PostgresDatabase [services]"
 )
 OBJECTS = {"": "core.adapters.objects_folder:FolderObjectStore"} | dict.fromkeys(("s3", "s3+http"), "core.adapters.objects_s3:S3ObjectStore [services]")
+EVENTS = dict.fromkeys(("nats", "tls"), "core.adapters.events_nats:NatsEventLog [services]")
+"""Beside the outbox, never instead of it."""
 KUBEFLOW = dict.fromkeys(("http", "https"), "core.adapters.engine_kubeflow:KubeflowEngine")
 ARGO = dict.fromkeys(("http", "https"), "core.adapters.engine_argo:ArgoEngine")
 TRACES = {"": "core.traces:NoTraces"} | dict.fromkeys(("http", "https"), "core.adapters.traces_otlp:OtlpTraces [traces]")
