@@ -242,7 +242,7 @@ class NatsEventLog(OutboxEventLog):
         version = self._client.connected_server_version
         if (version.major, version.minor) < OLDEST:
             raise SettingsError(
-                f"HEARTH_EVENTS_URL leads to NATS {version}, which is too old: it ignores what it doesn't know.",
+                f"HEARTH_EVENTS_URL leads to NATS {version.major}.{version.minor}.{version.patch}, which is too old: it ignores what it doesn't know.",
                 hint="Use NATS 2.10 or newer, or leave it empty.",
             )
         if self._tls and not self._client._server_info.get("tls_required"):
