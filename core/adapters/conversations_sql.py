@@ -56,8 +56,6 @@ from core.inference import estimated_tokens
 from core.records import DeleteReceipt, Page
 from core.retention import Pin
 
-DEEP = 1_000_000_000
-"""Further than any path goes."""
 FOUND_CHARS = 140
 """How much is shown around what a search found."""
 LAST_ACTIVITY = (
@@ -72,6 +70,13 @@ LAST_ACTIVITY = (
 INSERT_MESSAGE = insert(messages)
 INSERT_CONVERSATION = insert(conversations)
 MESSAGE = select(messages).where(messages.c.id == bindparam("id"))
+TOLD = select(
+    select(conversations.c.user_id).where(conversations.c.id == bindparam("conversation")).scalar_subquery().label("owner"),
+    exists().where(messages.c.id == bindparam("id")).label("here"),
+    select(messages.c.created_at).where(messages.c.id == bindparam("parent")).scalar_subquery().label("before"),
+    select(func.min(messages.c.created_at)).where(messages.c.parent_id == bindparam("id")).scalar_subquery().label("after"),
+)
+"""What is known of a message that another program tells of."""
 OWNER = select(conversations.c.user_id, conversations.c.settings).where(conversations.c.id == bindparam("id"))
 NEWEST = select(messages.c.id).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(1)
 SAVE_TEXT = (
@@ -510,26 +515,25 @@ def record_message(connection: Connection, event: Event) -> None:
     """The recorder's effect of a MessageStored that another program published: the message is in its conversation, once.
 
     `event.data` has id, role, content and optionally session_id, title and parent_id; the aggregate is the conversation. parent_id: of the message that it
-    follows, which may come later; "" for none; without it it follows the newest that is there. An event for somebody else's conversation has no effect.
-    Raises: BadInput for one without the fields, and for a message that follows itself.
+    follows, which has an earlier time and may come later; "" for none; without it it follows the newest that is there. An event for somebody else's
+    conversation has no effect. Raises: BadInput for one without the fields, and for a message that is not later than the one it follows.
     """
     role: Literal["user", "assistant", "system"] | None = {"user": "user", "assistant": "assistant", "system": "system"}.get(str(event.data.get("role")))  # type: ignore[assignment]
     message_id, content, parent_id = event.data.get("id"), event.data.get("content"), event.data.get("parent_id")
-    if role is None or not (isinstance(message_id, str) and is_id(message_id)) or not isinstance(content, str) or parent_id == message_id:
+    if role is None or not (isinstance(message_id, str) and is_id(message_id)) or not isinstance(content, str):
         raise BadInput("The event holds no message.", hint='Its data has to have "id" (a UUID), "role" (user, assistant or system) and "content".')
     MessageContent(content)  # as long as one may be
-    owner = connection.execute(select(conversations.c.user_id).where(conversations.c.id == event.aggregate_id)).scalar()
-    if owner not in (None, event.user_id) or connection.execute(select(messages.c.id).where(messages.c.id == message_id)).first():
+    at, following = event.at.astimezone(UTC), parent_id if isinstance(parent_id, str) else None
+    known = connection.execute(TOLD, {"conversation": event.aggregate_id, "id": message_id, "parent": following}).one()
+    if known.owner not in (None, event.user_id) or known.here:
         return
-    if owner is None:
+    if following == message_id or (known.before and known.before >= at) or (known.after and known.after <= at):  # so that no message can come before itself
+        raise BadInput("The message is not later than the one it follows.", hint='"parent_id" is the message before it; each has a time of its own.')
+    if known.owner is None:
         title = str(event.data.get("title") or content[:60])
-        connection.execute(insert(conversations).values(id=event.aggregate_id, user_id=event.user_id, title=title, created_at=event.at))
-    if not isinstance(parent_id, str):
-        parent_id = connection.execute(NEWEST, {"id": event.aggregate_id}).scalar() or ""
-    elif connection.execute(select(messages.c.id).where(messages.c.parent_id == message_id)).first():
-        above = connection.execute(PATH, {"leaf": parent_id, "conversation": event.aggregate_id, "deep": DEEP}).all()
-        if message_id in {parent_id, *(row.parent_id for row in above)}:
-            raise BadInput("The message follows itself.", hint='"parent_id" is the message before it.')
+        connection.execute(INSERT_CONVERSATION, {"id": event.aggregate_id, "user_id": event.user_id, "title": title, "created_at": at})
+    if following is None:
+        following = connection.execute(NEWEST, {"id": event.aggregate_id}).scalar() or ""
     session_id = str(event.data.get("session_id") or "")
-    message = ChatMessage(message_id, event.aggregate_id, session_id, event.user_id, role, content, event.at.astimezone(UTC), parent_id=parent_id)
+    message = ChatMessage(message_id, event.aggregate_id, session_id, event.user_id, role, content, at, parent_id=following)
     connection.execute(INSERT_MESSAGE, [_values(message, None)])

@@ -354,13 +354,15 @@ class NatsEventLog(OutboxEventLog):
         """What came, in one transaction: ours has gone out, and of others' each new one is written down and has its effect. Says how many of those."""
         if ours:
             _close(connection, outbox.c.event_id.in_(ours))
-        if not (kept := _not_forgotten(connection, theirs)):
+        new = {event.id: event for event in _not_forgotten(connection, theirs)}
+        for known in connection.execute(select(outbox.c.event_id).where(outbox.c.event_id.in_(new))).scalars():
+            del new[known]
+        if not new:
             return 0
-        append(connection, kept, recorded=False)
-        here = outbox.c.event_id.in_([event.id for event in kept])
-        connection.execute(update(outbox).where(here, outbox.c.streamed_at.is_(None)).values(streamed_at=datetime.now(UTC)))
-        waiting = select(outbox).where(here, outbox.c.recorded_at.is_(None), outbox.c.dead_at.is_(None)).order_by(outbox.c.seq)
-        return sum([self._recorded(connection, row) for row in connection.execute(waiting).all()])
+        append(connection, list(new.values()), recorded=False)
+        here = outbox.c.event_id.in_(new)
+        connection.execute(update(outbox).where(here).values(streamed_at=datetime.now(UTC)))
+        return self._recorded(connection, connection.execute(select(outbox).where(here).order_by(outbox.c.seq)).all())
 
 
 def _begin(connection: Connection) -> None:

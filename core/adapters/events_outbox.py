@@ -81,25 +81,32 @@ class OutboxEventLog:
         waiting = select(outbox).where(outbox.c.recorded_at.is_(None), outbox.c.dead_at.is_(None)).order_by(outbox.c.seq).limit(limit)
         if not await self._database.read(lambda c: c.execute(waiting.limit(1)).first()):
             return 0
-        return await self._database.write(lambda c: sum([self._recorded(c, row) for row in c.execute(waiting).all()]))
+        return await self._database.write(lambda c: self._recorded(c, c.execute(waiting).all()))
 
-    def _recorded(self, connection: Connection, row: Row[Any]) -> bool:
-        """Writes one effect; one that can't be written holds up no other, and is given up after some attempts."""
-        here = outbox.c.seq == row.seq
+    def _recorded(self, connection: Connection, rows: Sequence[Row[Any]]) -> int:
+        """Writes their effects; one that can't be written holds up no other, and is given up after some attempts. Says how many were written."""
         try:
             with connection.begin_nested():
-                if UNREADABLE in row.data:
-                    raise BadInput(f"What came can't be read: {row.data.get('reason')}.", hint="docs/events.md says what it has to be.")
-                if effect := self._effects.get(EventType(row.type)):
-                    effect(connection, event_of(row))
-                connection.execute(update(outbox).where(here).values(recorded_at=datetime.now(UTC)))
+                for row in rows:
+                    self._affect(connection, row)
+                connection.execute(update(outbox).where(outbox.c.seq.in_([row.seq for row in rows])).values(recorded_at=datetime.now(UTC)))
         except OperationalError:  # the database's trouble, not the event's: the next round tries again
             raise
         except (HearthError, SQLAlchemyError, ValueError, TypeError, KeyError) as error:  # another program made the event: anything may be in it
+            if len(rows) > 1:
+                return sum([self._recorded(connection, [row]) for row in rows])
+            (row,) = rows
             dead_at = datetime.now(UTC) if row.attempts + 1 >= MAX_ATTEMPTS else None
-            connection.execute(update(outbox).where(here).values(attempts=row.attempts + 1, error=f"{type(error).__name__}: {error}"[:500], dead_at=dead_at))
-            return False
-        return True
+            failed = {"attempts": row.attempts + 1, "error": f"{type(error).__name__}: {error}"[:500], "dead_at": dead_at}
+            connection.execute(update(outbox).where(outbox.c.seq == row.seq).values(failed))
+            return 0
+        return len(rows)
+
+    def _affect(self, connection: Connection, row: Row[Any]) -> None:
+        if UNREADABLE in row.data:
+            raise BadInput(f"What came can't be read: {row.data.get('reason')}.", hint="docs/events.md says what it has to be.")
+        if effect := self._effects.get(EventType(row.type)):
+            effect(connection, event_of(row))
 
     async def latest(
         self, *, aggregate_id: str = "", user_id: str = "", kind: EventType | None = None, limit: int = 50, cursor: str = ""

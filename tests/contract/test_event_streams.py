@@ -164,11 +164,14 @@ async def test_a_message_can_not_follow_one_of_another_conversation_or_itself(lo
     secret = a_message(bob, new_id(), "bob's own", parent_id="")
     mine, loop = new_id(), (new_id(), new_id())
     bad = [a_message(ada, mine, str(n), id=loop[n], parent_id=loop[1 - n]) for n in range(2)]
-    await tell(outside, secret, a_message(ada, new := new_id(), "nosy", parent_id=secret.data["id"]), *bad)
+    bad[1] = replace(bad[1], at=NOON + timedelta(seconds=1))
+    nosy = replace(a_message(ada, new := new_id(), "nosy", parent_id=secret.data["id"]), at=NOON + timedelta(seconds=1))
+    itself = a_message(ada, mine, id=(alone := new_id()), parent_id=alone)
+    await tell(outside, secret, nosy, *bad, itself)
     for _ in range(MAX_ATTEMPTS):
         await log.record()
     assert await texts(database, ada, new) == ["nosy"]
-    assert [d.event.id for d in (await log.dead()).items] == [bad[1].id]
+    assert [d.event.id for d in (await log.dead()).items] == [itself.id, bad[1].id]
     assert await texts(database, ada, mine) == ["0"]
 
 
@@ -314,7 +317,7 @@ async def test_a_house_opens_without_its_server_and_tells_everything_later_and_s
 async def test_a_server_that_is_killed_under_load_loses_nothing(server, log, outside, database, ada):
     thread, others, before = new_id(), [], ""
     for n in range(60):
-        others.append(a_message(ada, thread, str(n), parent_id=before))
+        others.append(replace(a_message(ada, thread, str(n), parent_id=before), at=NOON + timedelta(seconds=n)))
         before = others[-1].data["id"]
     ours, taken = [an_event(ada, n=n) for n in range(300)], []
 
