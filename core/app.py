@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, VECTORS, adapter
+from core.adapters import ARGO, EVENTS, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, VECTORS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -325,6 +325,45 @@ async def move(settings: Settings, to: Where, moving: Moving) -> list[Moved]:
         return moved
 
 
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """What keeps things, each in the home folder or on the server of its setting."""
+
+    records: "Database"
+    kept: "Records"
+    objects: Any
+    shared: Any
+    index: Any
+    events: Any
+
+    def by_part(self) -> dict[str, Store]:
+        """A part is named as its setting is."""
+        return {"records": self.records, "objects": self.objects, "sessions": self.shared, "vectors": self.index, "events": self.events}
+
+
+@asynccontextmanager
+async def _open_stores(settings: Settings, process_id: str, clock: Callable[[], datetime]) -> AsyncIterator[_Stores]:
+    from core.adapters.records_sql import EFFECTS, Records
+
+    async with AsyncExitStack() as stack:
+
+        async def opened(table: Mapping[str, str], part: str, **given: Any) -> Any:
+            url: str = getattr(settings, f"{part}_url")
+            return await stack.enter_async_context(adapter(table, url, f"HEARTH_{part.upper()}_URL")(url, **given))
+
+        records = await opened(RECORDS, "records", home=settings.home)
+        await records.migrate()
+        kept = Records(records, process_id)
+        objects = await opened(OBJECTS, "objects", home=settings.home)
+        shared = await opened(SESSIONS, "sessions", sessions=kept.sessions, clock=clock)
+        await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
+        # Beside the rows, never instead of them: without a server these are the records' own.
+        index = await opened(VECTORS, "vectors", rows=kept.index, database=records) if settings.vectors_url else kept.index
+        told = {"database": records, "effects": EFFECTS, "message_days": settings.message_retention_days}
+        events = await opened(EVENTS, "events", **told) if settings.events_url else kept.events
+        yield _Stores(records, kept, objects, shared, index, events)
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -346,29 +385,21 @@ async def open_app(
     prepare_home(settings.home)
     process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
-
-        async def opened(table: dict[str, str], part: str, url: str, **given: Any) -> Any:
-            return await stack.enter_async_context(adapter(table, url, f"HEARTH_{part.upper()}_URL")(url, **given))
-
-        database = await opened(RECORDS, "records", settings.records_url, home=settings.home)
-        await database.migrate()
-        objects = await opened(OBJECTS, "objects", settings.objects_url, home=settings.home)
-        traces = await opened(TRACES, "traces", settings.traces_url if serving else "", service="worker" if role is ProcessRole.WORKER else "web")
+        stores = await stack.enter_async_context(_open_stores(settings, process_id, clock))
+        kept, objects, shared, index, events = stores.kept, stores.objects, stores.shared, stores.index, stores.events
+        conversations, documents, audit = kept.conversations, kept.documents, kept.audit
+        models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
+        traces_url = settings.traces_url if serving else ""
+        tracer = adapter(TRACES, traces_url, "HEARTH_TRACES_URL")
+        traces = await stack.enter_async_context(tracer(traces_url, service="worker" if role is ProcessRole.WORKER else "web"))
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
         from core.adapters.pages_http import HttpPages
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
-        from core.adapters.records_sql import Records
 
-        kept = Records(database, process_id)
-        conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
-        shared = await opened(SESSIONS, "sessions", settings.sessions_url, sessions=kept.sessions, clock=clock)
-        await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
-        models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        index = await opened(VECTORS, "vectors", settings.vectors_url, rows=kept.index, database=database) if settings.vectors_url else kept.index
         retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         retention = Retention(conversations, shared.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
@@ -445,8 +476,7 @@ async def open_app(
             if role.answers:
                 await stack.enter_async_context(_answering(users, chat, voice))
 
-        stores: dict[str, Store] = {"records": database, "objects": objects, "sessions": shared, "vectors": index}
-        check = partial(_checked, settings, stores, engines, models)
+        check = partial(_checked, settings, stores.by_part(), engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -522,8 +552,8 @@ async def open_app(
                 ),
             ),
             check=check,
-            examine=partial(examined, check, _servers(settings, stores), kept.processes, clock),
-            counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
+            examine=partial(examined, check, _servers(settings, stores.by_part()), kept.processes, clock),
+            counters=lambda: Counters(stores.records.writes, stores.records.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
 

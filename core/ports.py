@@ -1045,14 +1045,22 @@ class Workflows(Protocol):
 class EventLog(Protocol):
     """The durable stream of what happened."""
 
+    adapter: str
+    """What keeps it, for people."""
+
+    async def check(self) -> None:
+        """Asks it for something. Raises: ServiceError; SettingsError for a server that can't be used."""
+
     async def publish(self, events: Sequence[Event]) -> None:
-        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here."""
+        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here. Raises: ServiceError."""
 
     async def read(self, after_seq: int = 0, *, limit: int = 100, aggregate_id: str = "", user_id: str = "") -> Sequence[RecordedEvent]:
         """The events after that place, in order."""
 
     async def record(self, limit: int = 100) -> int:
-        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many.
+        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many were recorded.
+
+        limit: of one transaction. A server that is away is no error: what happens waits for it.
 
         An effect that can't be written holds up no other; after some attempts its event is set aside as a dead letter.
         """

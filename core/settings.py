@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     sessions_url: str = ""
     """What sessions are asked of, and what several processes of a house share: redis://user:password@host:6379/0, or rediss:// for TLS; Redis 7 or Valkey 8,
     or newer. Empty: the records, and this process alone."""
+    events_url: str = ""
+    """Where what happens is told to other programs, and taken from them (docs/events.md): NATS with JetStream, nats://user:password@host:4222. Empty: nowhere;
+    the records alone keep it."""
 
     llm_url: str = ""
     """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. hearth+http://… where it
