@@ -79,6 +79,8 @@ from core.workflow.shipped import define_shipped
 from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
+    from core.adapters.database_sql import Database
+    from core.adapters.records_sql import Records
     from inference.lanes import Lanes
 
 log = logging.getLogger(__name__)
