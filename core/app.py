@@ -78,17 +78,21 @@ from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
     from core.adapters.database_sql import Database
+    from inference.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
 KEEP_UP_EVERY_S = 60
 """How often retention and backups look whether something is due."""
 RECORD_EVERY_S = 0.25
+SHARED_EVERY_S = 1.0
 ACCOUNTS_EVERY_S = 2.0
 """How soon a disabled user's open answers end; requests are refused at once."""
 CHECK_TIMEOUT_S = 5.0
 PICTURE_TIMEOUT_S = 20.0
 """Somebody looks at the page and waits for its picture."""
+OURS = "hearth+"
+"""Before the URL of a model: what serves it is `hearth inference`, as on this machine."""
 NOT_STARTED = "http://127.0.0.1:9/v1"
 """Where commands that start no models find none: nothing listens on the discard port."""
 
@@ -134,8 +138,8 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings, local: LocalInference | None) -> AsyncIterator[Models]:
-    """The model ports as the settings say: each at its own URL, or at the local process."""
+async def open_models(settings: Settings, local: LocalInference | None, lanes_of: Callable[..., "Lanes"] | None = None) -> AsyncIterator[Models]:
+    """The model ports as the settings say: each at its own URL, or at the local process. lanes_of: makes what is before a model elsewhere."""
     from inference.audio_client import RemoteCodec, RemoteSynthesizer, RemoteTranscriber
     from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
     from inference.lanes import Lanes
@@ -156,13 +160,16 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             url: str = getattr(settings, f"{service}_url")
             if not url:
                 return beside(service)
-            base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
+            base, model = parse_model_url(url.removeprefix(OURS), f"HEARTH_{service.upper()}_URL")
             key: str = getattr(settings, f"{service}_api_key").get_secret_value()
+            if url.startswith(OURS):  # it has lanes of its own, and says more of its models than others do
+                return closed_later(ModelServer(service, base, model, key=key, local=True))
             places = settings.llm_places if service is Service.LLM else settings.open_answers
-            lanes[service] = Lanes(places, queue=settings.inference_queue)
+            lanes[service] = lanes_of(service.value, places, queue=settings.inference_queue) if lanes_of else Lanes(places, queue=settings.inference_queue)
             return closed_later(ModelServer(service, base, model, key=key, lanes=lanes[service]))
 
         here, activity = sorted(settings.local_services()), _detector(settings)
+        opener = beside(Service.STT) if here else server(Service.STT) if settings.stt_url.startswith(OURS) else None
 
         yield Models(
             RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
@@ -170,7 +177,7 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
             None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT), activity, max_s=settings.audio_max_s),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
-            RemoteCodec(beside(Service.STT)) if here else None,
+            RemoteCodec(opener) if opener is not None else None,
             activity,
             ModelShelf(settings.models_folder),
             LocalResidency(beside(Service(here[0]))) if here else None,
@@ -337,7 +344,6 @@ async def open_app(
         database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
         await database.migrate()
         objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
-        models = await stack.enter_async_context(open_models(settings, local))
         traces_url = settings.traces_url if serving else ""
         traces = await stack.enter_async_context(
             adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is ProcessRole.WORKER else "web")
@@ -354,6 +360,8 @@ async def open_app(
         conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         kind = adapter(SESSIONS, settings.sessions_url, "HEARTH_SESSIONS_URL")
         shared = await stack.enter_async_context(kind(settings.sessions_url, sessions=kept.sessions, clock=clock))
+        await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
+        models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
         retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
@@ -431,7 +439,7 @@ async def open_app(
             if role.answers:
                 await stack.enter_async_context(_answering(users, chat, voice))
 
-        check = partial(_checked, settings, database, objects, engines, models)
+        check = partial(_checked, settings, database, objects, shared, engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -639,9 +647,13 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(settings: Settings, database: "Database", objects: ObjectStore, engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
-    """Every part of the house, asked now."""
+async def _checked(
+    settings: Settings, database: "Database", objects: ObjectStore, shared: Any, engines: Mapping[Engine, PipelineEngine], models: Models
+) -> list[Health]:
+    """Every part of the house, asked now. shared: what the processes share, by whichever adapter."""
     stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
+    if settings.sessions_url:
+        stores.append(("sessions", shared.check, shared.adapter))
     found, runs, answers = await asyncio.gather(
         asyncio.gather(*(_check(*part) for part in stores)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),

@@ -77,7 +77,8 @@ class Settings(BaseSettings):
     or newer. Empty: the records, and this process alone."""
 
     llm_url: str = ""
-    """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. Empty: the local inference process."""
+    """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. hearth+http://… where it
+    is a `hearth inference`, which also knows who goes first and when a model had better quote. Empty: the local inference process."""
     llm_api_key: SecretStr = SecretStr("")
     """The key for the chat model's server; it is sent nowhere else."""
     llm_model: str = "smollm2-135m"

@@ -13,7 +13,9 @@ RECORDS = {"": "core.adapters.database_sql:SqliteDatabase"} | dict.fromkeys(
     ("postgresql", "postgresql+psycopg"), "core.adapters.database_postgres:PostgresDatabase [services]"
 )
 OBJECTS = {"": "core.adapters.objects_folder:FolderObjectStore"} | dict.fromkeys(("s3", "s3+http"), "core.adapters.objects_s3:S3ObjectStore [services]")
-SESSIONS = {"": "core.adapters.shared_process:ProcessShared"}
+SESSIONS = {"": "core.adapters.shared_process:ProcessShared"} | dict.fromkeys(
+    ("valkey", "valkeys", "redis", "rediss"), "core.adapters.shared_valkey:ValkeyShared [services]"
+)
 KUBEFLOW = dict.fromkeys(("http", "https"), "core.adapters.engine_kubeflow:KubeflowEngine")
 ARGO = dict.fromkeys(("http", "https"), "core.adapters.engine_argo:ArgoEngine")
 TRACES = {"": "core.traces:NoTraces"} | dict.fromkeys(("http", "https"), "core.adapters.traces_otlp:OtlpTraces [traces]")

@@ -9,6 +9,7 @@ from typing import Self
 
 from core.ports import Sessions
 from core.signals import Signal
+from inference.lanes import Lanes
 
 MOST_COUNTS = 10_000
 
@@ -114,3 +115,10 @@ class ProcessShared:
 
     async def check(self) -> None:
         """It is always there."""
+
+    def lanes(self, _name: str, places: int, *, queue: int) -> Lanes:
+        """Places before a model, and the queue for them."""
+        return Lanes(places, queue=queue)
+
+    async def keep_up(self) -> None:
+        """Nothing runs out."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +36,7 @@ from core.chat.model import (
 from core.chat.stages import attributes, stages
 from core.chat.turn import Turn, Update
 from core.crash import crash
-from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceUnavailable
+from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceError, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import is_id, new_id, reply_id
 from core.ports import Conversations, Limits, Signals, Traces
@@ -58,6 +59,8 @@ LEASE = timedelta(seconds=30)
 HISTORY_MESSAGES = 100
 """More than a prompt keeps (packing.KEPT_MESSAGES): what it doesn't keep is summed up before it is out of sight."""
 FINISH_ATTEMPTS = 3
+"""Where the records are away, it is tried as long as the lease lasts: nobody else may touch the answer before."""
+FINISH_AGAIN_S = 2.0
 UNHEARD = "It was interrupted here; what was not heard is not kept."
 MAX_TITLE_CHARS = 200
 MAX_PAGE = 500
@@ -91,7 +94,8 @@ class ChatRoom:
         self._signals, self._limits = signals, limits
         self._elsewhere = Elsewhere(conversations, signals)
         signals.on(Signal.STOP_ANSWER, self._stop_of)
-        signals.on(Signal.STOP_USER, self._stop_user)
+        signals.on(Signal.STOP_USER, self._stop_all_of)
+        signals.on(Signal.STOP_CONVERSATION, self._stop_all_of)
         self._accepting = 0
         """How many messages are being stored: turns that are open in a moment."""
         self._turns: dict[str, Turn] = {}
@@ -264,9 +268,11 @@ class ChatRoom:
         """Ends every open answer of a user, wherever it is written; their text is kept."""
         await self._signals.send(Signal.STOP_USER, user_id)
 
-    def _stop_user(self, user_id: str) -> None:
-        for turn in [turn for turn in self._turns.values() if turn.answer.user_id == user_id]:
-            self._stop(turn)
+    def _stop_all_of(self, user_id: str, conversation_id: str = "") -> None:
+        """Every answer of a user that is written here, or those in one conversation."""
+        for turn in list(self._turns.values()):
+            if turn.answer.user_id == user_id and conversation_id in ("", turn.conversation_id):
+                self._stop(turn)
 
     async def turn(self, user: User, answer_id: str) -> Turn:
         """An answer to follow: as it is written, here or by another process, or as it is stored. Raises: NotFound."""
@@ -340,10 +346,8 @@ class ChatRoom:
 
     async def delete(self, user: User, conversation_id: str) -> DeleteReceipt:
         """Removes a conversation with everything in it; answers still being written are stopped first. Raises: NotFound."""
-        mine = [t.answer_id for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
-        tasks = [self._tasks[answer_id] for answer_id in mine]
-        for answer_id in mine:
-            await self.stop(user, answer_id)
+        tasks = [self._tasks[t.answer_id] for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
+        await self._signals.send(Signal.STOP_CONVERSATION, user.id, conversation_id)
         await asyncio.gather(*tasks, return_exceptions=True)
         return await self._conversations.delete_for(user.id, conversation_id)
 
@@ -471,19 +475,21 @@ class ChatRoom:
         told = {"message_id": answer.id}
         turn.events.append(Event(new_id(), EventType.RESPONSE_GENERATED, answer.user_id, answer.conversation_id, now, told | {"status": answer.status.value}))
         turn.events.append(Event(new_id(), EventType.MESSAGE_STORED, answer.user_id, answer.conversation_id, now, told))
-        for attempt in range(1, FINISH_ATTEMPTS + 1):
+        until = time.monotonic() + LEASE.total_seconds()
+        for attempt in count(1):
             try:
                 await self._conversations.finish(answer, turn.events)
                 crash("after_finish_commit")
                 break
             except HearthError as error:
-                if attempt == FINISH_ATTEMPTS:
+                away = isinstance(error, ServiceError) and error.retryable and time.monotonic() < until and not self._closing
+                if attempt >= FINISH_ATTEMPTS and not away:
                     log.error("answer %s could not be stored: %s", answer.id, error)
                     answer = replace(
                         answer, status=MessageStatus.INTERRUPTED, metadata=replace(answer.metadata, error=f"This answer could not be stored whole. {error}")
                     )
-                else:
-                    await asyncio.sleep(attempt * 0.5)
+                    break
+                await asyncio.sleep(min(attempt * 0.5, FINISH_AGAIN_S))
         turn.work.stages(spent for spent in stages(answer) if spent[0] not in OF_SEARCH)  # the search has told of its own
         turn.work.end(attributes(answer), failed=answer.status is MessageStatus.FAILED)
         turn.end(answer)

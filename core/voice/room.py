@@ -47,6 +47,7 @@ from core.voice.model import (
     VoiceTiming,
     form_of,
 )
+from core.voice.sounds import keep
 from core.voice.stages import spoken_stages
 from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn, VoiceUpdate
 
@@ -71,6 +72,8 @@ class _Progress:
     request: VoiceRequest
     transcription: Transcription
     conversation_id: str
+    keeping: "asyncio.Task[ServiceError | None] | None" = None
+    """Keeps the recording meanwhile; None where it was kept before."""
     events: list[Event] = field(default_factory=list)
     timing: VoiceTiming = field(default_factory=VoiceTiming)
     docs_used: int = 0
@@ -264,10 +267,10 @@ class VoiceRoom:
         return AudioData(await self._objects.get(uri), form)
 
     async def with_sound(self, response: VoiceResponse) -> VoiceResponse:
-        """The response with its bytes, as a program takes it; without them once they are gone."""
+        """The response with its bytes, as a program takes it; without them once they are gone, and while their store is away."""
         if not response.uri or response.audio_b64:
             return response
-        with suppress(NotFound):
+        with suppress(NotFound, ServiceError):
             return replace(response, audio_b64=base64.b64encode(await self._objects.get(response.uri)).decode())
         return response
 
@@ -324,6 +327,7 @@ class VoiceRoom:
             heard = {"model": transcription.model, "duration_ms": transcription.duration_ms, "language": transcription.language}
             events.append(self._event(EventType.TRANSCRIPTION_COMPLETED, who.user, spoken, self._clock(), **heard))
         stt_ms = round((time.monotonic() - begun) * 1000, 1)
+        keeping = None
         if stored is None:
             session = (await self._users.voice_session(who)).session
             key = f"voice/{spoken.request_id}.{spoken.audio.format}"
@@ -344,14 +348,14 @@ class VoiceRoom:
                 sha256=sha256,
             )
             stored = await self._turns.accept(SpokenTurn(request, transcription), events)
-            # The row first: an object that no row names would never be removed.
-            await self._objects.put(key, spoken.audio.data)
+            # The row first: an object that no row names would never be removed. And beside the answer: nobody waits for a store that is slow or away.
+            keeping = asyncio.create_task(keep(self._objects, key, spoken.audio.data))
         turn.add(Transcribed(stored.transcription))
         if stored.response is not None:
             turn.add(TextDelta(stored.response.response_text or NOTHING_TO_SAY))
             turn.add(Answered(stored.response))
             return None
-        progress = _Progress(begun, turn, stored.request, stored.transcription, spoken.conversation_id)
+        progress = _Progress(begun, turn, stored.request, stored.transcription, spoken.conversation_id, keeping)
         progress.timing = VoiceTiming(stt_ms=stt_ms)
         return progress
 
@@ -469,6 +473,8 @@ class VoiceRoom:
             sound = wav(sound, SPEECH_RATE_HZ)
         said = " ".join(progress.spoken) if interrupted else message.content if message is not None else progress.error
         key = f"voice/{spoken.request_id}-answer.{audio_format}"
+        trouble = await progress.keeping if progress.keeping is not None else None
+        error = progress.error or str(trouble or "")
         response = VoiceResponse(
             reply_id(spoken.request_id),
             spoken.request_id,
@@ -479,8 +485,8 @@ class VoiceRoom:
             progress.ms(),
             progress.docs_used,
             created_at=self._clock(),
-            uri=self._objects.uri(key) if sound else "",
-            error=progress.error,
+            uri=self._objects.uri(key) if sound and trouble is None else "",
+            error=error,
             interrupted=interrupted,
             timing=progress.timing,
         )
@@ -490,8 +496,10 @@ class VoiceRoom:
             events.append(self._event(EventType.TTS_SYNTHESIS_STARTED, user, spoken, self._clock(), chars=sum(map(len, progress.spoken))))
             events.append(self._event(EventType.AUDIO_RESPONSE_READY, user, spoken, self._clock(), **told))
         response = await self._turns.answer(response, events)
-        if sound:
-            await self._objects.put(key, sound)
+        if sound and trouble is None:
+            trouble = await keep(self._objects, key, sound)
+        if sound and trouble is not None:  # it can be heard now, and not again
+            return replace(response, audio_b64=base64.b64encode(sound).decode(), error=error or str(trouble))
         return response
 
     async def all_collections(self, user: User) -> tuple[str, ...]:

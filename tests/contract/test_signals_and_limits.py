@@ -5,8 +5,10 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from servers import CACHES, emptied
 
 from core.adapters.shared_process import ProcessShared
+from core.adapters.shared_valkey import ValkeyShared
 from core.signals import Signal
 
 pytestmark = pytest.mark.anyio
@@ -16,11 +18,17 @@ def clock():
     return datetime.now(UTC)
 
 
-@pytest.fixture(params=["process"], ids=lambda leg: f"leg={leg}")
+@pytest.fixture(params=["process", *CACHES], ids=lambda leg: f"leg={leg}")
 async def two(request):
     """What two processes of a house share; of the embedded kind there is one."""
-    async with ProcessShared("", sessions=None, clock=clock) as opened:
-        yield opened, opened
+    if request.param == "process":
+        async with ProcessShared("", sessions=None, clock=clock) as opened:
+            yield opened, opened
+        return
+    server = request.getfixturevalue(request.param.replace("-", "_"))
+    emptied(server)
+    async with ValkeyShared(server.url, sessions=None, clock=clock) as here, ValkeyShared(server.url, sessions=None, clock=clock) as there:
+        yield here, there
 
 
 async def until(true, within_s=3):

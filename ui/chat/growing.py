@@ -21,8 +21,6 @@ from ui.gate import signed_in
 
 PATH = "/growing"
 MOST_ANSWERS = 4
-AGAIN_MS = 1000
-"""When a browser asks again after a stream has ended before its answers."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,9 +38,7 @@ def route(app: App) -> Route:
             turns = [await app.chat.turn(who.user, answer_id) for answer_id in request.query_params.getlist("answer")[:MOST_ANSWERS]]
         except HearthError as error:
             return response(error)
-        return StreamingResponse(
-            _events(turns, pace) if turns else _nothing_yet(), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        )
+        return StreamingResponse(_events(turns, pace), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     return Route(PATH, growing)
 
@@ -58,10 +54,6 @@ async def _events(turns: Sequence[Turn], pace: Pace) -> AsyncIterator[bytes]:
                 yield b"data: " + _encode((utf16_units(html[:kept]), html[kept:])) + b"\n\n"
             drawn = html
     yield b"event: finished\ndata: {}\n\n"
-
-
-async def _nothing_yet() -> AsyncIterator[bytes]:
-    yield b"retry: %d\n\n" % AGAIN_MS
 
 
 def shared(before: str, now: str) -> int:
