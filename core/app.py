@@ -336,8 +336,7 @@ async def open_app(
     address: where its API listens, for what it starts itself.
     Raises: SettingsError, also for a role beside others without servers that all of them reach; NoSpace, ServiceError.
     """
-    if role is not ProcessRole.UP:
-        _demand_servers(settings, role)
+    _demand_servers(settings, role)
     prepare_home(settings.home)
     process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
@@ -514,9 +513,9 @@ def _servers(settings: Settings, **stores: Server) -> dict[str, Server]:
 
 
 def _demand_servers(settings: Settings, role: ProcessRole) -> None:
-    """Raises: SettingsError where something lies in a folder that no other process sees."""
+    """Raises: SettingsError where one of several processes has something in a folder that the others don't see."""
     missing = [f"HEARTH_{name.upper()}_URL" for name in ("records", "objects") if not getattr(settings, f"{name}_url")]
-    if missing:
+    if missing and role is not ProcessRole.UP:
         raise SettingsError(
             f"`hearth {role.value}` is one of several processes, and these can't share a home folder.",
             hint=f"Set {' and '.join(missing)} to servers that all of them reach, or start everything with `hearth up`.",
