@@ -501,7 +501,7 @@ async def open_app(
                 ),
             ),
             check=check,
-            examine=partial(examined, check, _servers(settings, records=database, objects=objects), kept.processes, clock),
+            examine=partial(examined, check, _servers(settings, records=database, objects=objects, sessions=shared), kept.processes, clock),
             counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
