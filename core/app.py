@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, adapter
+from core.adapters import ARGO, EVENTS, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, VECTORS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -43,6 +43,7 @@ from core.ports import (
     AuditLog,
     Catalogue,
     ChatModel,
+    ChunkIndex,
     Embedder,
     EventLog,
     ObjectStore,
@@ -51,6 +52,7 @@ from core.ports import (
     Reranker,
     Residency,
     Server,
+    Store,
     Synthesizer,
     Traces,
     Transcriber,
@@ -78,12 +80,17 @@ from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
     from core.adapters.database_sql import Database
+    from core.adapters.records_sql import Records
     from inference.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
 KEEP_UP_EVERY_S = 60
 """How often retention and backups look whether something is due."""
+ALWAYS = ("records", "objects")
+"""The stores that are asked whether they work also where they are embedded."""
+SETTLE_EVERY_S = 15
+"""How often the index of chunks is compared with the rows, where it lies elsewhere."""
 RECORD_EVERY_S = 0.25
 SHARED_EVERY_S = 1.0
 ACCOUNTS_EVERY_S = 2.0
@@ -320,6 +327,45 @@ async def move(settings: Settings, to: Where, moving: Moving) -> list[Moved]:
         return moved
 
 
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """What keeps things, each in the home folder or on the server of its setting."""
+
+    records: "Database"
+    kept: "Records"
+    objects: Any
+    shared: Any
+    index: Any
+    events: Any
+
+    def by_part(self) -> dict[str, Store]:
+        """A part is named as its setting is."""
+        return {"records": self.records, "objects": self.objects, "sessions": self.shared, "vectors": self.index, "events": self.events}
+
+
+@asynccontextmanager
+async def _open_stores(settings: Settings, process_id: str, clock: Callable[[], datetime]) -> AsyncIterator[_Stores]:
+    from core.adapters.records_sql import EFFECTS, Records
+
+    async with AsyncExitStack() as stack:
+
+        async def opened(table: Mapping[str, str], part: str, **given: Any) -> Any:
+            url: str = getattr(settings, f"{part}_url")
+            return await stack.enter_async_context(adapter(table, url, f"HEARTH_{part.upper()}_URL")(url, **given))
+
+        records = await opened(RECORDS, "records", home=settings.home)
+        await records.migrate()
+        kept = Records(records, process_id)
+        objects = await opened(OBJECTS, "objects", home=settings.home)
+        shared = await opened(SESSIONS, "sessions", sessions=kept.sessions, clock=clock)
+        await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
+        # Beside the rows, never instead of them: without a server these are the records' own.
+        index = await opened(VECTORS, "vectors", rows=kept.index, database=records) if settings.vectors_url else kept.index
+        told = {"database": records, "effects": EFFECTS, "message_days": settings.message_retention_days}
+        events = await opened(EVENTS, "events", **told) if settings.events_url else kept.events
+        yield _Stores(records, kept, objects, shared, index, events)
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,
@@ -340,29 +386,22 @@ async def open_app(
     prepare_home(settings.home)
     process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
-        await database.migrate()
-        objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
+        stores = await stack.enter_async_context(_open_stores(settings, process_id, clock))
+        kept, objects, shared, index, events = stores.kept, stores.objects, stores.shared, stores.index, stores.events
+        conversations, documents, audit = kept.conversations, kept.documents, kept.audit
+        models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
         traces_url = settings.traces_url if serving else ""
-        traces = await stack.enter_async_context(
-            adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="worker" if role is ProcessRole.WORKER else "web")
-        )
+        tracer = adapter(TRACES, traces_url, "HEARTH_TRACES_URL")
+        traces = await stack.enter_async_context(tracer(traces_url, service="worker" if role is ProcessRole.WORKER else "web"))
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
         from core.adapters.pages_http import HttpPages
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
-        from core.adapters.records_sql import Records
 
-        kept = Records(database, process_id)
-        conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
-        kind = adapter(SESSIONS, settings.sessions_url, "HEARTH_SESSIONS_URL")
-        shared = await stack.enter_async_context(kind(settings.sessions_url, sessions=kept.sessions, clock=clock))
-        await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
-        models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        retrieval = Retrieval(documents, kept.index, models.embedder, models.reranker, settings.relevance_threshold, traces)
+        retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
         retention = Retention(conversations, shared.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
@@ -383,7 +422,7 @@ async def open_app(
             parser,
             PagePictures(ChildPageRenderer(timeout_s=min(PICTURE_TIMEOUT_S, settings.parse_timeout_s), memory_mb=settings.parse_memory_mb)),
             models.embedder,
-            kept.index,
+            index,
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
@@ -391,7 +430,7 @@ async def open_app(
             pages=HttpPages() if settings.url_ingest else None,
             traces=traces,
         )
-        reembedding = Reembedding(kept.versions, models.embedder, clock)
+        reembedding = Reembedding(kept.versions, models.embedder, index, clock)
         users = Users(kept.accounts, shared.sessions, Argon2Passwords(), audit, shared.limits, clock)
         voice = VoiceRoom(
             kept.spoken,
@@ -434,11 +473,11 @@ async def open_app(
             await conversations.expire_leases(clock())  # what the process before this one was writing
             await define_shipped(kept.workflows, engines, clock)
             if role.works:
-                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, member))
+                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, index, member))
             if role.answers:
                 await stack.enter_async_context(_answering(users, chat, voice))
 
-        check = partial(_checked, settings, database, objects, shared, engines, models)
+        check = partial(_checked, settings, stores.by_part(), engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -484,7 +523,20 @@ async def open_app(
                 leftovers=LeftoverRoom(objects, kept.belongings, notes, begun, clock),
                 logbook=Logbook(audit, settings, notes),
                 people=People(
-                    users, kept.accounts, shared.sessions, kept.usage, kept.belongings, kept.prompts, documents, objects, chat, voice, notes, clock, quota=quota
+                    users,
+                    kept.accounts,
+                    shared.sessions,
+                    kept.usage,
+                    kept.belongings,
+                    kept.prompts,
+                    documents,
+                    index,
+                    objects,
+                    chat,
+                    voice,
+                    notes,
+                    clock,
+                    quota=quota,
                 ),
                 reading=Reading(kept.talks, kept.accounts, kept.belongings, chat, events, notes),
                 collections=Collections(kept.ledger, kept.accounts, library, objects, notes, begun),
@@ -501,13 +553,13 @@ async def open_app(
                 ),
             ),
             check=check,
-            examine=partial(examined, check, _servers(settings, records=database, objects=objects, sessions=shared), kept.processes, clock),
-            counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
+            examine=partial(examined, check, _servers(settings, stores.by_part()), kept.processes, clock),
+            counters=lambda: Counters(stores.records.writes, stores.records.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
 
 
-def _servers(settings: Settings, **stores: Server) -> dict[str, Server]:
+def _servers(settings: Settings, stores: Mapping[str, Any]) -> dict[str, Server]:
     """Those of the stores that are servers, by part. A part is named as its setting is."""
     return {part: store for part, store in stores.items() if getattr(settings, f"{part}_url")}
 
@@ -542,6 +594,7 @@ async def _working(
     events: EventLog,
     retention: Retention,
     backups: Backups,
+    index: ChunkIndex,
     member: Membership,
 ) -> AsyncIterator[None]:
     """The rooms that work by themselves, and what is done again and again. Each round may be that of any process; the duties are one's at a time."""
@@ -558,6 +611,7 @@ async def _working(
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, back_up_when_due, "the backup on schedule"))
+        await stack.enter_async_context(_every(SETTLE_EVERY_S, index.settle, "what the index of chunks lacks"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
         await stack.enter_async_context(dispatcher)
@@ -646,15 +700,11 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(
-    settings: Settings, database: "Database", objects: ObjectStore, shared: Any, engines: Mapping[Engine, PipelineEngine], models: Models
-) -> list[Health]:
-    """Every part of the house, asked now. shared: what the processes share, by whichever adapter."""
-    stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
-    if settings.sessions_url:
-        stores.append(("sessions", shared.check, shared.adapter))
+async def _checked(settings: Settings, stores: Mapping[str, Store], engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
+    """Every part of the house, asked now. Of the stores, by part, those that lie in the records need no asking of their own."""
+    own = [(part, store.check, store.adapter) for part, store in stores.items() if part in ALWAYS or getattr(settings, f"{part}_url")]
     found, runs, answers = await asyncio.gather(
-        asyncio.gather(*(_check(*part) for part in stores)),
+        asyncio.gather(*(_check(*part) for part in own)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),
         _models_checked(settings, models),
     )

@@ -222,6 +222,16 @@ class PasswordHasher(Protocol):
         """Whether it fits. Takes as long for None (no such user) as for a real hash."""
 
 
+class Store(Protocol):
+    """What keeps something, here or on a server."""
+
+    adapter: str
+    """What it is, for people, with its version where it tells one."""
+
+    async def check(self) -> None:
+        """Asks it for something real. Raises: NoSpace, ServiceError."""
+
+
 class Server(Protocol):
     """What a server has to tell `hearth doctor`, whatever else its adapter does."""
 
@@ -784,6 +794,12 @@ class Documents(Protocol):
 class ChunkIndex(Protocol):
     """Finds chunks by meaning and by words, in the collections named and nowhere else. Only ready documents are found."""
 
+    adapter: str
+    """What it is, for people."""
+
+    async def check(self) -> None:
+        """Asks for something real. Raises: ServiceError."""
+
     async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
         """The chunks whose meaning is nearest, best first.
 
@@ -800,6 +816,24 @@ class ChunkIndex(Protocol):
 
     async def size(self, collection_ids: Sequence[str]) -> int:
         """How many chunks can be found there."""
+
+    async def add(self, document: Document) -> None:
+        """Takes up the stored chunks of that version of the document, which are found once it is published. Twice is as once. Raises: ServiceError."""
+
+    async def fill(self, collection_id: str, version: int) -> None:
+        """Takes up the vectors of a whole version of a collection, before it is served. Twice is as once. Raises: ServiceError."""
+
+    async def drop_document(self, document_id: str, *, but: int | None = None) -> DeleteReceipt:
+        """Lets go of a document that is buried. but: the version that stays.
+
+        Where the index can't be reached, the receipt says how much is left; `settle` removes it once the rows are gone.
+        """
+
+    async def drop_collection(self, collection_id: str, version: int | None = None) -> DeleteReceipt:
+        """Lets go of a collection, or of one version of its vectors. As `drop_document`."""
+
+    async def settle(self) -> Mapping[str, int]:
+        """Makes the index what the chunk rows say; says how many were added and removed, {} where nothing had to be. Raises: ServiceError."""
 
 
 class ObjectStore(Protocol):
@@ -1011,14 +1045,22 @@ class Workflows(Protocol):
 class EventLog(Protocol):
     """The durable stream of what happened."""
 
+    adapter: str
+    """What keeps it, for people."""
+
+    async def check(self) -> None:
+        """Asks it for something. Raises: ServiceError; SettingsError for a server that can't be used."""
+
     async def publish(self, events: Sequence[Event]) -> None:
-        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here."""
+        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here. Raises: ServiceError."""
 
     async def read(self, after_seq: int = 0, *, limit: int = 100, aggregate_id: str = "", user_id: str = "") -> Sequence[RecordedEvent]:
         """The events after that place, in order."""
 
     async def record(self, limit: int = 100) -> int:
-        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many.
+        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many were recorded.
+
+        limit: of one transaction. A server that is away is no error: what happens waits for it.
 
         An effect that can't be written holds up no other; after some attempts its event is set aside as a dead letter.
         """

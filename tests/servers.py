@@ -250,6 +250,17 @@ def milvus_2_3():
         yield server
 
 
+def milvus(name):
+    """One of those that `MILVUS` names."""
+    return {"milvus-lite": milvus_lite, "milvus-2.3": milvus_2_3}[name]()
+
+
+MILVUS = [
+    pytest.param("milvus-lite", marks=pytest.mark.services),
+    pytest.param("milvus-2.3", marks=[pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(300)]),
+]
+
+
 if __name__ == "__main__":
     for made in sys.argv[1:] or ["postgres_15", "postgres_18", "redis_7", "valkey_8", "nats_2_15", "nats_2_9", "s3_moto", "s3_rclone", "milvus_lite"]:
         begun = time.monotonic()

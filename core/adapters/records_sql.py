@@ -23,6 +23,9 @@ from core.adapters.voice_sql import SqlSpokenTurns
 from core.adapters.workflows_sql import SqlWorkflows, receive_trigger
 from core.events import EventType
 
+EFFECTS = {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger}
+"""What the recorder does for which event of another program."""
+
 
 class Records:
     """The stores, by the port that each of them is."""
@@ -34,7 +37,7 @@ class Records:
         self.belongings = SqlBelongings(database)
         self.conversations = SqlConversations(database, holder)
         self.documents = SqlDocuments(database, holder)
-        self.events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger})
+        self.events = OutboxEventLog(database, EFFECTS)
         self.golden = SqlGoldenSets(database)
         self.index = row_index(database)
         self.ledger = SqlCollectionLedger(database)

@@ -257,12 +257,33 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("dead_at", Moment),  # when its effect was given up
+    Column("streamed_at", Moment),  # when the server of events gave it back, which is when it is certain to be there
     _partial("ix_outbox_unrecorded", "seq", and_(Column("recorded_at").is_(None), Column("dead_at").is_(None))),
     _partial("ix_outbox_dead", "seq", Column("dead_at").is_not(None)),
     Index("ix_outbox_user_id", "user_id"),
     Index("ix_outbox_type", "type"),
     sqlite_autoincrement=True,
 )
+
+relay = Table(
+    "relay",
+    metadata,
+    Column("seq", Number, primary_key=True, autoincrement=False),  # of the outbox: up to here the server of events has everything that it should
+)
+"""One row from the first day on which there was a server of events; none before."""
+
+stream_purges = Table(
+    "stream_purges",
+    metadata,
+    Column("n", Number, primary_key=True, autoincrement=True),
+    _id("user_id", nullable=False),  # "" or everything of that user
+    _id("aggregate_id", nullable=False),  # "" or everything of that aggregate
+    Column("at", Moment, nullable=False),
+    Column("purged_at", Moment),
+    Index("ix_stream_purges_aggregate_id", "aggregate_id"),
+    Index("ix_stream_purges_user_id", "user_id"),
+)
+"""What was deleted here and is to go from the streams too; kept for a while after, so that nothing of it comes back."""
 
 collections = Table(
     "collections",

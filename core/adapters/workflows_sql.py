@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_,
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import Database, upsert
-from core.adapters.events_outbox import append
+from core.adapters.events_outbox import append, forget
 from core.adapters.processes_sql import is_gone
 from core.adapters.tables_sql import (
     artifacts,
@@ -314,6 +314,7 @@ class SqlWorkflows:
             uris = connection.execute(select(artifacts.c.uri).where(artifacts.c.run_id == run_id)).scalars().all()
             if uris:
                 connection.execute(upsert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in set(uris)])
+            forget(connection, [run_id])
             gone = {
                 "artifacts": connection.execute(delete(artifacts).where(artifacts.c.run_id == run_id)).rowcount,
                 "steps": connection.execute(delete(run_steps).where(S.run_id == run_id)).rowcount,

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import func, select
 from stored import DIMENSIONS, NOW, a_collection, add, axis, passages
 
-from core.adapters.chunk_index_sql import row_index
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.tables_sql import chunk_vectors, collection_versions
 from core.adapters.versions_sql import SqlCollectionVersions
@@ -23,11 +22,6 @@ LATER = NOW + timedelta(seconds=30)
 @pytest.fixture
 def store(database):
     return SqlDocuments(database)
-
-
-@pytest.fixture
-def index(database):
-    return row_index(database)
 
 
 @pytest.fixture

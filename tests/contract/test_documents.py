@@ -24,11 +24,6 @@ def store(database):
     return SqlDocuments(database)
 
 
-@pytest.fixture
-def index(database):
-    return row_index(database)
-
-
 async def test_a_name_is_taken_once_per_owner(store, ada, bob):
     await a_collection(store, ada)
     await a_collection(store, bob)
