@@ -9,6 +9,7 @@ from http.client import HTTPException
 
 import psutil
 import pytest
+import servers
 from running_house import PASSWORD, command
 from spread_house import spread
 
@@ -278,3 +279,16 @@ def test_a_page_alone_is_served_with_its_sign_in_and_without_the_others(house):
                 with asked(web, "GET", path, {"Cookie": cookie}) as answer:
                     found.setdefault(path, []).append(answer.status)
     assert found == {"/chat/": [200, 404], "/voice/": [404, 200], "/admin/": [404, 404], "/v1/pipelines": [404, 404]}
+
+
+def test_the_doctor_asks_all_five_servers(tmp_path, house):
+    with servers.valkey_8() as sessions, servers.nats_2_15() as events, servers.milvus_lite() as vectors:
+        more = {"HEARTH_SESSIONS_URL": sessions.url, "HEARTH_EVENTS_URL": events.url, "HEARTH_VECTORS_URL": vectors.url}
+        done = command("doctor", "--port", "0", home=tmp_path, **house.a.given | more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for part in ("records", "objects", "sessions", "vectors", "events"):
+            assert re.search(rf"✓ {part}: .*round trip \d+ ms", done.stdout), done.stdout
+        sessions.kill()
+        done = command("doctor", "--port", "0", home=tmp_path, **house.a.given | more)
+    assert done.returncode == 78
+    assert re.search("✗ sessions: Valkey did not answer. Check HEARTH_SESSIONS_URL", done.stdout), done.stdout
