@@ -222,6 +222,7 @@ class App:
     traces: Traces
     audit: AuditLog
     console: Console
+    processes: Processes
     check: Callable[[], Awaitable[list[Health]]]
     examine: Callable[[], Awaitable[list[Health]]]
     """As `check`, and what takes longer: for `hearth doctor`."""
@@ -552,6 +553,7 @@ async def open_app(
                     closed=(settings.home, settings.backups_folder),
                 ),
             ),
+            processes=kept.processes,
             check=check,
             examine=partial(examined, check, _servers(settings, stores.by_part()), kept.processes, clock),
             counters=lambda: Counters(stores.records.writes, stores.records.commits, chat.open_answers),

@@ -174,6 +174,14 @@ def test_a_document_sent_to_a_web_process_is_taken_in_by_a_worker_and_seen_every
     assert "[1]" in answer["choices"][0]["message"]["content"]
 
 
+def test_commands_leave_the_work_to_a_worker_that_is_there(house, worker, tmp_path):
+    (tmp_path / "note.txt").write_text("The door of the shed is blue.")
+    crashes = house.a.given | {"HEARTH_CRASH": "before_publish"}  # if the command took the document in itself
+    done = command("ingest", "--collection", "typed", "--user", "ada", str(tmp_path / "note.txt"), home=tmp_path / "home", **crashes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert house.b.get("/v1/collections/typed/documents")[1]["items"][0]["status"] == "ready"
+
+
 def test_a_worker_killed_in_the_middle_of_a_document_is_followed_by_another(house):
     with house.part("worker", HEARTH_CRASH="after_chunk_insert:3") as first:
         _, taken = house.a.upload("many.txt", TEXT, "killed")
