@@ -222,6 +222,7 @@ class App:
     traces: Traces
     audit: AuditLog
     console: Console
+    processes: Processes
     check: Callable[[], Awaitable[list[Health]]]
     examine: Callable[[], Awaitable[list[Health]]]
     """As `check`, and what takes longer: for `hearth doctor`."""
@@ -382,8 +383,7 @@ async def open_app(
     address: where its API listens, for what it starts itself.
     Raises: SettingsError, also for a role beside others without servers that all of them reach; NoSpace, ServiceError.
     """
-    if role is not ProcessRole.UP:
-        _demand_servers(settings, role)
+    _demand_servers(settings, role)
     prepare_home(settings.home)
     process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
@@ -553,6 +553,7 @@ async def open_app(
                     closed=(settings.home, settings.backups_folder),
                 ),
             ),
+            processes=kept.processes,
             check=check,
             examine=partial(examined, check, _servers(settings, stores.by_part()), kept.processes, clock),
             counters=lambda: Counters(stores.records.writes, stores.records.commits, chat.open_answers),
@@ -566,9 +567,9 @@ def _servers(settings: Settings, stores: Mapping[str, Any]) -> dict[str, Server]
 
 
 def _demand_servers(settings: Settings, role: ProcessRole) -> None:
-    """Raises: SettingsError where something lies in a folder that no other process sees."""
+    """Raises: SettingsError where one of several processes has something in a folder that the others don't see."""
     missing = [f"HEARTH_{name.upper()}_URL" for name in ("records", "objects") if not getattr(settings, f"{name}_url")]
-    if missing:
+    if missing and role is not ProcessRole.UP:
         raise SettingsError(
             f"`hearth {role.value}` is one of several processes, and these can't share a home folder.",
             hint=f"Set {' and '.join(missing)} to servers that all of them reach, or start everything with `hearth up`.",

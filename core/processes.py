@@ -56,6 +56,10 @@ class Process:
     started_at: datetime
     beat_at: datetime
 
+    def lives(self, now: datetime) -> bool:
+        """Whether it has said so not long ago; who alone has the records need not."""
+        return now - self.beat_at < BEAT_LASTS
+
 
 class Membership:
     """This process among the others. `async with` joins and leaves them: what the one before it on this home held is free at once.

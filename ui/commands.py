@@ -278,20 +278,34 @@ def inference(settings: Settings, _args: argparse.Namespace) -> None:
     serve(settings, token, listening)
 
 
+@asynccontextmanager
+async def house(settings: Settings) -> AsyncIterator[tuple[App, bool]]:
+    """The opened house, and whether it is this process that takes documents in and runs pipelines; it leaves that to whoever does it already."""
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        alone = not await _others_work(settings)
+        try:
+            await stack.enter_async_context(only_one(settings.home))
+        except SettingsError:
+            alone = False  # the Hearth that runs on this home does it
+        local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
+        yield await stack.enter_async_context(open_app(settings, local=local, serving=alone)), alone
+
+
+async def _others_work(settings: Settings) -> bool:
+    """Whether another home's process over the same servers does: a command that ends would take what it had begun away from it."""
+    if not settings.records_url:
+        return False
+    async with open_app(settings) as app:
+        return any(process.role.works and process.lives(datetime.now(UTC)) for process in await app.processes.all())
+
+
 async def ingest(settings: Settings, args: argparse.Namespace) -> None:
     """Uploads, then waits until every document is ready. What is there already is not taken in twice, so a broken run is simply repeated."""
     files = found_files(args.paths)
     if not files and not args.watch:
         raise BadInput("There is no file in those paths.", hint="Name files, or folders that hold some.")
-    async with AsyncExitStack() as stack:
-        prepare_home(settings.home)
-        alone = True
-        try:
-            await stack.enter_async_context(only_one(settings.home))
-        except SettingsError:
-            alone = False  # the running Hearth takes them in
-        local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
-        app = await stack.enter_async_context(open_app(settings, local=local, serving=alone))
+    async with house(settings) as (app, _):
         user = await whose(app, args.user)
         if args.watch:
             await _watch(app, user, args.collection, Watch(args.paths), every_s=args.every)

@@ -20,7 +20,7 @@ class ValkeyShared:
     def __init__(self, url: str, *, sessions: Sessions, clock: Callable[[], datetime]) -> None:
         """sessions: as they are stored. Raises: SettingsError for an address that is none."""
         self._server = ValkeyServer(url)
-        self.check = self._server.check
+        self.check, self.facts = self._server.check, self._server.facts
         self.sessions = ValkeySessions(self._server, sessions)
         self.signals = ValkeySignals(self._server)
         self.limits = ValkeyLimits(self._server, ProcessLimits(lambda: clock().timestamp()))

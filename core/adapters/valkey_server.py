@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -17,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
 from core.errors import ServiceRefused, ServiceUnavailable, SettingsError
+from core.records import Facts
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,14 @@ class ValkeyServer:
             raise ServiceRefused("Valkey refuses the name or the password.", service="sessions", hint="Check HEARTH_SESSIONS_URL.") from error
         except FAILURES as error:
             raise _unavailable() from error
+
+    async def facts(self) -> Facts:
+        """As the port Server says: what Hearth asks of it is tried by `check`."""
+        await self.check()
+        seconds, microseconds = await self.ask(self.client.time)
+        name, _, version = self.adapter.partition(" ")
+        at = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+        return Facts(version, "8" if name == "Valkey" else "7", at)
 
     def lost(self, error: Exception) -> None:
         """It has failed somebody: it is away until it answers."""

@@ -156,6 +156,8 @@ class SqlWorkflows:
         values |= {"pipeline_name": run.pipeline_name, "status": run.status.value, "cause": run.cause.value}
 
         def work(connection: Connection) -> None:
+            if connection.execute(select(R.id).where(R.id == run.id)).first():
+                raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
             if run.experiment_id and not connection.execute(select(experiments.c.id).where(experiments.c.id == run.experiment_id)).first():
                 raise _no("experiment")
             connection.execute(insert(pipeline_runs).values(values))

@@ -172,9 +172,7 @@ class PipelineRoom:
         found, checked = await self.fitting(user, pipeline, parameters)
         if run_id and not is_id(run_id):
             raise BadInput("A run's id is a UUID.", hint="Leave it out, and one is made.")
-        if run_id and (known := await self._known(user, run_id)) is not None:
-            if (known.pipeline_id, dict(known.parameters)) != (found.id, checked):
-                raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
+        if run_id and (known := await self._known(user, run_id, found, checked)) is not None:
             return known
         within = (await self.experiment_for(user, experiment)).id if experiment else ""
         now = self._clock()
@@ -183,16 +181,25 @@ class PipelineRoom:
             Event(new_id(), kind, user.id, run.id, now, {"pipeline": found.id, "cause": cause.value})
             for kind in (EventType.PIPELINE_TRIGGER_RECEIVED, EventType.PIPELINE_RUN_CREATED)
         ]
-        await self._workflows.add_run(run, events)
+        try:
+            await self._workflows.add_run(run, events)
+        except AlreadyThere:  # another process was asked for the same at the same time
+            if (known := await self._known(user, run.id, found, checked)) is None:
+                raise
+            return known
         await self._note(user, Act.RAN, f"run {run.id}", pipeline=found.id, cause=cause.value)
         self._dispatcher.arrived()
         return run
 
-    async def _known(self, user: User, run_id: str) -> PipelineRun | None:
+    async def _known(self, user: User, run_id: str, pipeline: Pipeline, parameters: Mapping[str, Value]) -> PipelineRun | None:
+        """The user's run with that id. Raises: AlreadyThere if it is another."""
         try:
-            return await self.run(user, run_id)
+            known = await self.run(user, run_id)
         except NotFound:
             return None
+        if (known.pipeline_id, dict(known.parameters)) != (pipeline.id, parameters):
+            raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
+        return known
 
     async def again(self, user: User, run_id: str, version: str = "") -> Again:
         """What the same run once more begins with. version: an id, or a name for its latest; "" for the run's own. Raises: NotFound, BadInput."""
