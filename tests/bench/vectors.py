@@ -80,4 +80,4 @@ async def _asked(retrieval, index, user, collection, questions):
 
 
 if __name__ == "__main__":
-    asyncio.run(main([int(size) for size in sys.argv[1:]] or [1_000, 10_000, 20_000]))
+    asyncio.run(main([int(size) for size in sys.argv[1:]] or [1_000, 5_000]))
