@@ -178,6 +178,18 @@ async def test_a_half_copy_is_no_answer_and_settling_makes_it_whole(store, index
     assert len(await ids(index, collection)) == 4
 
 
+async def test_settling_leaves_what_is_on_its_way_to_those_who_bring_it(store, index, ada):
+    collection = await a_collection(store, ada)
+    await published(store, index, ada, collection)
+    assert await index.settle() == {}
+    unready, _ = await add(store, ada, collection, sha="c" * 64, publish=False)
+    await store.store_chunks(replace(unready, chunks=2), passages(unready, ["one", "two"]), 1)
+    assert await index.settle() == {}
+    await index.add(unready)
+    assert await index.settle() == {}
+    assert await in_milvus(index) == 4
+
+
 async def test_another_version_of_the_vectors_is_there_before_it_is_searched(store, index, database, ada):
     versions, collection = SqlCollectionVersions(database), await a_collection(store, ada)
     await published(store, index, ada, collection)
