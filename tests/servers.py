@@ -261,6 +261,28 @@ MILVUS = [
 ]
 
 
+@contextmanager
+def five():
+    """One server for each thing that can be elsewhere, by the part that its setting names. What they acknowledged is on the disk: each may be killed."""
+    with (
+        postgres_18(durable=True) as records,
+        s3_rclone() as objects,
+        valkey_8() as sessions,
+        nats_2_15() as events,
+        milvus_lite() as vectors,
+    ):
+        yield {"records": records, "objects": objects, "sessions": sessions, "events": events, "vectors": vectors}
+
+
+WHERE = ["home", pytest.param("five-servers", marks=pytest.mark.services)]
+"""Where a house keeps things, as a parameter of fixtures."""
+
+
+def addresses(of):
+    """What a house is told of such servers."""
+    return {f"HEARTH_{part.upper()}_URL": server.url for part, server in of.items()}
+
+
 if __name__ == "__main__":
     for made in sys.argv[1:] or ["postgres_15", "postgres_18", "redis_7", "valkey_8", "nats_2_15", "nats_2_9", "s3_moto", "s3_rclone", "milvus_lite"]:
         begun = time.monotonic()

@@ -90,12 +90,14 @@ class PostgresDatabase(Database):
         @event.listens_for(engine, "do_connect")
         def opened(_dialect: object, _record: object, where: list[Any], how: dict[str, Any]) -> _Connection:
             if time.monotonic() < self._alone_until:
-                raise psycopg.OperationalError("it could not be reached a moment ago")
+                raise psycopg.OperationalError("could not be reached a moment ago")
             try:
-                return _Connection.connect(*where, **how)
+                connection = _Connection.connect(*where, **how)
             except psycopg.OperationalError:
                 self._alone_until = time.monotonic() + AGAIN_S
                 raise
+            self._alone_until = 0.0
+            return connection
 
         @event.listens_for(engine, "connect")
         def configure(connection: _Connection, _record: object) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Self, TypeVar
 import anyio
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.errors import BadInput, HearthError, NoSpace, ServiceBusy, ServiceUnavailable
@@ -35,6 +36,7 @@ BUSY = ("locked", "busy", "lock timeout", "too many clients", "connection slots"
 UNREACHED = {
     "authentication failed": "Check the user and the password in HEARTH_RECORDS_URL.",
     "FATAL:  database": "Make it with the server's `createdb`, for the user in HEARTH_RECORDS_URL.",
+    "could not be reached a moment ago": "Try again in a moment.",
     "Connection refused": "Start the server, or check the host and the port in HEARTH_RECORDS_URL.",
 }
 """What to do about a server that lets nobody in, by a sign in what it says."""
@@ -43,6 +45,9 @@ READERS = 6
 READERS_ASIDE = 2
 """Of them, for what the console asks: it counts over whole tables, and who begins a chat would wait behind that."""
 MAX_WAITING = 2000
+BACK_WITHIN_S = 4.0
+"""So long what is to be stored waits for a server that was lost in the middle of it; one that could not be reached to begin with is told at once."""
+LOOK_AGAIN_S = 0.5
 BATCH = 128
 
 
@@ -195,22 +200,37 @@ class Database:
                 return
 
     def _commit(self, batch: list[_Unit]) -> None:
-        """One transaction for all; a full disk or a lost file fails them all, because none is stored."""
+        """One transaction for all; a full disk or a lost file fails them all, because none is stored.
+
+        A server that went away before it was to commit has stored nothing: where it is back soon, all is done again, and nobody notices.
+        """
+        error, away = self._tried(batch)
+        if away and isinstance(error, DBAPIError) and error.connection_invalidated:
+            until = time.monotonic() + BACK_WITHIN_S
+            while away and time.monotonic() < until:
+                time.sleep(LOOK_AGAIN_S)
+                error, away = self._tried(batch)
+        for unit in batch:
+            unit.settle(error)
+
+    def _tried(self, batch: list[_Unit]) -> tuple[Exception | None, bool]:
+        """(what went wrong, whether the server was away before it was to commit)."""
+        committing = False
         try:
-            with self._write_engine.begin() as connection:
+            with self._write_engine.connect() as connection, connection.begin() as transaction:
                 for unit in batch:
+                    unit.error = None
                     try:
                         with connection.begin_nested():
                             unit.result = unit.work(connection)
                     except (IntegrityError, DataError, HearthError) as error:
                         unit.error = error
-            self.commits += 1
+                committing = True
+                transaction.commit()
         except Exception as error:  # noqa: BLE001  the writer must outlive every unit; each caller gets the error
-            for unit in batch:
-                unit.settle(error)
-        else:
-            for unit in batch:
-                unit.settle()
+            return error, isinstance(error, OperationalError) and not committing
+        self.commits += 1
+        return None, False
 
 
 class SqliteDatabase(Database):

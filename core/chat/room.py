@@ -501,8 +501,8 @@ class ChatRoom:
             self._due.clear()
             try:
                 await self._checkpoint()
-            except Exception:  # the next tick tries again; answers go on meanwhile
-                log.exception("a checkpoint could not be stored")
+            except Exception as error:  # the next tick tries again; answers go on meanwhile
+                log.error("a checkpoint could not be stored: %s", error, exc_info=not isinstance(error, HearthError))
 
     async def _checkpoint(self) -> None:
         now, late = self._clock(), time.monotonic() - CHECKPOINT_AFTER_S
@@ -533,8 +533,8 @@ class ChatRoom:
                 await self._conversations.expire_leases(self._clock())
                 for turn in list(self._turns.values()):
                     await self._take_place(turn.answer.user_id, turn.answer_id)
-            except Exception:  # the next round tries again
-                log.exception("leases could not be checked")
+            except Exception as error:  # the next round tries again
+                log.error("leases could not be checked: %s", error, exc_info=not isinstance(error, HearthError))
 
     async def _keep_listening(self) -> None:
         """Stops the answers that are not to go on: somebody has said so at another process, or deleted their conversation, or this one was taken for gone."""
@@ -546,8 +546,8 @@ class ChatRoom:
                     for answer_id in set(written) - going_on - self._stopping:
                         if (turn := self._turns.get(answer_id)) is not None:
                             self._stop(turn)
-            except Exception:  # the next round tries again
-                log.exception("what other processes ask for could not be read")
+            except Exception as error:  # the next round tries again
+                log.error("what other processes ask for could not be read: %s", error, exc_info=not isinstance(error, HearthError))
 
 
 def _places(user_id: str) -> str:

@@ -395,8 +395,8 @@ class Library:
                 await self.finish_deletions()
                 while await self.ingest_next():
                     pass
-            except Exception:  # the store is away: the jobs wait, the worker tries again
-                log.exception("the ingest worker could not go on")
+            except Exception as error:  # the store is away: the jobs wait, the worker tries again
+                log.error("the ingest worker could not go on: %s", error, exc_info=not isinstance(error, HearthError))
                 await asyncio.sleep(POLL_S)
             self._arrived.clear()
             with suppress(TimeoutError):

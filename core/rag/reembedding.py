@@ -95,8 +95,8 @@ class Reembedding:
             try:
                 while await self.build_next():
                     pass
-            except Exception:  # the store is away: the versions wait, the worker tries again
-                log.exception("re-embedding could not go on")
+            except Exception as error:  # the store is away: the versions wait, the worker tries again
+                log.error("re-embedding could not go on: %s", error, exc_info=not isinstance(error, HearthError))
                 await asyncio.sleep(POLL_S)
             self._arrived.clear()
             with suppress(TimeoutError):

@@ -218,8 +218,8 @@ class Dispatcher:
                     pass
                 if self._shows_logs:
                     await self._show_logs()
-            except Exception:  # a supervised loop: it must outlive every failure
-                log.exception("The next pipeline run could not be begun or ended")
+            except Exception as error:  # a supervised loop: it must outlive every failure
+                log.error("The next pipeline run could not be begun or ended: %s", error, exc_info=not isinstance(error, HearthError))
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._arrived.wait()

@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import time
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
+import servers
 from playwright.sync_api import sync_playwright
 from running_house import PASSWORD, RunningHouse
 
@@ -94,10 +97,38 @@ def visit(browser):
         visitor.context.close()
 
 
+class Stores:
+    """Where a house keeps things: its home folder, or a server for each."""
+
+    def __init__(self, of=None):
+        self.servers = of or {}
+        self.settings = servers.addresses(self.servers)
+
+    def die(self, *parts):
+        """A server is killed, if there is one, and comes back; the house asks the records again a second later."""
+        for part in parts:
+            if server := self.servers.get(part):
+                server.kill()
+                server.start()
+                time.sleep(1.5 if part == "records" else 0)
+
+
+@pytest.fixture(scope="module", params=servers.WHERE, ids=lambda leg: f"leg={leg}")
+def stores(request):
+    """Fresh for the module."""
+    with servers.five() if request.param == "five-servers" else nullcontext() as of:
+        yield Stores(of)
+
+
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """Echo models behind the real page; one house for the module, because its start costs seconds."""
-    with RunningHouse(tmp_path_factory.mktemp("browser") / "home", HEARTH_CHAT_PAGE="true", HEARTH_UPLOAD_MAX_MB="5") as running:
+def house(request, tmp_path_factory):
+    """Echo models behind the real page; one house for the module, because its start costs seconds. On its home folder, unless a test says otherwise."""
+    with ExitStack() as stack:
+        elsewhere = getattr(request, "param", "home") == "five-servers"
+        stores = Stores(stack.enter_context(servers.five()) if elsewhere else None)
+        home = tmp_path_factory.mktemp("browser") / "home"
+        running = stack.enter_context(RunningHouse(home, HEARTH_CHAT_PAGE="true", HEARTH_UPLOAD_MAX_MB="5", **stores.settings))
+        running.stores = stores
         running.make_user()
         running.wait_for_pages()
         yield running

@@ -6,7 +6,7 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 from running_house import PASSWORD, RunningHouse
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 REAL = {"HEARTH_LLM_MODEL": "smollm2-135m", "HEARTH_EMBEDDINGS_MODEL": "minilm-l6", "HEARTH_RERANKER_MODEL": "maxsim", "HEARTH_CHAT_PAGE": "true"}
 
@@ -28,13 +28,14 @@ def handbook():
     return out.getvalue()
 
 
-def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there_after_a_restart(tmp_path, models_folder, visit):
+def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there_after_a_restart(tmp_path, models_folder, visit, stores):
+    """Where servers keep things, each of them is killed once on the way and comes back: nothing of the story changes."""
     pdf = tmp_path / "lab-handbook.pdf"
     pdf.write_bytes(handbook())
     home = tmp_path / "home"
     home.mkdir()
     (home / "models").symlink_to(models_folder)
-    with RunningHouse(home, **REAL) as house:
+    with RunningHouse(home, **REAL, **stores.settings) as house:
         visitor = visit(house.url)
         page = visitor.page
         page.goto(house.setup_link)
@@ -47,9 +48,11 @@ def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there
         visitor.problems.clear()  # while the page is still being loaded it answers 503 and comes by itself
         visitor.shoot("chat-empty-light")
 
+        stores.die("events", "sessions")
         visitor.upload(pdf)
         page.wait_for_selector("#jobs .job.done", timeout=60_000)
         page.wait_for_selector("#collections .token")
+        stores.die("vectors", "objects")
         visitor.ask("How long are backups kept?")
         answer = page.locator(".message.theirs").last
         assert "kept for 35 days" in answer.inner_text()
@@ -69,6 +72,7 @@ def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there
         page.fill("#text textarea", "Explain how a hash table works, in detail.")
         page.keyboard.press("Enter")
         page.wait_for_selector(".growing .text >> text=/\\w+ \\w+ \\w+/", timeout=60_000)
+        stores.die("records")
         page.click("#stop")
         page.wait_for_selector(".trouble >> text=You stopped this answer")
         stopped = page.locator(".message.theirs").last.locator(".text").inner_text()

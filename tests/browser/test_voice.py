@@ -6,6 +6,7 @@ import json
 import pytest
 from echo_house import recorded
 from packing import packed
+from servers import WHERE
 from speech import in_tones
 from talking import called
 
@@ -45,17 +46,22 @@ def conversation(house, caller):
     return house.get(f"/v1/conversations/{wanted}")[1]["messages"]
 
 
+@pytest.mark.parametrize("house", WHERE, ids=lambda leg: f"leg={leg}", indirect=True)
 def test_a_call_hears_a_question_and_answers_aloud(house, caller):
+    """Where servers keep things, each of them is killed once on the way and comes back."""
     ada = caller(1.5, in_tones(QUESTION), 6.0)
     ada.shoot("voice-empty")
     assert "Recordings are kept for one hour" in ada.page.inner_text("#voice-empty")
+    house.stores.die("vectors", "objects")
     ada.page.click("#voice-call")
     ada.state("listening")
     ada.state("hearing")
+    house.stores.die("events", "sessions")
     ada.page.wait_for_selector(".said.interim:not(:empty)")
     assert ada.page.evaluate("document.querySelector('#voice-level').value") > 0.1
     ada.shoot("voice-hearing")
     ada.state("speaking")
+    house.stores.die("records")
     ada.shoot("voice-speaking")
     ada.done()
     ada.state("listening")

@@ -9,10 +9,8 @@ from urllib.parse import urlencode, urlsplit
 import psycopg
 import pytest
 import servers
-from compose_files import COMING, SETS, house
+from compose_files import SETS, house
 from running_house import PASSWORD, RunningHouse, command
-
-from ui.cli import main
 
 pytestmark = [pytest.mark.services, pytest.mark.models, pytest.mark.timeout(300)]
 SERVICES = house(SETS["servers"])["services"]
@@ -28,20 +26,13 @@ class Part(RunningHouse):
         self.says = {"worker": r"A (worker) of Hearth", "inference": r"The model server is at (\S+)"}.get(words[0], self.says)
 
 
-def known(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    return set(re.findall(r"^ {4}(\w[\w-]*)(?: |$)", capsys.readouterr().out, re.MULTILINE))
-
-
 def told(name, places):
     """The environment of a service, with its addresses led elsewhere."""
     environment = {}
     for variable, value in SERVICES[name]["environment"].items():
         for there, here in places.items():
             value = value.replace(there, here)
-        if variable not in COMING:
-            environment[variable] = value
+        environment[variable] = value
     return environment
 
 
@@ -89,13 +80,8 @@ def deployed(folder):
             connection.execute(f"CREATE ROLE {made['POSTGRES_USER']} LOGIN PASSWORD '{made['POSTGRES_PASSWORD']}'")
             connection.execute(f"CREATE DATABASE {made['POSTGRES_DB']} OWNER {made['POSTGRES_USER']}")
         ports = {"records:5432": records.port, "objects:8333": objects.port, "inference:8100": servers.free_port()}
-        for variable, address, start in (
-            ("HEARTH_EVENTS_URL", "events:4222", nats),
-            ("HEARTH_SESSIONS_URL", "sessions:6379", valkey),
-            ("HEARTH_VECTORS_URL", "vectors:19530", lambda _: servers.milvus_lite()),
-        ):
-            if variable not in COMING:
-                ports[address] = stack.enter_context(start(folder)).port
+        for address, started in {"events:4222": nats(folder), "sessions:6379": valkey(folder), "vectors:19530": servers.milvus_lite()}.items():
+            ports[address] = stack.enter_context(started).port
         yield {address: f"127.0.0.1:{port}" for address, port in ports.items()} | {"0.0.0.0": "127.0.0.1"}
 
 
@@ -118,8 +104,7 @@ def test_nats_takes_the_configuration_of_the_file(leg, tmp_path):
 
 
 @pytest.mark.parametrize("leg", ["deployed"], ids=lambda leg: f"leg={leg}")
-def test_the_processes_of_the_compose_files_serve_and_keep_everything_through_a_restart(leg, tmp_path, models_folder, capsys):
-    commands = known(capsys)
+def test_the_processes_of_the_compose_files_serve_and_keep_everything_through_a_restart(leg, tmp_path, models_folder):
     with deployed(tmp_path) as places, ExitStack() as stack:
         homes = {name: tmp_path / name for name in ("inference", "web", "worker")}
         for home in homes.values():
@@ -129,10 +114,8 @@ def test_the_processes_of_the_compose_files_serve_and_keep_everything_through_a_
         inference = told("inference", places) | {"HEARTH_INFERENCE_PORT": port}
         stack.enter_context(Part(homes["inference"], tuple(SERVICES["inference"]["command"]), inference))
         environment = told("web", places) | {"HEARTH_CHAT_PAGE": "false"}
-        words = tuple(SERVICES["web"]["command"])
-        web = stack.enter_context(Part(homes["web"], (*(words if words[0] in commands else ("up",)), "--port", "0"), environment))
-        if "worker" in commands:
-            stack.enter_context(Part(homes["worker"], tuple(SERVICES["worker"]["command"]), told("worker", places)))
+        web = stack.enter_context(Part(homes["web"], (*SERVICES["web"]["command"], "--port", "0"), environment))
+        stack.enter_context(Part(homes["worker"], tuple(SERVICES["worker"]["command"]), told("worker", places)))
 
         if web.setup_link:
             token = web.setup_link.partition("token=")[2]

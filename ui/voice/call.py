@@ -24,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.app import App
-from core.errors import HearthError, NotSignedIn, ServiceBusy
+from core.errors import HearthError, NotSignedIn, ServiceBusy, ServiceError
 from core.ids import is_id
 from core.updates import ABANDONED_AFTER_S
 from core.users.room import SignedIn
@@ -219,10 +219,11 @@ class Sockets:
         return code
 
     async def _still_known(self, socket: WebSocket) -> None:
-        """Runs as long as the sign-in holds. Raises: NotSignedIn."""
+        """Runs as long as the sign-in holds; records that are away end no call. Raises: NotSignedIn."""
         while True:
             await asyncio.sleep(KNOWN_EVERY_S)
-            await signed_in(self._app, socket)
+            with suppress(ServiceError):
+                await signed_in(self._app, socket)
 
     async def _hear(self, socket: WebSocket, who: SignedIn, call: _Call) -> int:
         """Reads what the client says until it is gone; the code it was closed with."""
