@@ -760,6 +760,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[object]], name: st
         while True:
             try:
                 await work()
+            except HearthError as error:
+                log.warning("%s could not do its round: %s", name, error)
             except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("%s could not do its round", name)
             await asyncio.sleep(seconds)

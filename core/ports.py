@@ -420,7 +420,7 @@ class Sessions(Protocol):
     """Keeps sessions until they expire; an expired one is absent, whether or not it has been swept."""
 
     async def open(self, session: Session, token_hash: str, events: Sequence[Event]) -> None:
-        """Keeps a new session, found again by the hash of its secret token, together with its events."""
+        """Keeps a new session, found again by the hash of its secret token, together with its events. A token that was closed isn't used for another."""
 
     async def find(self, token_hash: str, now: datetime) -> Session | None:
         """The live session with that token, or None."""

@@ -75,6 +75,10 @@ def _one_of(name: str, values: Sequence[str]) -> str:
     return f"{name} in [{', '.join(map(literal, values))}]"
 
 
+def _none_of(name: str, values: Sequence[str]) -> str:
+    return f"not ({_one_of(name, values)})" if values else ""
+
+
 def _scope(collection_id: str, version: int) -> str:
     return f"{collection_id}/{version}"
 
@@ -192,12 +196,15 @@ class MilvusChunkIndex:
         return await self._drop(f"scope == {literal(_scope(collection_id, version))}", this)
 
     async def settle(self) -> Mapping[str, int]:
-        """As the port says. Counts every time; compares every id where the counts differ, and the first time."""
+        """As the port says. Counts what is searched every time; compares every id where the counts differ, and the first time.
+
+        What is on its way is left to those who bring it.
+        """
         done: Counter[str] = Counter()
-        wanted = await self._database.read(_lengths)
+        wanted, hidden = await self._database.read(lambda c: (_lengths(c), _hidden(c)))
         there = await self._call(_lengths_there, WRITE_S)
         for length in sorted({*wanted, *there}):
-            if self._compared and wanted.get(length, 0) == await self._count(length):
+            if self._compared and wanted.get(length, 0) == await self._count(length, _none_of("document", hidden)):
                 continue
             for low, high in _parts(max(wanted.get(length, 0), await self._count(length))):
                 done += await self._settle_part(length, low, high)
@@ -213,15 +220,14 @@ class MilvusChunkIndex:
         async with self._writing:
             await self._make(length)
             there = {row["id"] for row in await self._query(length, here, ["id"])}
-            rows = await self._database.read(lambda c: c.execute(_select(chunks.c.id, chunk_vectors.c.version).where(between)).all())
-            wanted = {_scope(row.id, row.version) for row in rows}
-            extra = sorted(there - wanted)
+            rows = await self._database.read(lambda c: c.execute(_select(chunks.c.id, chunk_vectors.c.version, chunks.c.live).where(between)).all())
+            extra = sorted(there - {_scope(row.id, row.version) for row in rows})
             for start in range(0, len(extra), BATCH):
                 await self._write("delete", length, ids=extra[start : start + BATCH])
-        lacking = sorted({i.partition("/")[0] for i in wanted - there})
+        lacking = [row.id for row in rows if row.live and _scope(row.id, row.version) not in there]
         for start in range(0, len(lacking), BATCH):
             await self._copy(chunks.c.id.in_(lacking[start : start + BATCH]))
-        return Counter({kind: count for kind, count in (("removed", len(extra)), ("added", len(wanted - there))) if count})
+        return Counter({kind: count for kind, count in (("removed", len(extra)), ("added", len(lacking))) if count})
 
     async def _search(self, field: str, what: Any, length: int, found: Mapping[str, tuple[int, int]], top_k: int) -> list[Hit]:
         scopes = [_scope(collection_id, version) for collection_id, (version, _) in found.items()]
@@ -229,7 +235,7 @@ class MilvusChunkIndex:
             return []
         hidden = await self._database.read(lambda c: _hidden(c, list(found)))
         for fetch in (top_k, *[min(top_k * WIDER, MOST)] * (ROUNDS - 1)):
-            filtered = _one_of("scope", scopes) + (f" and not ({_one_of('document', hidden)})" if hidden else "")
+            filtered = " and ".join(filter(None, (_one_of("scope", scopes), _none_of("document", hidden))))
             hits = await self._ask(partial(self._searched, length=length, field=field, what=what, filtered=filtered, limit=fetch))
             live, standing = await self._database.read(partial(_live, hits=hits))
             kept = sorted((hit for hit, _ in hits if hit.chunk_id in live), key=lambda hit: (-hit.score, hit.chunk_id))
@@ -297,6 +303,7 @@ class MilvusChunkIndex:
                     left += await self._count(length, filtered)
         except ServiceError as error:
             log.warning("Vectors in Milvus are removed later: %s", error)
+            self._compared = False
             left = await self._database.read(lambda c: c.execute(select(func.count()).select_from(_ROWS).where(mine)).scalar_one())
         return DeleteReceipt({KIND: removed - left if removed else 0}, {KIND: left})
 
@@ -416,9 +423,9 @@ def _select(*what: Any) -> Select[Any]:
 
 
 def _lengths(connection: Connection) -> dict[int, int]:
-    """How many vectors of each length belong into Milvus."""
+    """How many vectors of each length there are of chunks that are searched."""
     length = func.length(chunk_vectors.c.embedding)
-    return {int(row[0]) // 4: row[1] for row in connection.execute(_select(length, func.count()).group_by(length))}
+    return {int(row[0]) // 4: row[1] for row in connection.execute(_select(length, func.count()).where(chunks.c.live > 0).group_by(length))}
 
 
 def _batch(connection: Connection, which: ColumnElement[bool], after: tuple[int, int]) -> Sequence[Any]:
@@ -445,9 +452,11 @@ def _searched(connection: Connection, collection_ids: Sequence[str]) -> dict[str
     return {row.id: (row.version, row.dimensions) for row in connection.execute(query)}
 
 
-def _hidden(connection: Connection, collection_ids: Sequence[str]) -> list[str]:
-    """The versions of documents that are in Milvus and may not be found: on their way, or being deleted."""
-    query = select(chunks.c.document_id, chunks.c.version).where(chunks.c.collection_id.in_(collection_ids), chunks.c.live == 0).distinct()
+def _hidden(connection: Connection, collection_ids: Sequence[str] | None = None) -> list[str]:
+    """The versions of documents that may be in Milvus and are not to be found, on their way or being deleted: in these collections, or in all."""
+    query = select(chunks.c.document_id, chunks.c.version).where(chunks.c.live == 0).distinct()
+    if collection_ids is not None:
+        query = query.where(chunks.c.collection_id.in_(collection_ids))
     return [_scope(*row) for row in connection.execute(query)]
 
 

@@ -239,11 +239,7 @@ class NatsEventLog(OutboxEventLog):
     async def _ready(self) -> None:
         """Has a connection, and the streams as they must be. Raises: ServiceUnavailable; ServiceRefused; SettingsError."""
         if not self._client.is_connected:
-            raise ServiceUnavailable(
-                f"NATS doesn't answer{f' ({self._trouble})' if self._trouble else ''}.",
-                service="events",
-                hint="Is it running? What happens waits in the outbox.",
-            )
+            raise _away(self._trouble)
         if self._prepared:
             return
         version = self._client.connected_server_version

@@ -32,11 +32,9 @@ class ValkeySessions:
         server.before_return(self._tell_owed)
 
     async def open(self, session: Session, token_hash: str, events: Sequence[Event]) -> None:
-        """As the port says."""
+        """As the port says. The copy is put like any other: a command that was given up may still arrive, after the session has been ended."""
         await self._records.open(session, token_hash, events)
-        self._owed.discard(token_hash)
-        key, copy, ms = _key(token_hash), msgspec.json.encode(session), _ms(session.expires_at - session.started_at)
-        await self._server.ask_or(None, lambda: self._server.client.set(key, copy, px=ms))
+        await self._put(token_hash, session, session.expires_at - session.started_at)
 
     async def find(self, token_hash: str, now: datetime) -> Session | None:
         """As the port says."""

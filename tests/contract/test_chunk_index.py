@@ -1,6 +1,7 @@
 """What a chunk index on a server owes beyond its port: never more than the rows allow, never a half that looks whole, and no question that waits for it."""
 
 import asyncio
+import random
 import time
 from dataclasses import replace
 
@@ -177,6 +178,18 @@ async def test_a_half_copy_is_no_answer_and_settling_makes_it_whole(store, index
     assert len(await ids(index, collection)) == 4
 
 
+async def test_settling_leaves_what_is_on_its_way_to_those_who_bring_it(store, index, ada):
+    collection = await a_collection(store, ada)
+    await published(store, index, ada, collection)
+    assert await index.settle() == {}
+    unready, _ = await add(store, ada, collection, sha="c" * 64, publish=False)
+    await store.store_chunks(replace(unready, chunks=2), passages(unready, ["one", "two"]), 1)
+    assert await index.settle() == {}
+    await index.add(unready)
+    assert await index.settle() == {}
+    assert await in_milvus(index) == 4
+
+
 async def test_another_version_of_the_vectors_is_there_before_it_is_searched(store, index, database, ada):
     versions, collection = SqlCollectionVersions(database), await a_collection(store, ada)
     await published(store, index, ada, collection)
@@ -226,16 +239,25 @@ async def test_what_is_deleted_while_the_server_is_away_is_said_to_be_left_and_g
     assert await in_milvus(index) == 0
 
 
-async def test_every_hostile_text_is_found_as_itself_and_as_nothing_else(index):
-    from core.adapters.chunk_index_milvus import _name, _one_of
+@pytest.mark.parametrize("text", ["a\x00b", "a\nb", "\x7f", "a\ud800", "x" * 20_000])
+async def test_what_no_filter_can_hold_is_refused(text):
+    from core.adapters.chunk_index_milvus import literal
 
+    with pytest.raises(ValueError, match="control characters"):
+        literal(text)
+
+
+async def test_every_hostile_text_is_found_as_itself_and_as_nothing_else(index):
+    from core.adapters.chunk_index_milvus import _one_of
+
+    chance = random.Random(7)
+    texts = sorted({*HOSTILE, *("".join(chance.choices("\"'\\ %_$(){}[]=!<>|&ab1ü🙂", k=chance.randint(1, 12))) for _ in range(180))})
     await index._make(2)
-    rows = [{"id": f"{n:02x}", "scope": "s", "document": text, "dense": [1.0, 0.0], "text": "x"} for n, text in enumerate(HOSTILE)]
+    rows = [{"id": f"{n:03x}", "scope": "s", "document": text, "dense": [1.0, 0.0], "text": "x"} for n, text in enumerate(texts)]
     await index._write("upsert", 2, data=rows if index._words else [{k: v for k, v in row.items() if k != "text"} for row in rows])
-    for text in HOSTILE:
+    for text in texts:
         assert [row["document"] for row in await index._query(2, _one_of("document", [text]), ["document"])] == [text]
     assert await index._query(2, _one_of("document", ["none"]), ["document"]) == []
-    assert _name(2) == "hearth_2"
 
 
 @pytest.mark.parametrize("question", [*HOSTILE, "\x00", "lamp\ud800", "text_match(text, 'x')", "x" * 30_000])

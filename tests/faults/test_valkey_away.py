@@ -2,8 +2,11 @@
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
 
 import pytest
 import servers
@@ -13,6 +16,7 @@ from proxy import Proxy
 from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.sessions_sql import SqlSessions
+from core.adapters.sessions_valkey import SETTLED_S
 from core.adapters.shared_valkey import ValkeyShared
 from core.app import open_app
 from core.chat.turn import Stage
@@ -136,6 +140,46 @@ async def test_a_session_ended_while_it_was_killed_is_dead_when_it_is_back(two, 
     for process in two:
         await until(lambda process=process: answers(process))
     assert [await process.sessions.find(token * 64, NOW) is None for process in two for token in "ab"] == [True, False, True, False]
+
+
+async def test_whatever_comes_and_goes_who_is_signed_in_stays_so_and_who_was_ended_stays_out(two, way, ada):
+    """Two processes open, use and end sessions while the way of one to the server comes and goes."""
+    random, here, opened, closed, asked = Random(7), two[0], set(), set(), Counter()
+    way.delay_s = 0.7  # longer than anybody waits
+
+    async def come_and_go(until_s):
+        while time.monotonic() < until_s:
+            way.mode = random.choice(["", "", "down", "timeout", "latency", "reset_peer"])
+            await asyncio.sleep(random.uniform(0.05, 1.5))
+
+    async def use(process, until_s, worker):
+        for n in count():
+            if time.monotonic() > until_s:
+                return
+            token = f"{worker}-{n}"
+            await process.sessions.open(Session(new_id(), ada[0].id, "chat", NOW, NOW), token, [])
+            opened.add(token)
+            for known in random.sample(sorted(opened), min(5, len(opened))):
+                found = await process.sessions.find(known, NOW)
+                asked[found is not None] += 1
+                assert found is not None or known not in opened, "signed out by nobody"
+            ended = random.choice(sorted(opened))
+            opened.discard(ended)
+            await process.sessions.close(ended)
+            closed.add(ended)
+            if process is here:
+                assert await process.sessions.find(ended, NOW) is None, "ended, and it works"
+
+    until_s = time.monotonic() + 8
+    await asyncio.gather(come_and_go(until_s), *(use(process, until_s, f"{p}.{n}") for p, process in enumerate(two) for n in range(3)))
+    way.mode = ""
+    for process in two:
+        await until(lambda process=process: answers(process))
+    await asyncio.sleep(SETTLED_S)
+    print(f"{len(opened) + len(closed)} sessions, {asked.total()} questions")
+    for process in two:
+        assert not [token for token in closed if await process.sessions.find(token, NOW) is not None]
+        assert not [token for token in opened if await process.sessions.find(token, NOW) is None]
 
 
 async def test_a_copy_is_never_put_over_the_mark_of_a_closed_session(two, ada):
