@@ -35,8 +35,8 @@ class Spread:
 
 @contextmanager
 def spread(folder):
-    """PostgreSQL 18, moto and the models."""
-    with servers.postgres_18() as records, servers.s3_moto() as objects, Inference(folder / "inference") as inference:
+    """PostgreSQL 18, which may be killed, moto and the models."""
+    with servers.postgres_18(durable=True) as records, servers.s3_moto() as objects, Inference(folder / "inference") as inference:
         settings = {"HEARTH_RECORDS_URL": records.url, "HEARTH_OBJECTS_URL": objects.url}
         settings |= {f"HEARTH_{service}_URL": f"{inference.url}#{model}" for service, model in MODELS.items() if service != "VAD"}
         house = Spread(folder, settings)

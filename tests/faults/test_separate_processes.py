@@ -1,20 +1,24 @@
 """Two web processes, a worker and the models, each a process of its own over PostgreSQL and S3: what one does, the others see; what one leaves, they finish."""
 
+import io
 import json
 import re
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import servers
+from minio import Minio
 from running_house import PASSWORD, command
 from spread_house import spread
 
 from core.chat.room import LEASE
 from core.ids import new_id, reply_id
+from core.processes import BEAT_LASTS
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 TEXT = "\n\n".join(f"Paragraph {n}. The lamp number {n} is green and stands in the hall beside the door of room {n}." * 4 for n in range(120)).encode()
@@ -73,7 +77,7 @@ def asked_in_the_background(web, text, conversation_id, message_id):
 
 def answer_of(web, conversation_id):
     status, body = web.get(f"/v1/conversations/{conversation_id}")
-    return body["messages"][-1] if status == 200 else {"status": "", "content": ""}
+    return body["messages"][-1] if status == 200 else {"status": "generating", "content": ""}
 
 
 def test_a_process_among_several_needs_servers_and_says_so(tmp_path):
@@ -166,6 +170,19 @@ def test_a_web_process_that_starts_again_frees_at_once_what_it_was_writing(house
         assert answer_of(third, conversation)["status"] == "interrupted"
 
 
+def test_records_that_are_away_for_longer_than_a_process_may_be_silent_interrupt_nobody(house):
+    conversation, message = new_id(), new_id()
+    asking = asked_in_the_background(house.a, "[tokens=1500 rate=50]", conversation, message)
+    until(lambda: len(answer_of(house.b, conversation)["content"]) > 200)
+    house.records.kill()
+    time.sleep(BEAT_LASTS.total_seconds() + 2)
+    house.records.start()
+    until(lambda: answer_of(house.b, conversation)["status"] != "generating", within_s=40)
+    answer = answer_of(house.b, conversation)
+    assert (answer["status"], len(answer["content"].split())) == ("complete", 1500)
+    asking.join(5)
+
+
 def test_a_document_sent_to_a_web_process_is_taken_in_by_a_worker_and_seen_everywhere(house, worker):
     status, taken = house.a.upload("lamps.txt", b"The lamp in the hall is green.", "seen")
     assert status in (200, 201, 202), taken
@@ -226,6 +243,28 @@ def test_the_log_of_a_run_grows_at_any_process_and_the_run_is_ended_from_there(h
     status, ended = house.b.post(f"/v1/runs/{run}/terminate", {})
     assert (status, ended["status"], ended["reason"]) == (200, "failed", "It was cancelled by ada.")
     assert "line 12" in log_of(house.a, run)
+
+
+def test_two_workers_share_the_work_and_do_nothing_twice(house, worker, tmp_path):
+    def runs():
+        return house.b.get("/v1/runs?pipeline=shared&limit=100")[1]["items"]
+
+    with house.part("worker") as second:
+        asked = [a_run_of(house, "shared", "echo once")] + [house.a.post("/v1/runs", {"pipeline": "shared"})[1]["id"] for _ in range(7)]
+        jobs = [house.a.upload(f"note-{n}.txt", f"Note {n} is about lamp {n}.".encode(), "shared")[1]["id"] for n in range(12)]
+        status, made = house.a.post("/v1/triggers", {"pipeline": "shared", "kind": "file", "watched": "incoming/"})
+        assert status == 201, made
+        place = urlsplit(house.objects.url.replace("s3+http", "http"))
+        client = Minio(place.netloc.rpartition("@")[2], "key", "secret", secure=False)
+        for n in range(3):
+            client.put_object("hearth", f"incoming/{n}.txt", io.BytesIO(b"new"), 3)
+        done = [house.b.job_done(job) for job in jobs]
+        assert {(job["stage"], job["attempts"]) for job in done} == {("ready", 1)}
+        until(lambda: len(runs()) >= len(asked) + 3)
+        until(lambda: all(run["status"] == "succeeded" for run in runs()))
+        time.sleep(6)  # the files are looked at once more
+        assert len(runs()) == len(asked) + 3
+        assert second.stop() == 0
 
 
 def test_the_runs_of_a_worker_that_was_killed_are_interrupted_by_another_with_what_they_had_said(house):
