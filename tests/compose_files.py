@@ -5,8 +5,6 @@ from pathlib import Path
 
 import yaml
 
-from core.settings import PREFIX, Settings
-
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "compose"
 SETS = {
@@ -15,8 +13,6 @@ SETS = {
     "gpu": ("compose.yaml", "services.yaml", "gpu.yaml"),
     "minio": ("compose.yaml", "services.yaml", "minio.yaml"),
 }
-COMING = {"HEARTH_SESSIONS_URL", "HEARTH_EVENTS_URL", "HEARTH_VECTORS_URL"} - {PREFIX + name.upper() for name in Settings.model_fields}
-"""Settings of servers that are being built."""
 
 
 class Loader(yaml.SafeLoader):

@@ -501,7 +501,9 @@ class ChatRoom:
             self._due.clear()
             try:
                 await self._checkpoint()
-            except Exception:  # the next tick tries again; answers go on meanwhile
+            except HearthError as error:  # the next tick tries again; answers go on meanwhile
+                log.warning("a checkpoint could not be stored: %s", error)
+            except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("a checkpoint could not be stored")
 
     async def _checkpoint(self) -> None:
@@ -533,7 +535,9 @@ class ChatRoom:
                 await self._conversations.expire_leases(self._clock())
                 for turn in list(self._turns.values()):
                     await self._take_place(turn.answer.user_id, turn.answer_id)
-            except Exception:  # the next round tries again
+            except HearthError as error:  # the next round tries again
+                log.warning("leases could not be checked: %s", error)
+            except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("leases could not be checked")
 
     async def _keep_listening(self) -> None:
@@ -546,7 +550,9 @@ class ChatRoom:
                     for answer_id in set(written) - going_on - self._stopping:
                         if (turn := self._turns.get(answer_id)) is not None:
                             self._stop(turn)
-            except Exception:  # the next round tries again
+            except HearthError as error:  # the next round tries again
+                log.warning("what other processes ask for could not be read: %s", error)
+            except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("what other processes ask for could not be read")
 
 

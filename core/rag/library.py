@@ -395,7 +395,10 @@ class Library:
                 await self.finish_deletions()
                 while await self.ingest_next():
                     pass
-            except Exception:  # the store is away: the jobs wait, the worker tries again
+            except HearthError as error:  # the store is away: the jobs wait, the worker tries again
+                log.warning("the ingest worker could not go on: %s", error)
+                await asyncio.sleep(POLL_S)
+            except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("the ingest worker could not go on")
                 await asyncio.sleep(POLL_S)
             self._arrived.clear()

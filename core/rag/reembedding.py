@@ -95,7 +95,10 @@ class Reembedding:
             try:
                 while await self.build_next():
                     pass
-            except Exception:  # the store is away: the versions wait, the worker tries again
+            except HearthError as error:  # the store is away: the versions wait, the worker tries again
+                log.warning("re-embedding could not go on: %s", error)
+                await asyncio.sleep(POLL_S)
+            except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("re-embedding could not go on")
                 await asyncio.sleep(POLL_S)
             self._arrived.clear()

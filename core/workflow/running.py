@@ -218,6 +218,8 @@ class Dispatcher:
                     pass
                 if self._shows_logs:
                     await self._show_logs()
+            except HearthError as error:  # the records are away: the next round tries again
+                log.warning("The next pipeline run could not be begun or ended: %s", error)
             except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("The next pipeline run could not be begun or ended")
             try:

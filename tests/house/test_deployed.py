@@ -9,10 +9,8 @@ from urllib.parse import urlencode, urlsplit
 import psycopg
 import pytest
 import servers
-from compose_files import COMING, SETS, house
+from compose_files import SETS, house
 from running_house import PASSWORD, RunningHouse, command
-
-from ui.cli import main
 
 pytestmark = [pytest.mark.services, pytest.mark.models, pytest.mark.timeout(300)]
 SERVICES = house(SETS["servers"])["services"]
@@ -28,25 +26,16 @@ class Part(RunningHouse):
         self.says = {"worker": r"A (worker) of Hearth", "inference": r"The model server is at (\S+)"}.get(words[0], self.says)
 
 
-def known(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    return set(re.findall(r"^ {4}(\w[\w-]*)(?: |$)", capsys.readouterr().out, re.MULTILINE))
-
-
 def told(name, places):
     """The environment of a service, with its addresses led elsewhere."""
-    environment = {}
-    for variable, value in SERVICES[name]["environment"].items():
-        for there, here in places.items():
-            value = value.replace(there, here)
-        if variable not in COMING:
-            environment[variable] = value
+    environment = dict(SERVICES[name]["environment"])
+    for there, here in places.items():
+        environment = {variable: value.replace(there, here) for variable, value in environment.items()}
     return environment
 
 
 @contextmanager
-def nats(_home):
+def nats():
     """With the very configuration of the file."""
     config = house(SETS["servers"])["configs"]["nats"]["content"].replace("$$", "$")
 
@@ -60,7 +49,7 @@ def nats(_home):
 
 
 @contextmanager
-def valkey(_home):
+def valkey():
     password = SERVICES["sessions"]["environment"]["SESSIONS_PASSWORD"]
     with servers.running(
         lambda home, port: [
@@ -80,22 +69,22 @@ def valkey(_home):
 
 
 @contextmanager
-def deployed(folder):
-    """The servers whose addresses the house can be told, and where they are: `records:5432` and so on."""
+def deployed():
+    """All its servers, and where they are by the addresses of the files: `records:5432` and so on."""
     with ExitStack() as stack:
         records, objects = stack.enter_context(servers.postgres_18()), stack.enter_context(servers.s3_moto())
         made = SERVICES["records"]["environment"]
         with psycopg.connect(records.url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {made['POSTGRES_USER']} LOGIN PASSWORD '{made['POSTGRES_PASSWORD']}'")
             connection.execute(f"CREATE DATABASE {made['POSTGRES_DB']} OWNER {made['POSTGRES_USER']}")
-        ports = {"records:5432": records.port, "objects:8333": objects.port, "inference:8100": servers.free_port()}
-        for variable, address, start in (
-            ("HEARTH_EVENTS_URL", "events:4222", nats),
-            ("HEARTH_SESSIONS_URL", "sessions:6379", valkey),
-            ("HEARTH_VECTORS_URL", "vectors:19530", lambda _: servers.milvus_lite()),
-        ):
-            if variable not in COMING:
-                ports[address] = stack.enter_context(start(folder)).port
+        ports = {
+            "records:5432": records.port,
+            "objects:8333": objects.port,
+            "events:4222": stack.enter_context(nats()).port,
+            "sessions:6379": stack.enter_context(valkey()).port,
+            "vectors:19530": stack.enter_context(servers.milvus_lite()).port,
+            "inference:8100": servers.free_port(),
+        }
         yield {address: f"127.0.0.1:{port}" for address, port in ports.items()} | {"0.0.0.0": "127.0.0.1"}
 
 
@@ -110,35 +99,27 @@ def posted(url, path, **form):
 
 
 @pytest.mark.parametrize("leg", ["nats-2.15"], ids=lambda leg: f"leg={leg}")
-def test_nats_takes_the_configuration_of_the_file(leg, tmp_path):
-    with nats(tmp_path) as server:
+def test_nats_takes_the_configuration_of_the_file(leg):
+    with nats() as server:
         assert "error" not in server.log().lower()
         assert 'Store Directory: "' in server.log()
         assert str(server.home / "data") in server.log()
 
 
 @pytest.mark.parametrize("leg", ["deployed"], ids=lambda leg: f"leg={leg}")
-def test_the_processes_of_the_compose_files_serve_and_keep_everything_through_a_restart(leg, tmp_path, models_folder, capsys):
-    commands = known(capsys)
-    with deployed(tmp_path) as places, ExitStack() as stack:
+def test_the_processes_of_the_compose_files_serve_and_keep_everything_through_a_restart(leg, tmp_path, models_folder):
+    with deployed() as places, ExitStack() as stack:
         homes = {name: tmp_path / name for name in ("inference", "web", "worker")}
         for home in homes.values():
             home.mkdir()
             os.symlink(models_folder, home / "models")
         port = places["inference:8100"].rpartition(":")[2]
-        inference = told("inference", places) | {"HEARTH_INFERENCE_PORT": port}
-        stack.enter_context(Part(homes["inference"], tuple(SERVICES["inference"]["command"]), inference))
+        stack.enter_context(Part(homes["inference"], SERVICES["inference"]["command"], told("inference", places) | {"HEARTH_INFERENCE_PORT": port}))
         environment = told("web", places) | {"HEARTH_CHAT_PAGE": "false"}
-        words = tuple(SERVICES["web"]["command"])
-        web = stack.enter_context(Part(homes["web"], (*(words if words[0] in commands else ("up",)), "--port", "0"), environment))
-        if "worker" in commands:
-            stack.enter_context(Part(homes["worker"], tuple(SERVICES["worker"]["command"]), told("worker", places)))
+        web = stack.enter_context(Part(homes["web"], [*SERVICES["web"]["command"], "--port", "0"], environment))
+        stack.enter_context(Part(homes["worker"], SERVICES["worker"]["command"], told("worker", places)))
 
-        if web.setup_link:
-            token = web.setup_link.partition("token=")[2]
-            assert posted(web.url, "/setup", token=token, username="ada", password=PASSWORD, again=PASSWORD) == 303
-        else:
-            assert command("user", "add", "ada", "--admin", home=tmp_path / "by-hand", typed=PASSWORD + "\n", **environment).returncode == 0
+        assert command("user", "add", "ada", "--admin", home=tmp_path / "by-hand", typed=PASSWORD + "\n", **environment).returncode == 0
         made = command("token", "--user", "ada", home=tmp_path / "by-hand", **environment)
         web.key = re.search(r"hk_\S+", made.stdout)[0]
 
