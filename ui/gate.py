@@ -4,11 +4,11 @@ Pure ASGI, for http and websocket alike. Deny by default: what is not listed nee
 session), so the gate lets it pass, and adds nothing to it but headers. Decides on `scope["path"]`, never on a URL put together from headers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlsplit
 
 from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.app import App
@@ -48,8 +48,9 @@ STRICT_HEADERS, INLINE_HEADERS = _headers(_STRICT), _headers(_INLINE)
 class Gate:
     """Wraps the whole application."""
 
-    def __init__(self, inner: ASGIApp, app: App) -> None:
-        self._inner, self._app = inner, app
+    def __init__(self, inner: ASGIApp, app: App, notice: Callable[[HearthError], Response] = response) -> None:
+        """notice: the page for a visitor whom nobody can know just now."""
+        self._inner, self._app, self._notice = inner, app, notice
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on, or answers for it."""
@@ -72,7 +73,8 @@ class Gate:
                 await self._refuse(scope, receive, guarded, 401)
                 return
             except HearthError as error:
-                await response(error)(scope, receive, guarded)
+                answer = self._notice(error) if _visits(scope, headers) else response(error)
+                await answer(scope, receive, guarded)
                 return
             if f"{path}/".startswith(f"{CONSOLE}/") and who.user.role is not Role.ADMIN:
                 await self._refuse(scope, receive, guarded, 404)
@@ -86,8 +88,7 @@ class Gate:
             await send({"type": "websocket.accept"})  # a browser learns the code of a socket that was open, and of no other
             await send({"type": "websocket.close", "code": 4000 + status})
             return
-        accepts = dict(scope["headers"]).get(b"accept", b"")
-        if status == 401 and scope["method"] in SAFE_METHODS and b"text/html" in accepts:
+        if status == 401 and _visits(scope, dict(scope["headers"])):
             target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
             start = "/setup" if scope["path"] == "/" and await self._app.users.setup_open() else f"/login?next={quote(target, safe='')}"
             await RedirectResponse(start, 303)(scope, receive, send)
@@ -121,6 +122,11 @@ async def signed_in(app: App, request: HTTPConnection) -> SignedIn:
     who = await app.users.by_session(session_token(app, request.cookies))
     speak(who.user.preferences.language, accepted)
     return who
+
+
+def _visits(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a person's browser opens a page."""
+    return scope["type"] == "http" and scope["method"] in SAFE_METHODS and b"text/html" in headers.get(b"accept", b"")
 
 
 def _foreign(scope: Scope, headers: dict[bytes, bytes]) -> bool:

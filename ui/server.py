@@ -60,6 +60,11 @@ def _notice(title: str, text: str, status: int, *, again: bool = False) -> Respo
     return answer
 
 
+def _away(error: HearthError) -> Response:
+    """For who opens a page while nobody can be known: it comes by itself once that is over."""
+    return _notice(_("This page could not start"), errors.sentence(error), errors.kind(error)[0], again=True)
+
+
 Build = Callable[[], tuple[ASGIApp, AbstractAsyncContextManager[object]]]
 """Makes an application, and what it lives in; takes seconds, so it is called in a thread."""
 
@@ -188,7 +193,7 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None, role: Pr
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
     settings = app.settings
     inner = Traced(api, app.traces) if settings.traces_url else api
-    return Gate(BodyLimit(inner, upload_bytes=settings.upload_max_mb * 1_000_000, audio_bytes=settings.audio_max_mb * 1_000_000), app)
+    return Gate(BodyLimit(inner, upload_bytes=settings.upload_max_mb * 1_000_000, audio_bytes=settings.audio_max_mb * 1_000_000), app, _away)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -261,7 +266,7 @@ def console_alone(app: App, console: LatePage) -> ASGIApp:
 
     served.router.routes.extend([*pages.routes(app), *downloads.routes(app)])
     served.mount(CONSOLE, console)
-    return Gate(served, app)
+    return Gate(served, app, _away)
 
 
 def _build_console(app: App, *, rooms: bool) -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:

@@ -89,10 +89,9 @@ def test_no_secret_stands_in_a_file_and_an_empty_one_starts_nothing(file):
 @pytest.mark.parametrize("name", ["web", "worker", "inference", "weights"])
 def test_the_house_can_read_what_it_is_told(kind, name):
     environment = SERVICES[kind, name].get("environment", {})
-    given = dict(environment)
     assert all(variable.startswith(PREFIX) for variable in environment)
-    settings = read_settings(given)
-    told = {variable for variable, value in given.items() if value and variable not in INTERNAL}
+    settings = read_settings(environment)
+    told = {variable for variable, value in environment.items() if value and variable not in INTERNAL}
     assert {s.name for s in settings.explained() if s.source == "environment"} == told
     if name in ("web", "worker"):
         assert settings.local_services() == frozenset(), "no model runs in it"

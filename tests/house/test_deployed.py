@@ -28,16 +28,14 @@ class Part(RunningHouse):
 
 def told(name, places):
     """The environment of a service, with its addresses led elsewhere."""
-    environment = {}
-    for variable, value in SERVICES[name]["environment"].items():
-        for there, here in places.items():
-            value = value.replace(there, here)
-        environment[variable] = value
+    environment = dict(SERVICES[name]["environment"])
+    for there, here in places.items():
+        environment = {variable: value.replace(there, here) for variable, value in environment.items()}
     return environment
 
 
 @contextmanager
-def nats(_home):
+def nats():
     """With the very configuration of the file."""
     config = house(SETS["servers"])["configs"]["nats"]["content"].replace("$$", "$")
 
@@ -51,7 +49,7 @@ def nats(_home):
 
 
 @contextmanager
-def valkey(_home):
+def valkey():
     password = SERVICES["sessions"]["environment"]["SESSIONS_PASSWORD"]
     with servers.running(
         lambda home, port: [
@@ -71,17 +69,22 @@ def valkey(_home):
 
 
 @contextmanager
-def deployed(folder):
-    """The servers whose addresses the house can be told, and where they are: `records:5432` and so on."""
+def deployed():
+    """All its servers, and where they are by the addresses of the files: `records:5432` and so on."""
     with ExitStack() as stack:
         records, objects = stack.enter_context(servers.postgres_18()), stack.enter_context(servers.s3_moto())
         made = SERVICES["records"]["environment"]
         with psycopg.connect(records.url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {made['POSTGRES_USER']} LOGIN PASSWORD '{made['POSTGRES_PASSWORD']}'")
             connection.execute(f"CREATE DATABASE {made['POSTGRES_DB']} OWNER {made['POSTGRES_USER']}")
-        ports = {"records:5432": records.port, "objects:8333": objects.port, "inference:8100": servers.free_port()}
-        for address, started in {"events:4222": nats(folder), "sessions:6379": valkey(folder), "vectors:19530": servers.milvus_lite()}.items():
-            ports[address] = stack.enter_context(started).port
+        ports = {
+            "records:5432": records.port,
+            "objects:8333": objects.port,
+            "events:4222": stack.enter_context(nats()).port,
+            "sessions:6379": stack.enter_context(valkey()).port,
+            "vectors:19530": stack.enter_context(servers.milvus_lite()).port,
+            "inference:8100": servers.free_port(),
+        }
         yield {address: f"127.0.0.1:{port}" for address, port in ports.items()} | {"0.0.0.0": "127.0.0.1"}
 
 
@@ -96,8 +99,8 @@ def posted(url, path, **form):
 
 
 @pytest.mark.parametrize("leg", ["nats-2.15"], ids=lambda leg: f"leg={leg}")
-def test_nats_takes_the_configuration_of_the_file(leg, tmp_path):
-    with nats(tmp_path) as server:
+def test_nats_takes_the_configuration_of_the_file(leg):
+    with nats() as server:
         assert "error" not in server.log().lower()
         assert 'Store Directory: "' in server.log()
         assert str(server.home / "data") in server.log()
@@ -105,23 +108,18 @@ def test_nats_takes_the_configuration_of_the_file(leg, tmp_path):
 
 @pytest.mark.parametrize("leg", ["deployed"], ids=lambda leg: f"leg={leg}")
 def test_the_processes_of_the_compose_files_serve_and_keep_everything_through_a_restart(leg, tmp_path, models_folder):
-    with deployed(tmp_path) as places, ExitStack() as stack:
+    with deployed() as places, ExitStack() as stack:
         homes = {name: tmp_path / name for name in ("inference", "web", "worker")}
         for home in homes.values():
             home.mkdir()
             os.symlink(models_folder, home / "models")
         port = places["inference:8100"].rpartition(":")[2]
-        inference = told("inference", places) | {"HEARTH_INFERENCE_PORT": port}
-        stack.enter_context(Part(homes["inference"], tuple(SERVICES["inference"]["command"]), inference))
+        stack.enter_context(Part(homes["inference"], SERVICES["inference"]["command"], told("inference", places) | {"HEARTH_INFERENCE_PORT": port}))
         environment = told("web", places) | {"HEARTH_CHAT_PAGE": "false"}
-        web = stack.enter_context(Part(homes["web"], (*SERVICES["web"]["command"], "--port", "0"), environment))
-        stack.enter_context(Part(homes["worker"], tuple(SERVICES["worker"]["command"]), told("worker", places)))
+        web = stack.enter_context(Part(homes["web"], [*SERVICES["web"]["command"], "--port", "0"], environment))
+        stack.enter_context(Part(homes["worker"], SERVICES["worker"]["command"], told("worker", places)))
 
-        if web.setup_link:
-            token = web.setup_link.partition("token=")[2]
-            assert posted(web.url, "/setup", token=token, username="ada", password=PASSWORD, again=PASSWORD) == 303
-        else:
-            assert command("user", "add", "ada", "--admin", home=tmp_path / "by-hand", typed=PASSWORD + "\n", **environment).returncode == 0
+        assert command("user", "add", "ada", "--admin", home=tmp_path / "by-hand", typed=PASSWORD + "\n", **environment).returncode == 0
         made = command("token", "--user", "ada", home=tmp_path / "by-hand", **environment)
         web.key = re.search(r"hk_\S+", made.stdout)[0]
 

@@ -622,7 +622,7 @@ async def test_no_file_name_writes_outside_its_place_or_breaks_an_answer(app, ad
         assert (await api.delete(f"/v1/documents/{answer.json()['document_id']}")).json()["complete"] is True
     assert [p for p in (app.settings.home / "objects").rglob("*") if p.is_file()] == []
     assert {p for p in app.settings.home.parent.rglob("*") if app.settings.home not in p.parents} == outside
-    assert {p.name.split(".")[0] for p in app.settings.home.iterdir()} <= {"hearth", "objects"}
+    assert {p.name.split(".")[0] for p in app.settings.home.iterdir()} <= {"hearth", "objects", "process"}
 
 
 HTML = b"<!doctype html><html><body><script>alert(document.cookie)</script><p>Backups are kept for 35 days.</p></body></html>"

@@ -391,10 +391,11 @@
   const plainFetch = window.fetch;
   window.fetch = async (...given) => {
     const answer = await plainFetch(...given);
-    if (new URL(answer.url || location.href).origin !== location.origin) return answer;
+    const { origin, pathname } = new URL(answer.url || location.href);
+    if (origin !== location.origin) return answer;
     if (answer.status === 401) signInAgain();
     // Gradio says nothing of an event that was refused.
-    else if (!answer.ok && answer.url.endsWith("/run/predict")) answer.clone().json().catch(() => ({})).then(refused);
+    else if (!answer.ok && pathname.endsWith("/run/predict")) answer.clone().json().catch(() => ({})).then(refused);
     return answer;
   };
   function refused({ error, title }) {
