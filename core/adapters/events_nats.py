@@ -27,6 +27,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 from core.adapters.database_sql import Database
 from core.adapters.events_outbox import UNREADABLE, Effect, OutboxEventLog, append, event_of
 from core.adapters.tables_sql import outbox, relay, stream_purges
+from core.crash import crash
 from core.errors import HearthError, ServiceError, ServiceRefused, ServiceUnavailable, SettingsError
 from core.events import CHAT_ORDER, VOICE_ORDER, WORKFLOW_ORDER, Event, EventType
 from core.ids import is_id, timed_id
@@ -294,6 +295,7 @@ class NatsEventLog(OutboxEventLog):
                 log.warning("%d events are larger than NATS takes, and stay here.", len(too_large))
                 await self._database.write(lambda c, seqs=too_large: _close(c, outbox.c.seq.in_(seqs)))  # type: ignore[misc]
             await self._send([event_of(row) for row in rows if row.seq not in too_large], {OURS: "1"})
+            crash("after_puback")
             self._sent = rows[-1].seq if rows else self._sent
             if len(rows) < IN_FLIGHT:
                 break
@@ -330,6 +332,7 @@ class NatsEventLog(OutboxEventLog):
                 messages = await self._pulls[name].fetch(limit, timeout=WAIT_S)
             except (nats.errors.TimeoutError, TimeoutError):
                 break
+            crash("after_consume")
             ours = [m.headers[ID] for m in messages if m.headers and OURS in m.headers and ID in m.headers]
             theirs = [read(m) for m in messages if not (m.headers and OURS in m.headers)]
             if lost := theirs.count(None):
@@ -339,9 +342,11 @@ class NatsEventLog(OutboxEventLog):
             except HearthError:
                 await asyncio.gather(*(m.nak() for m in messages))
                 raise
+            crash("after_effect_commit")
             for message in messages[:-1]:
                 await message.ack()
             await messages[-1].ack_sync(timeout=ANSWER_S)  # one connection is one order: once this is there the others are
+            crash("after_ack")
             if len(messages) < limit:
                 break
         return count
