@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import troubles
 from core.adapters import ARGO, EVENTS, KUBEFLOW, OBJECTS, RECORDS, TRACES, adapter
@@ -35,6 +35,7 @@ from core.console.reading import Reading
 from core.console.versions import Versions
 from core.errors import HearthError, NoSpace, SettingsError
 from core.inference import Model, Queue, Service
+from core.moving import Moved, Moving, Where, beginning, move_objects
 from core.ports import (
     AudioCodec,
     AuditLog,
@@ -267,6 +268,42 @@ async def restore(settings: Settings, file: Path, progress: Progress) -> Manifes
     from core.adapters import backups_zip
 
     return await backups_zip.restore(file, settings.home, progress)
+
+
+async def move(settings: Settings, to: Where, moving: Moving) -> list[Moved]:
+    """Copies everything from the home folder to the servers that the settings name, or back. The source isn't changed; a move that broke off goes on.
+
+    What has no server in the settings stays where it is. No Hearth may run on either side meanwhile: one that writes shows when all is compared in the end.
+    Raises: SettingsError without servers, for a running Hearth, and for a source of another Hearth; AlreadyThere for a target with something else in it;
+    ServiceUnavailable if the two sides differ in the end; NoSpace; ServiceError.
+    """
+    from core.adapters.moving_sql import move_rows, of_this_hearth
+
+    if not settings.elsewhere:
+        raise SettingsError("The settings name no server that could keep anything.", hint="Set HEARTH_RECORDS_URL and HEARTH_OBJECTS_URL first.")
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_one(settings.home))
+
+        async def both(table: dict[str, str], url: str, setting: str) -> list[Any]:
+            """(source, target)."""
+            sides = [await stack.enter_async_context(adapter(table, given, setting)(given, home=settings.home)) for given in ("", url)]
+            return sides if to == "servers" else sides[::-1]
+
+        source, target = await both(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")
+        before, after = beginning(source), beginning(target)
+        addresses = {} if before == after else {before: after}
+        if addresses and not settings.records_url:
+            raise SettingsError(
+                "The addresses of objects are in the records, and those are not to be moved.", hint="Name the bucket `hearth`, or set HEARTH_RECORDS_URL too."
+            )
+        moved = [await move_objects(source, target, moving)] if settings.objects_url else []
+        if settings.records_url:
+            source, target = await both(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")
+            await of_this_hearth(source)
+            await target.migrate()
+            moved += await move_rows(source, target, addresses, moving)
+        return moved
 
 
 @asynccontextmanager

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import uvicorn
 
@@ -74,3 +76,14 @@ async def waited_for(app, who, job):
             break
         await asyncio.sleep(0.05)
     return job
+
+
+def rows_of(home):
+    """Every row of every table but those of sessions."""
+    with closing(sqlite3.connect(home / "hearth.db")) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name != "sessions"]
+        return {name: sorted(map(repr, connection.execute(f'SELECT * FROM "{name}"').fetchall())) for name in names}
+
+
+def files_of(home):
+    return {p.relative_to(home).as_posix(): p.read_bytes() for p in (home / "objects").rglob("*") if p.is_file()}

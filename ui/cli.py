@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from core.crash import arm
 from core.errors import HearthError
+from core.moving import Where
 from core.settings import SERVICES, read_settings
 from core.users.model import Scope
 from core.workflow.model import Engine
@@ -99,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a new file; otherwise one in HEARTH_BACKUP_FOLDER, where the oldest are deleted")
     restored = add("restore", commands.restore, "make a new home folder of a backup; nothing is overwritten")
     restored.add_argument("file", type=Path, metavar="FILE")
+    migrate = add("migrate", commands.migrate, "copy everything from the home folder to the servers of the settings, or back; safe to repeat")
+    migrate.add_argument("--to", required=True, choices=get_args(Where), help="servers: from the home folder to them; home: back into the home folder")
     add("doctor", commands.doctor, "check everything Hearth needs, for real, and say what to do", parents=(address,))
     return parser
 

@@ -23,11 +23,13 @@ from rich.table import Table
 
 from core.app import App, LocalInference, only_one, open_app, prepare_home
 from core.app import back_up as app_backup
+from core.app import move as app_move
 from core.app import restore as app_restore
 from core.audit import Act, AuditEntry
 from core.backups import Progress as Done
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
+from core.moving import Moving
 from core.rag.folders import Source, Watch, found_files
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
@@ -138,6 +140,29 @@ async def restore(settings: Settings, args: argparse.Namespace) -> None:
         soft_wrap=True,
     )
     out.print("Everybody signs in again. Models are not in a backup: `hearth models fetch` gets them.")
+
+
+async def migrate(settings: Settings, args: argparse.Namespace) -> None:
+    """Moves with progress, and says what was compared."""
+    moving = Moving()
+    task = asyncio.ensure_future(app_move(settings, args.to, moving))
+    with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), console=out, transient=True) as progress:
+        shown_as = progress.add_task("moving", total=None)
+        try:
+            while not (await asyncio.wait([task], timeout=0.2))[0]:
+                progress.update(shown_as, description=moving.doing, completed=moving.done, total=moving.total or None)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    table = Table("what", "moved", "SHA-256 of all, on both sides", box=None, pad_edge=False)
+    for kind in task.result():
+        if kind.count:
+            table.add_row(kind.what, f"{kind.count:,}", kind.sha256[:16] + "…")
+    out.print(table)
+    stays = "the home folder" if args.to == "servers" else "what the servers keep"
+    out.print(f"[green]✓[/] Everything is there and was compared. Nothing was removed: {stays} is as it was.", soft_wrap=True)
+    if args.to == "home":
+        out.print("Start Hearth without HEARTH_RECORDS_URL and HEARTH_OBJECTS_URL to use it.")
 
 
 async def _with_progress(what: str, done: Done, work: Coroutine[Any, Any, T]) -> T:

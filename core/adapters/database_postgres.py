@@ -48,7 +48,8 @@ class PostgresDatabase(Database):
             connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
 
     def _engine(self, connections: int, statement_ms: int, **given: Any) -> Engine:
-        options = f"-c statement_timeout={statement_ms} -c lock_timeout={min(LOCK_MS, statement_ms) or 0} -c idle_in_transaction_session_timeout=60000"
+        """statement_ms: how long a statement may take, and about how long a transaction may stand still; 0 for as long as it takes."""
+        options = f"-c statement_timeout={statement_ms} -c lock_timeout={min(LOCK_MS, statement_ms)} -c idle_in_transaction_session_timeout={2 * statement_ms}"
         alive = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": LOST_MS}
         connect = {"connect_timeout": CONNECT_S, "application_name": "hearth", "options": options, **alive}
         engine = create_engine(self._url, pool_size=connections, max_overflow=0, pool_timeout=30, pool_pre_ping=True, connect_args=connect, **given)
@@ -66,15 +67,14 @@ class PostgresDatabase(Database):
         engine = self._engine(2, 0)
 
         def work() -> None:
-            with engine.connect() as held:
-                held.execute(select(func.pg_advisory_lock(WRITERS + 1)))
-                try:
+            try:
+                with engine.begin() as held:
+                    held.execute(select(func.pg_advisory_xact_lock(WRITERS + 1)))
                     upgrade(engine)
                     version = held.execute(select(func.current_setting("server_version"))).scalar_one()
                     self.adapter = f"PostgreSQL {version.split()[0]}"
-                finally:
-                    held.execute(select(func.pg_advisory_unlock(WRITERS + 1)))
-            engine.dispose()
+            finally:
+                engine.dispose()
 
         with translated():
             await anyio.to_thread.run_sync(work)

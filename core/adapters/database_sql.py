@@ -129,6 +129,13 @@ class Database:
         with translated():
             await anyio.to_thread.run_sync(upgrade, self._write_engine)
 
+    async def revision(self) -> str | None:
+        """Of which form its tables are; None where it holds no house yet. Raises: ServiceError, NoSpace."""
+        from core.adapters.migrations.run import current
+
+        with translated():
+            return await anyio.to_thread.run_sync(current, self._write_engine)
+
     async def check(self) -> None:
         """Asks the database for something. Raises: ServiceError, NoSpace."""
         await self.read(lambda c: c.exec_driver_sql("SELECT 1 FROM alembic_version").scalar())

@@ -1,11 +1,12 @@
 """Objects in a bucket of any server that speaks S3. Nothing is used that only one maker has, and no rule of the bucket is relied on to delete anything."""
 
 import asyncio
+import io
+import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio
+import psutil
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error
@@ -33,6 +35,8 @@ PART_BYTES = 16 << 20
 KEPT_S = 600
 """How long a fetched copy lies here: its pages are asked for one after the other."""
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
+NO_VERSIONS = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
+"""How a server says that it doesn't know of versions, so that there are none to remove."""
 CLOSED = frozenset({"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed"})
 FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "EntityTooLarge"})
 FORM = "It looks like s3://key:secret@host:9000/bucket, for a server without TLS s3+http://…; signs in the secret are written as in URLs (/ is %2F)."
@@ -93,19 +97,20 @@ class S3ObjectStore:
         region = parse_qs(parts.query).get("region", [None])[0]
         self._client = Minio(place, access_key=key, secret_key=secret, secure=parts.scheme != "s3+http", region=region or "us-east-1", http_client=pool)
         self._calls = anyio.CapacityLimiter(AT_ONCE)
-        self._versioned = False
-        self._fetched = home / "fetched"
+        self._versioned: bool | None = None
+        """Whether the bucket keeps what is replaced and removed; None until it could be asked."""
+        self._fetched = home / "fetched" / str(os.getpid())
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self.adapter = f"S3 at {place}"
 
     async def __aenter__(self) -> Self:
         """Makes the bucket where that is allowed. Opens also while the server is away: what needs no objects works without it."""
-        shutil.rmtree(self._fetched, ignore_errors=True)
+        for left in self._fetched.parent.glob("*"):
+            if not (left.name.isdecimal() and psutil.pid_exists(int(left.name))):  # its process was killed; another's copies are in use
+                shutil.rmtree(left, ignore_errors=True)
         self._fetched.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
+        with suppress(HearthError):  # `check` says so, and so does whoever needs an object
             await self._call(self._ready)
-        except HearthError:  # `check` says so, and so does whoever needs an object
-            pass
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -117,10 +122,17 @@ class S3ObjectStore:
     def _ready(self) -> None:
         if not self._client.bucket_exists(self._bucket):
             self._client.make_bucket(self._bucket)
-        try:
-            self._versioned = self._client.get_bucket_versioning(self._bucket).status in ("Enabled", "Suspended")
-        except (S3Error, InvalidResponseError):  # a server without versions has none to drop
-            self._versioned = False
+        self._keeps_versions()
+
+    def _keeps_versions(self) -> bool:
+        if self._versioned is None:
+            try:
+                self._versioned = self._client.get_bucket_versioning(self._bucket).status in ("Enabled", "Suspended")
+            except (S3Error, InvalidResponseError) as error:
+                if _code(error) not in NO_VERSIONS:
+                    raise
+                self._versioned = False
+        return self._versioned
 
     async def _call(self, work: Callable[[], T]) -> T:
         def run() -> T:
@@ -135,8 +147,7 @@ class S3ObjectStore:
         def probe() -> None:
             self._ready()
             name = f"checks/{new_id()}"
-            with tempfile.SpooledTemporaryFile() as nothing:
-                self._client.put_object(self._bucket, name, nothing, 0)  # type: ignore[arg-type]
+            self._client.put_object(self._bucket, name, io.BytesIO(b""), 0)
             self._removed(name)
 
         await self._call(probe)
@@ -147,8 +158,6 @@ class S3ObjectStore:
 
         def send() -> None:
             if isinstance(content, bytes):
-                import io
-
                 self._client.put_object(self._bucket, key, io.BytesIO(content), len(content), part_size=PART_BYTES)
             else:
                 self._client.fput_object(self._bucket, key, str(content), part_size=PART_BYTES)
@@ -198,7 +207,7 @@ class S3ObjectStore:
 
     def _removed(self, key: str) -> bool:
         there = self._stat(key) is not None
-        if self._versioned:
+        if self._keeps_versions():
             for version in self._client.list_objects(self._bucket, prefix=key, include_version=True):
                 if version.object_name == key:
                     self._client.remove_object(self._bucket, key, version_id=version.version_id)

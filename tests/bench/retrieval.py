@@ -47,27 +47,33 @@ def measure(chunk_counts, queries):
 
 
 async def _measure(home, chunk_counts, queries):
-    now = datetime.now(UTC)
-    user = User(new_id(), "ada", False, Preferences(), now)
     corpus, lines, there = Corpus(), [], 0
     async with SqliteDatabase("", home=home) as database:
         await database.migrate()
-        await SqlAccounts(database).add(user, None)
         documents, index = SqlDocuments(database), SqliteChunkIndex(database)
-        collection = Collection(new_id(), user.id, "lab", MODEL, EchoEmbeddings.DIMENSIONS, "structure-1/700", now)
-        await documents.add_collection(collection)
+        user, collection = await empty_collection(database)
         meanings = await EchoEmbeddings(None).embed(corpus.words, "document")
         for count in chunk_counts:
             begun_s = time.monotonic()
             for _ in range(there, count, CHUNKS_PER_DOCUMENT):
-                await _add_document(documents, collection, corpus, meanings)
+                await add_document(documents, collection, corpus, meanings)
             build_s, there = time.monotonic() - begun_s, count
             retrieval = Retrieval(documents, index, EchoEmbedder(), None)
             lines.append({"figure": "retrieval", "build_s": round(build_s, 1)} | await _asked(retrieval, user, corpus, queries))
     return lines
 
 
-async def _add_document(documents, collection, corpus, meanings):
+async def empty_collection(database):
+    """(whose it is, the collection)."""
+    now = datetime.now(UTC)
+    user = User(new_id(), "ada", False, Preferences(), now)
+    await SqlAccounts(database).add(user, None)
+    collection = Collection(new_id(), user.id, "lab", MODEL, EchoEmbeddings.DIMENSIONS, "structure-1/700", now)
+    await SqlDocuments(database).add_collection(collection)
+    return user, collection
+
+
+async def add_document(documents, collection, corpus, meanings):
     """A ready document of CHUNKS_PER_DOCUMENT chunks. A chunk's vector is the sum of its words', as the echo engine makes it."""
     now = datetime.now(UTC)
     document = Document(

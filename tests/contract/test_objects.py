@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -149,7 +150,7 @@ async def test_in_a_folder_what_a_broken_put_left_is_listed_and_a_link_is_not(tm
 @pytest.mark.parametrize("leg", ["rclone"], ids=lambda leg: f"leg={leg}")
 async def test_a_wrong_secret_is_refused_with_what_to_check(leg, rclone, tmp_path):
     async with S3ObjectStore(rclone.url.replace(":secret@", ":wrong@"), home=tmp_path) as objects:
-        with pytest.raises(ServiceRefused, match=r"SignatureDoesNotMatch.*Check key and secret") as refused:
+        with pytest.raises(ServiceRefused, match=r"(SignatureDoesNotMatch|AccessDenied).*Check key and secret") as refused:
             await objects.check()
         assert "wrong" not in str(refused.value)
 
@@ -176,6 +177,37 @@ async def test_of_a_dropped_object_no_version_stays(leg, moto, tmp_path):
             uri = await objects.put("versioned", content)
         assert await objects.drop(uri)
         assert list(objects._client.list_objects("hearth", prefix="versioned", include_version=True)) == []
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("leg", ["moto"], ids=lambda leg: f"leg={leg}")
+async def test_no_version_stays_either_where_the_store_was_away_when_the_house_opened(leg, tmp_path):
+    with servers.s3_moto() as server:
+        server.kill()
+        async with S3ObjectStore(server.url, home=tmp_path) as objects:
+            server.start()
+            objects._client.make_bucket("hearth")
+            objects._client.set_bucket_versioning("hearth", VersioningConfig(ENABLED))
+            for content in (b"one", b"two"):
+                uri = await objects.put("versioned", content)
+            assert await objects.drop(uri)
+            assert list(objects._client.list_objects("hearth", prefix="versioned", include_version=True)) == []
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("leg", ["moto"], ids=lambda leg: f"leg={leg}")
+async def test_another_process_leaves_what_this_one_has_fetched_and_a_killed_ones_copies_go(leg, moto, tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for pid in (gone.pid, os.getppid()):
+        (tmp_path / "fetched" / str(pid)).mkdir(parents=True)
+    async with S3ObjectStore(moto.url, home=tmp_path) as objects:
+        assert {path.name for path in (tmp_path / "fetched").iterdir()} == {str(os.getpid()), str(os.getppid())}
+        path = await objects.local_path(await objects.put("here", b"bytes"))
+        assert path.read_bytes() == b"bytes"
+        await objects.drop(objects.uri("here"))
+        assert not path.exists()
+    assert [path.name for path in (tmp_path / "fetched").iterdir()] == [str(os.getppid())]
 
 
 @pytest.mark.services

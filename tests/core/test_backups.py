@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from echo_house import ask, echo_settings, finished, say, taken_in
+from echo_house import ask, echo_settings, files_of, finished, rows_of, say, taken_in
 
 from core.adapters import backups_zip
 from core.adapters.backups_zip import ZipBackups, restore
@@ -20,17 +20,6 @@ from core.errors import AlreadyThere, NoSpace, NotFound, NotSignedIn, ServiceBus
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def rows_of(home):
-    """Every row of every table but those of sessions."""
-    with closing(sqlite3.connect(home / "hearth.db")) as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name != "sessions"]
-        return {name: sorted(map(repr, connection.execute(f'SELECT * FROM "{name}"').fetchall())) for name in names}
-
-
-def files_of(home):
-    return {p.relative_to(home).as_posix(): p.read_bytes() for p in (home / "objects").rglob("*") if p.is_file()}
 
 
 @pytest.fixture

@@ -167,9 +167,16 @@ async def test_a_cancelled_listener_is_free_within_two_seconds(listener):
 
 @pytest.fixture
 def listeners():
-    """PocketSphinx' processes of this test: those that another one may have left are not its own."""
-    before = set(psutil.Process().children(recursive=True))
-    return lambda: [c for c in set(psutil.Process().children(recursive=True)) - before if "inference.engines.stt_pocketsphinx" in c.cmdline()]
+    """PocketSphinx' processes of this test that are alive: neither what another one may have left nor their short-lived copies, which give final texts."""
+    before = set(psutil.Process().children())
+
+    def hears(child):
+        try:
+            return "inference.engines.stt_pocketsphinx" in child.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended meanwhile
+            return False
+
+    return lambda: [child for child in set(psutil.Process().children()) - before if hears(child)]
 
 
 @needs("pocketsphinx")

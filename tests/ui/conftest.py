@@ -1,10 +1,16 @@
-"""The web application in process, and clients of it: a stranger, Ada with her key, Bob with his."""
+"""The web application in process, and clients of it: a stranger, Ada with her key, Bob with his; and the command line in process."""
 
+import io
+import os
+import sys
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from running_house import ECHO
 
+from ui import commands
+from ui.cli import main
 from ui.server import LatePage, web
 
 SITE = "http://hearth.test"
@@ -61,3 +67,29 @@ async def api(app, ada, served):
 async def bobs(app, bob, served):
     async with client_of(served, (await app.users.make_key(bob.user))[1]) as client:
         yield client
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def hearth(home, monkeypatch, capsys):
+    """Runs one command in this process: (exit code, standard output, standard error)."""
+    for name in [n for n in os.environ if n.startswith("HEARTH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(commands.out, "width", 300)
+    for name, value in ({"HEARTH_HOME": str(home)} | ECHO).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*args, typed="", **environment):
+        with monkeypatch.context() as now:
+            now.setattr(sys, "stdin", io.StringIO(typed))
+            for name, value in environment.items():
+                now.setenv(name, value)
+            capsys.readouterr()
+            code = main([str(a) for a in args])
+        return code, *capsys.readouterr()
+
+    return run

@@ -1,17 +1,13 @@
 """What somebody could send as a pipeline to hurt the house, for real: through the API and the command line, in both dialects."""
 
-import io
-import os
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from running_house import ECHO, PASSWORD
+from running_house import PASSWORD
 
 from core.workflow.room import MAX_DEFINITION_BYTES
-from ui.cli import main
 
 pytestmark = pytest.mark.anyio
 PIPELINES = Path(__file__).parent.parent / "pipelines"
@@ -52,24 +48,6 @@ async def test_the_api_refuses_it_with_a_sentence_and_keeps_nothing(api, name, e
         answer = await api.post(path, json={"engine": engine, "definition": make(GOOD[engine])} | more)
         assert (answer.status_code, said in answer.json()["error"]["message"]) == (status, True), answer.text
     assert (await api.get("/v1/pipelines")).json() == known
-
-
-@pytest.fixture
-def hearth(tmp_path, monkeypatch, capsys):
-    """Runs one command in this process: (exit code, standard output, standard error)."""
-    for name in [n for n in os.environ if n.startswith("HEARTH_")]:
-        monkeypatch.delenv(name)
-    for name, value in ({"HEARTH_HOME": str(tmp_path / "home")} | ECHO).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*args, typed=""):
-        with monkeypatch.context() as now:
-            now.setattr(sys, "stdin", io.StringIO(typed))
-            capsys.readouterr()
-            code = main([str(a) for a in args])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_the_command_line_refuses_it_with_a_sentence_and_keeps_nothing(hearth, tmp_path):

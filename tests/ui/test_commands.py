@@ -1,16 +1,13 @@
 import asyncio
 import fcntl
-import io
-import os
 import re
 import socket
-import sys
 import time
 from contextlib import closing
 
 import pytest
 from echo_house import echo_settings
-from running_house import ECHO, PASSWORD, command
+from running_house import PASSWORD, command
 
 from core.app import open_app
 from core.errors import NotSignedIn
@@ -19,32 +16,6 @@ from ui import commands
 from ui.cli import main
 
 SECRET = "sk-do-not-show-this"
-
-
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def hearth(home, monkeypatch, capsys):
-    """Runs one command in this process: (exit code, standard output, standard error)."""
-    for name in [n for n in os.environ if n.startswith("HEARTH_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(commands.out, "width", 300)
-    for name, value in ({"HEARTH_HOME": str(home)} | ECHO).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*args, typed="", **environment):
-        with monkeypatch.context() as now:
-            now.setattr(sys, "stdin", io.StringIO(typed))
-            for name, value in environment.items():
-                now.setenv(name, value)
-            capsys.readouterr()
-            code = main([str(a) for a in args])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -2,21 +2,17 @@
 
 import argparse
 import asyncio
-import io
-import os
-import sys
 from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 from echo_house import echo_settings
 from pipelining import ASKING, SPEC, scripted
-from running_house import ECHO, PASSWORD
+from running_house import PASSWORD
 
 from core.app import only_one, open_app, prepare_home
 from core.workflow.model import Cause, Engine, Parameter, ParameterType, PipelineSpec, RunStatus
 from core.workflow.shelf import RunFilter
-from ui import commands, running
-from ui.cli import main
+from ui import running
 
 GREET = """
 n = order["parameters"]["n"]
@@ -29,11 +25,6 @@ WAIT = "tell('a', 'running', name='waiting', task='waiting')\ntime.sleep(60)"
 
 
 @pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def spec(monkeypatch):
     """What every definition says here; a test may put another spec in."""
     held = [SPEC]
@@ -42,22 +33,9 @@ def spec(monkeypatch):
 
 
 @pytest.fixture
-def hearth(home, spec, monkeypatch, capsys):
-    """Runs one command in this process: (exit code, standard output, standard error)."""
-    for name in [n for n in os.environ if n.startswith("HEARTH_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(commands.out, "width", 300)
-    for name, value in ({"HEARTH_HOME": str(home)} | ECHO).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*args, typed=""):
-        with monkeypatch.context() as now:
-            now.setattr(sys, "stdin", io.StringIO(typed))
-            capsys.readouterr()
-            code = main([str(a) for a in args])
-        return code, *capsys.readouterr()
-
-    return run
+def hearth(spec, hearth):
+    """The command line, in whose house definitions say that spec."""
+    return hearth
 
 
 @pytest.fixture
