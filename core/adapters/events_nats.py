@@ -126,12 +126,15 @@ class NatsEventLog(OutboxEventLog):
         self._tls, self._name, self._word = parts[0].scheme == "tls", unquote(parts[0].username or ""), unquote(parts[0].password or "")
         self.adapter = "NATS at " + ", ".join(server.partition("//")[2] for server in self._servers)
         self._ages = {name: timedelta(days=message_days).total_seconds() for name in ("CHAT", "VOICE")} | {"WORKFLOW": 0.0}
-        self._client = Client()
         self._connecting: asyncio.Task[None] | None = None
-        self._js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S)
-        self._pulls: dict[str, JetStreamContext.PullSubscription] = {}
+        self._begin_anew()
         self._prepared, self._trouble, self._told = False, "", ""
         self._sent, self._again_at = 0, 0.0
+
+    def _begin_anew(self) -> None:
+        self._client = Client()
+        self._js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S)
+        self._pulls: dict[str, JetStreamContext.PullSubscription] = {}
 
     async def __aenter__(self) -> Self:
         """Connects. Opens also while the server is away: what happens waits in the outbox. Raises: SettingsError for a server that can't be used."""
@@ -196,8 +199,9 @@ class NatsEventLog(OutboxEventLog):
             log.warning("Events go out again.")
         self._told = trouble
 
-    async def _connect(self) -> None:
+    async def _connect(self, after_s: float = 0) -> None:
         """Tries until it succeeds; from then on the library does."""
+        await asyncio.sleep(after_s)
 
         async def failed(error: Exception) -> None:
             self._trouble = str(error) or type(error).__name__
@@ -233,6 +237,9 @@ class NatsEventLog(OutboxEventLog):
     async def _ready(self) -> None:
         """Has a connection, and the streams as they must be. Raises: ServiceUnavailable; ServiceRefused; SettingsError."""
         if not self._client.is_connected:
+            if self._client.is_closed and self._connecting is not None and self._connecting.done():  # the library gives up what a server refuses
+                self._begin_anew()
+                self._connecting = asyncio.create_task(self._connect(RECONNECT_S), name="the connection to NATS")
             raise _away(self._trouble)
         if self._prepared:
             return

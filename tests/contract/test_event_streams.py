@@ -450,6 +450,15 @@ async def test_the_name_and_the_word_of_the_address_open_the_server(database):
                 await log.check()
 
 
+async def test_a_connection_that_the_library_has_given_up_is_made_anew(log, database, ada):
+    await log._client.close()
+    with pytest.raises(ServiceUnavailable):
+        await log.check()
+    await happens(database, an_event(ada))
+    await until_drained(log, database)
+    await log.check()
+
+
 async def test_nothing_secret_is_said_to_a_server_that_does_not_demand_tls(server, database):
     async with NatsEventLog(server.url.replace("nats://", "tls://hearth:secret@"), database, EFFECTS, message_days=30) as log:
         with pytest.raises(ServiceUnavailable, match="secure connection required"):
