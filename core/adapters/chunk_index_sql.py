@@ -19,8 +19,9 @@ from core.adapters.documents_sql import READY, scope_word, vector_of
 from core.adapters.tables_sql import chunk_vectors, chunks, collections, documents
 from core.errors import WrongShape
 from core.inference import Vector
-from core.rag.model import Hit
+from core.rag.model import Document, Hit
 from core.rag.words import content_words
+from core.records import DeleteReceipt
 
 MAX_WORDS = 40
 MAX_QUESTION_CHARS = 20_000
@@ -57,6 +58,8 @@ class _Matrix:
 class RowChunkIndex:
     """Search by meaning over the vectors of the rows; each database finds words in its own way."""
 
+    adapter = "the records"
+
     def __init__(self, database: Database) -> None:
         """Keeps numpy to one core from now on, in the whole process: a second one brings little to one product and takes it from the streams."""
         threadpool_limits(limits=1, user_api="blas")
@@ -69,19 +72,16 @@ class RowChunkIndex:
         await self._refresh(list(versions))
         found = {c: self._matrices[c] for c in versions if c in self._matrices and self._matrices[c].ids}
         if any(matrix.version != versions[c] for c, matrix in found.items()):
-            raise WrongShape("The collection was re-embedded just now.", hint="Ask again.")
+            raise re_embedded()
         matrices = list(found.values())
         for matrix in matrices:
             if matrix.rows.shape[1] != query.shape[0]:
-                raise WrongShape(
-                    f"The question's vector has {query.shape[0]} dimensions, the collection's have {matrix.rows.shape[1]}.",
-                    hint="Use the embedding model that the collection was made with.",
-                )
+                raise other_length(query.shape[0], matrix.rows.shape[1])
         return await anyio.to_thread.run_sync(_nearest, matrices, query, top_k) if matrices else []
 
     async def matching(self, collection_ids: Sequence[str], question: str, top_k: int) -> list[Hit]:
         """As the port says."""
-        words = list(dict.fromkeys(content_words(question[:MAX_QUESTION_CHARS])))[:MAX_WORDS]
+        words = words_of(question)
         if not words or not collection_ids:
             return []
         return await self._database.read(lambda c: self._matching(c, collection_ids, words, top_k))
@@ -92,6 +92,27 @@ class RowChunkIndex:
     async def size(self, collection_ids: Sequence[str]) -> int:
         """As the port says."""
         return await self._database.read(lambda c: _searchable(c, collection_ids)[0])
+
+    async def check(self) -> None:
+        """As the port says: the records are asked by themselves."""
+
+    async def add(self, document: Document) -> None:
+        """As the port says: the rows are the index."""
+
+    async def fill(self, collection_id: str, version: int) -> None:
+        """As the port says: the rows are the index."""
+
+    async def drop_document(self, document_id: str, *, but: int | None = None) -> DeleteReceipt:
+        """As the port says: it goes with the rows, which are counted there."""
+        return DeleteReceipt({}, {})
+
+    async def drop_collection(self, collection_id: str, version: int | None = None) -> DeleteReceipt:
+        """As the port says: it goes with the rows, which are counted there."""
+        return DeleteReceipt({}, {})
+
+    async def settle(self) -> Mapping[str, int]:
+        """As the port says: nothing can differ."""
+        return {}
 
     async def _refresh(self, collection_ids: Sequence[str]) -> None:
         """Brings the matrices of these collections to what the database holds now; forgets those of collections that are gone."""
@@ -129,6 +150,24 @@ class PostgresChunkIndex(RowChunkIndex):
     def _matching(self, connection: Connection, collection_ids: Sequence[str], words: Sequence[str], top_k: int) -> list[Hit]:
         rows = connection.execute(RANKED, {"words": " or ".join(f'"{w}"' for w in words), "collections": list(collection_ids), "top_k": top_k})
         return [Hit(row.id, row.score) for row in rows]
+
+
+def words_of(question: str) -> list[str]:
+    """The words of a question that are looked for."""
+    return list(dict.fromkeys(content_words(question[:MAX_QUESTION_CHARS])))[:MAX_WORDS]
+
+
+def re_embedded() -> WrongShape:
+    """The question was embedded for a version that isn't searched any more."""
+    return WrongShape("The collection was re-embedded just now.", hint="Ask again.")
+
+
+def other_length(question: int, collection: int) -> WrongShape:
+    """The question's vector has another length than the collection's."""
+    return WrongShape(
+        f"The question's vector has {question} dimensions, the collection's have {collection}.",
+        hint="Use the embedding model that the collection was made with.",
+    )
 
 
 def row_index(database: Database) -> RowChunkIndex:

@@ -33,6 +33,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from core.adapters.database_sql import Database
 from core.adapters.events_outbox import append, forget
+from core.adapters.processes_sql import is_gone
 from core.adapters.tables_sql import PINNED, Moment, conversations, golden_rows, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
 from core.adapters.usage_sql import count, demand
@@ -73,14 +74,11 @@ INSERT_CONVERSATION = insert(conversations)
 MESSAGE = select(messages).where(messages.c.id == bindparam("id"))
 OWNER = select(conversations.c.user_id, conversations.c.settings).where(conversations.c.id == bindparam("id"))
 NEWEST = select(messages.c.id).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(1)
-SAVE_TEXT = (
-    update(messages)
-    .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
-    .values(content=bindparam("text"), lease_until=bindparam("until"))
-)
+GENERATING = messages.c.status == MessageStatus.GENERATING.value
+SAVE_TEXT = update(messages).where(messages.c.id == bindparam("message_id"), GENERATING).values(content=bindparam("text"), lease_until=bindparam("until"))
 FINISH = (
     update(messages)
-    .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
+    .where(messages.c.id == bindparam("message_id"), GENERATING)
     .values(content=bindparam("text"), metadata=bindparam("meta", type_=messages.c.metadata.type), status=bindparam("final"), lease_until=None)
 )
 
@@ -125,7 +123,7 @@ def message_of(row: Row[Any]) -> ChatMessage:
     )
 
 
-def _values(message: ChatMessage, lease_until: datetime | None) -> dict[str, Any]:
+def _values(message: ChatMessage, lease_until: datetime | None, holder: str = "") -> dict[str, Any]:
     return {
         "id": message.id,
         "conversation_id": message.conversation_id,
@@ -139,6 +137,7 @@ def _values(message: ChatMessage, lease_until: datetime | None) -> dict[str, Any
         "parent_id": message.parent_id,
         "created_at": message.created_at,
         "lease_until": lease_until,
+        "holder": holder,
     }
 
 
@@ -166,7 +165,7 @@ def _demand(connection: Connection, user_id: str, conversation_id: str) -> Row[A
     return row
 
 
-def _accept(connection: Connection, turn: NewTurn) -> Accepted:
+def _accept(connection: Connection, turn: NewTurn, holder: str) -> Accepted:
     stored = connection.execute(MESSAGE, {"id": turn.answer.id}).one_or_none()
     if stored is not None:
         return Accepted(_same_turn(connection, turn, stored))
@@ -191,7 +190,7 @@ def _accept(connection: Connection, turn: NewTurn) -> Accepted:
     if turn.question is not None:
         rows.append(_values(replace(turn.question, parent_id=parent_id), None))
         parent_id = turn.question.id
-    rows.append(_values(replace(answer, parent_id=parent_id), turn.lease_until))
+    rows.append(_values(replace(answer, parent_id=parent_id), turn.lease_until, holder))
     connection.execute(INSERT_MESSAGE, rows)
     append(connection, turn.events)
     count(connection, answer.user_id, answer.created_at, requests=1)
@@ -292,12 +291,13 @@ def has(column: ColumnElement[str], word: str) -> ColumnElement[bool]:
 class SqlConversations:
     """Conversations over a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """holder: the process that answers; "" for one that only looks."""
+        self._database, self._holder = database, holder
 
     async def accept(self, turn: NewTurn) -> Accepted:
         """As the port says."""
-        return await self._database.write(lambda c: _accept(c, turn))
+        return await self._database.write(lambda c: _accept(c, turn, self._holder))
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         """As the port says."""
@@ -325,15 +325,23 @@ class SqlConversations:
 
         return await self._database.write(work)
 
-    async def expire_leases(self, now: datetime, *, everything: bool = False) -> int:
+    async def expire_leases(self, now: datetime) -> int:
         """As the port says."""
-        over = messages.c.status == MessageStatus.GENERATING.value
-        if not everything:
-            over = and_(over, messages.c.lease_until <= now)
+        over = and_(GENERATING, or_(messages.c.lease_until <= now, is_gone(messages.c.holder)))
         change = update(messages).where(over).values(status=MessageStatus.INTERRUPTED.value, lease_until=None)
         if not await self._database.read(lambda c: c.execute(select(messages.c.id).where(over).limit(1)).first()):
             return 0
         return await self._database.write(lambda c: c.execute(change).rowcount)
+
+    async def ask_to_stop(self, user_id: str, answer_id: str) -> None:
+        """As the port says."""
+        mine = (messages.c.id == answer_id, messages.c.user_id == user_id, GENERATING)
+        await self._database.write(lambda c: c.execute(update(messages).where(*mine).values(stopping=True)))
+
+    async def going_on(self, answer_ids: Sequence[str]) -> set[str]:
+        """As the port says."""
+        query = select(messages.c.id).where(messages.c.id.in_(list(answer_ids)), GENERATING, messages.c.stopping.is_(False))
+        return set(await self._database.read(lambda c: c.execute(query).scalars().all()))
 
     async def get_for(self, user_id: str, conversation_id: str) -> Conversation:
         """As the port says."""

@@ -31,6 +31,7 @@ from core.crash import crash
 from core.errors import HearthError, ServiceError, ServiceRefused, ServiceUnavailable, SettingsError
 from core.events import CHAT_ORDER, VOICE_ORDER, WORKFLOW_ORDER, Event, EventType
 from core.ids import is_id, timed_id
+from core.records import Facts
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,12 @@ class NatsEventLog(OutboxEventLog):
         except BROKEN as error:
             self._prepared = False
             raise _away(error) from error
+
+    async def facts(self) -> Facts:
+        """As the port Server says: the streams and their recorders are there as they must be."""
+        await self.check()
+        version = self._client.connected_server_version
+        return Facts(f"{version.major}.{version.minor}.{version.patch}", ".".join(map(str, OLDEST)))
 
     async def publish(self, events: Sequence[Event]) -> None:
         """As the port says. Raises: ServiceError while the server is away."""

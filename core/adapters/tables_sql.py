@@ -205,6 +205,8 @@ messages = Table(
     _id("parent_id", nullable=False, index=True, server_default=text("''")),
     Column("created_at", Moment, nullable=False, index=True),
     Column("lease_until", Moment),
+    _id("holder", nullable=False, server_default=text("''")),
+    Column("stopping", Boolean, nullable=False, server_default=false()),  # somebody asks from another process
     Index("ix_messages_conversation_id_created_at", "conversation_id", "created_at"),
     _partial("ix_messages_generating", "lease_until", Column("status") == "generating"),
 )
@@ -313,6 +315,7 @@ collection_versions = Table(
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("made_at", Moment, nullable=False),
     Column("lease_until", Moment),
+    _id("holder", nullable=False, server_default=text("''")),
     _partial("ix_collection_versions_building", "made_at", Column("state") == "building"),
 )
 
@@ -382,6 +385,7 @@ ingest_jobs = Table(
     Column("created_at", Moment, nullable=False),
     Column("heartbeat_at", Moment),
     Column("lease_until", Moment),
+    _id("holder", nullable=False, server_default=text("''")),
     # What the version is made from: the document's own fields say the same only once it is ready.
     Column("version", Integer, nullable=False, server_default="1"),
     Column("sha256", String(64), nullable=False, server_default=text("''")),
@@ -502,6 +506,7 @@ pipeline_runs = Table(
     Column("cache", Boolean, nullable=False, server_default=true()),
     Column("duration_us", BigInteger, nullable=False, server_default="0"),  # what runs are sorted by once they are over
     Column("ending", Text, nullable=False, server_default=text("''")),  # why it is to end, while it goes on
+    _id("holder", nullable=False, server_default=text("''")),
     Index("ix_pipeline_runs_created_at_id", "created_at", "id"),
     Index("ix_pipeline_runs_status_id", "status", "id"),
     Index("ix_pipeline_runs_pipeline_name_created_at", "pipeline_name", "created_at"),
@@ -601,3 +606,15 @@ triggers_received = Table(
     Column("problem", Text, nullable=False, server_default=text("''")),
     _partial("ix_triggers_received_waiting", "at", Column("acted_on").is_(False)),
 )
+
+processes = Table(
+    "processes",
+    metadata,
+    _id(primary_key=True),
+    Column("role", String(10), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("beat_at", Moment, nullable=False),
+)
+
+duties = Table("duties", metadata, Column("name", String(20), primary_key=True), _id("holder", nullable=False))  # what one process at a time does

@@ -21,8 +21,9 @@ from core.chat.room import ChatRoom
 from core.console.notes import Notes
 from core.console.pieces import Pieces
 from core.errors import NotFound
-from core.ports import Accounts, Belongings, Documents, ObjectStore, Prompts, Sessions, Usage
-from core.records import DeleteReceipt, Page, every_page
+from core.ports import Accounts, Belongings, ChunkIndex, Documents, ObjectStore, Prompts, Sessions, Usage
+from core.rag.model import Collection
+from core.records import DeleteReceipt, Page, every_page, summed
 from core.users.model import Admin, ApiKey, Preferences, Quota, Role, Scope, Session, Used, User
 from core.users.room import Users
 from core.voice.room import VoiceRoom
@@ -54,6 +55,7 @@ class People:
         belongings: Belongings,
         prompts: Prompts,
         documents: Documents,
+        index: ChunkIndex,
         objects: ObjectStore,
         chat: ChatRoom,
         voice: VoiceRoom,
@@ -64,7 +66,7 @@ class People:
     ) -> None:
         """quota: the usual one."""
         self._users, self._accounts, self._sessions, self._usage, self._belongings = users, accounts, sessions, usage, belongings
-        self._documents, self._objects, self._chat, self._voice, self._notes, self._clock = documents, objects, chat, voice, notes, clock
+        self._documents, self._index, self._objects, self._chat, self._voice, self._notes, self._clock = documents, index, objects, chat, voice, notes, clock
         self._prompts, self._quota = prompts, quota
 
     async def list(self, admin: Admin, search: str = "", cursor: str = "", *, limit: int = 50) -> Page[tuple[User, Used]]:
@@ -138,7 +140,7 @@ class People:
 
     async def end_sessions(self, admin: Admin, user_id: str) -> DeleteReceipt:
         """All of them; keys stay. Raises: NotFound."""
-        user, count = await self._accounts.get(user_id), await self._sessions.close_all(user_id)
+        user, count = await self._accounts.get(user_id), len(await self._sessions.close_all(user_id))
         await self._notes.note(admin, Act.DELETED, _named(user), sessions=count)
         return DeleteReceipt({"sessions": count}, {"sessions": len((await self._sessions.of(user_id, self._clock())).items)})
 
@@ -192,6 +194,9 @@ class People:
                 except NotFound:
                     continue
 
+    async def _shelves(self, user_id: str, cursor: str) -> Page[tuple[Collection, Mapping[str, int]]]:
+        return await self._documents.collections_for(user_id, cursor=cursor)
+
     async def delete(self, admin: Admin, user_id: str) -> DeleteReceipt:
         """Deletes a user with everything of theirs in every store: the account is closed first, so that nothing new comes while it goes.
 
@@ -200,7 +205,9 @@ class People:
         user, _ = await self._users.change(user_id, disabled=True)
         await self._voice.stop_all(user_id)
         await self._chat.stop_all(user_id)
+        shelves = [held.id async for page in every_page(partial(self._shelves, user_id)) for held, _ in page]
         receipt, uris = await self._belongings.erase(user_id)
+        receipt = summed([receipt, *[await self._index.drop_collection(shelf) for shelf in shelves]])
         for uri in uris:
             await self._objects.drop(uri)
         left = sum([await self._objects.exists(uri) for uri in uris])

@@ -383,9 +383,10 @@ class Library:
 
     async def _remove(self, document: Document) -> DeleteReceipt:
         dropped = await self._objects.drop(document.uri) if document.uri else False
+        indexed = await self._index.drop_document(document.id)
         rows = await self._documents.remove(document.id)
         left = bool(document.uri) and await self._objects.exists(document.uri)
-        return DeleteReceipt({**rows.removed, "objects": int(dropped)}, {**rows.left, "objects": int(left)})
+        return summed([rows, indexed, DeleteReceipt({"objects": int(dropped)}, {"objects": int(left)})])
 
     async def _work(self) -> None:
         """Takes jobs one after the other; a job that fails is reported and never ends the worker."""
@@ -456,9 +457,12 @@ class Library:
                     await self._store(job, titled, collection, chunks)
                 with traced(self._traces, IngestStage.STORING.value):
                     await self._report(job, IngestStage.STORING, 98)
+                    await self._index.add(titled)
                     crash("before_publish")
                     published = await self._documents.publish(replace(titled, status=DocumentStatus.READY, ingested_at=self._clock()), job)
                 collection = collection if published else await self._documents.collection_for(document.owner_id, collection.name)
+            if document.version > 1:
+                await self._index.drop_document(document.id, but=document.version)
             work.end({"hearth.document.chunks": len(chunks)})
 
     async def _parsed(self, job: IngestJob, document: Document, collection: Collection) -> tuple[Document, Sequence[Chunk]]:

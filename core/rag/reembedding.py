@@ -11,10 +11,10 @@ from typing import Self
 
 from core.errors import HearthError, IllegalStep, ModelError, NotFound, ServiceError
 from core.inference import Caller
-from core.ports import CollectionVersions, Embedder
+from core.ports import ChunkIndex, CollectionVersions, Embedder
 from core.rag.chunking import embedding_text
 from core.rag.model import Collection, CollectionVersion, VersionState
-from core.records import DeleteReceipt
+from core.records import DeleteReceipt, summed
 
 log = logging.getLogger(__name__)
 BATCH = 32
@@ -30,8 +30,8 @@ LOOK_S = 0.1
 class Reembedding:
     """Makes, serves and removes versions. `async with` runs the worker, which takes up what an earlier process left."""
 
-    def __init__(self, versions: CollectionVersions, embedder: Embedder, clock: Callable[[], datetime]) -> None:
-        self._versions, self._embedder, self._clock = versions, embedder, clock
+    def __init__(self, versions: CollectionVersions, embedder: Embedder, index: ChunkIndex, clock: Callable[[], datetime]) -> None:
+        self._versions, self._embedder, self._index, self._clock = versions, embedder, index, clock
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -86,7 +86,8 @@ class Reembedding:
 
     async def drop(self, collection_id: str, version: int) -> DeleteReceipt:
         """Removes a version, also one that is being built. Raises: NotFound; IllegalStep for the one that is searched."""
-        return await self._versions.drop(collection_id, version)
+        receipt = await self._versions.drop(collection_id, version)
+        return summed([receipt, await self._index.drop_collection(collection_id, version)])
 
     async def _work(self) -> None:
         """Builds one version after the other; one that fails says so and never ends the worker."""
@@ -140,6 +141,7 @@ class Reembedding:
             if not await self._versions.store(version, pairs, self._clock() + LEASE):
                 raise NotFound("The version has been removed.")
             after = found[-1][0]
+        await self._index.fill(version.collection_id, version.version)
         await self._versions.end(replace(version, state=VersionState.READY, error=""))
 
     async def _fail(self, version: CollectionVersion, error: HearthError) -> None:

@@ -1,7 +1,8 @@
 """The stores under contract. Each leg is an adapter; embedded always runs."""
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from itertools import count
 
 import psycopg
@@ -10,6 +11,7 @@ import servers
 
 from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.audit_sql import SqlAuditLog
+from core.adapters.chunk_index_sql import row_index
 from core.adapters.database_postgres import PostgresDatabase
 from core.adapters.database_sql import SqliteDatabase
 from core.ids import new_id
@@ -61,6 +63,18 @@ def postgres_18():
         yield Postgres(server)
 
 
+@pytest.fixture(scope="session")
+def redis_7():
+    with servers.redis_7() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_8():
+    with servers.valkey_8() as server:
+        yield server
+
+
 RECORDS = ["sqlite", *(pytest.param(name, marks=pytest.mark.services) for name in ("postgres-15", "postgres-18"))]
 
 
@@ -74,6 +88,27 @@ async def database(request, tmp_path):
     async with PostgresDatabase(await server.fresh(tmp_path), home=tmp_path) as opened:
         await opened.migrate()
         yield opened
+
+
+@pytest.fixture(scope="session")
+def milvus(request):
+    """Starts a server of Milvus by its name, once."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(servers.milvus(name)))
+
+
+@pytest.fixture(params=["rows", *servers.MILVUS], ids=lambda leg: leg if leg == "rows" else f"leg={leg}")
+async def index(request, database, milvus):
+    """What searches the chunk rows: they themselves, or a copy of them elsewhere."""
+    if request.param == "rows":
+        yield row_index(database)
+        return
+    if request.node.callspec.params["database"] == "postgres-18":
+        pytest.skip("what the index reads of the rows is asked of one PostgreSQL")
+    from milvus_index import Settled, emptied, opened
+
+    async with opened(emptied(milvus(request.param).url), database, Settled) as made:
+        yield made
 
 
 def a_user(name="ada", **given):

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import func, select
 from stored import DIMENSIONS, NOW, a_collection, add, axis, passages
 
-from core.adapters.chunk_index_sql import row_index
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.tables_sql import chunk_vectors, collection_versions
 from core.adapters.versions_sql import SqlCollectionVersions
@@ -23,11 +22,6 @@ LATER = NOW + timedelta(seconds=30)
 @pytest.fixture
 def store(database):
     return SqlDocuments(database)
-
-
-@pytest.fixture
-def index(database):
-    return row_index(database)
 
 
 @pytest.fixture
@@ -128,8 +122,6 @@ async def test_one_is_built_at_a_time_and_by_one_worker(store, versions, ada):
     assert (await versions.lease(NOW, LATER)).version == second.version
     assert await versions.lease(NOW, LATER) is None
     assert (await versions.lease(LATER, LATER + timedelta(seconds=30))).version == second.version
-    await versions.release()
-    assert (await versions.lease(NOW, LATER)).version == second.version
 
 
 async def test_a_version_that_failed_is_begun_again_where_it_was(store, versions, ada):
