@@ -188,9 +188,9 @@ def emptied(server):
 
 
 @contextmanager
-def _nats(binary):
+def _nats(binary, *flags):
     def argv(home, port):
-        return [binary, "-a", "127.0.0.1", "-p", port, "-js", "-sd", home / "js"]
+        return [binary, "-a", "127.0.0.1", "-p", port, "-js", "-sd", home / "js", *flags]
 
     def answers(server):
         with suppress(OSError), socket.create_connection(("127.0.0.1", server.port), 1) as line:
@@ -202,8 +202,8 @@ def _nats(binary):
         yield server
 
 
-def nats_2_15():
-    return _nats(program("lib/python3*/site-packages/embedded_nats/bin/nats-server"))
+def nats_2_15(*flags):
+    return _nats(program("lib/python3*/site-packages/embedded_nats/bin/nats-server"), *flags)
 
 
 def nats_2_9():

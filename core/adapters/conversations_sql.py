@@ -1,5 +1,6 @@
 """Conversations and messages in SQL. A conversation's last activity is its newest message's time, not a column of its own."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -71,13 +72,6 @@ LAST_ACTIVITY = (
 INSERT_MESSAGE = insert(messages)
 INSERT_CONVERSATION = insert(conversations)
 MESSAGE = select(messages).where(messages.c.id == bindparam("id"))
-TOLD = select(
-    select(conversations.c.user_id).where(conversations.c.id == bindparam("conversation")).scalar_subquery().label("owner"),
-    exists().where(messages.c.id == bindparam("id")).label("here"),
-    select(messages.c.created_at).where(messages.c.id == bindparam("parent")).scalar_subquery().label("before"),
-    select(func.min(messages.c.created_at)).where(messages.c.parent_id == bindparam("id")).scalar_subquery().label("after"),
-)
-"""What is known of a message that another program tells of."""
 OWNER = select(conversations.c.user_id, conversations.c.settings).where(conversations.c.id == bindparam("id"))
 NEWEST = select(messages.c.id).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(1)
 GENERATING = messages.c.status == MessageStatus.GENERATING.value
@@ -519,29 +513,61 @@ def _past(moment: datetime) -> tuple[ColumnElement[bool], ...]:
     return messages.c.created_at < moment, messages.c.conversation_id.not_in(PINNED)
 
 
-def record_message(connection: Connection, event: Event) -> None:
-    """The recorder's effect of a MessageStored that another program published: the message is in its conversation, once.
+def record_messages(connection: Connection, events: Sequence[Event]) -> None:
+    """The recorder's effect of MessageStored that other programs published: each message is in its conversation, once.
 
-    `event.data` has id, role, content and optionally session_id, title and parent_id; the aggregate is the conversation. parent_id: of the message that it
-    follows, which has an earlier time and may come later; "" for none; without it it follows the newest that is there. An event for somebody else's
-    conversation has no effect. Raises: BadInput for one without the fields, and for a message that is not later than the one it follows.
+    `data` has id, role, content and optionally session_id, title and parent_id; the aggregate is the conversation. parent_id: of the message that it follows,
+    which has an earlier time and may come later; "" for none; without it it follows the newest that is there. An event for somebody else's conversation has no
+    effect. Raises: BadInput for one without the fields, and for a message that is not later than the one it follows.
     """
-    role: Literal["user", "assistant", "system"] | None = {"user": "user", "assistant": "assistant", "system": "system"}.get(str(event.data.get("role")))  # type: ignore[assignment]
-    message_id, content, parent_id = event.data.get("id"), event.data.get("content"), event.data.get("parent_id")
+    told = [_told(event) for event in events]
+    ids = {m.id for m in told}
+    known = select(messages.c.id, messages.c.parent_id, messages.c.created_at)
+    around = connection.execute(known.where(or_(messages.c.id.in_(ids | {m.parent_id for m in told}), messages.c.parent_id.in_(ids)))).all()
+    times, following = {row.id: row.created_at for row in around}, defaultdict[str, list[datetime]](list)
+    for row in around:
+        following[row.parent_id].append(row.created_at)
+    owned = select(conversations.c.id, conversations.c.user_id).where(conversations.c.id.in_({m.conversation_id for m in told}))
+    owners = {row.id: row.user_id for row in connection.execute(owned)}
+    begun, new = list[dict[str, Any]](), list[dict[str, Any]]()
+
+    def store() -> None:
+        for statement, rows in ((INSERT_CONVERSATION, begun), (INSERT_MESSAGE, new)):
+            if rows:
+                connection.execute(statement, rows)
+                rows.clear()
+
+    for event, message in zip(events, told, strict=True):
+        if owners.get(message.conversation_id, message.user_id) != message.user_id or message.id in times:
+            continue
+        if message.conversation_id not in owners:
+            owners[message.conversation_id] = message.user_id
+            title = str(event.data.get("title") or message.content[:60])
+            begun.append({"id": message.conversation_id, "user_id": message.user_id, "title": title, "created_at": message.created_at})
+        if not isinstance(event.data.get("parent_id"), str):
+            store()
+            message = replace(message, parent_id=connection.execute(NEWEST, {"id": message.conversation_id}).scalar() or "")
+        elif not _later(message, times, following[message.id]):
+            raise BadInput("The message is not later than the one it follows.", hint='"parent_id" is the message before it; each has a time of its own.')
+        times[message.id] = message.created_at
+        following[message.parent_id].append(message.created_at)
+        new.append(_values(message, None))
+    store()
+
+
+def _later(message: ChatMessage, times: Mapping[str, datetime], following: Sequence[datetime]) -> bool:
+    """Whether it is later than the one it follows and earlier than what follows it, as far as these are there: so no message can come before itself."""
+    before = times.get(message.parent_id)
+    return message.parent_id != message.id and (before is None or before < message.created_at) and all(message.created_at < after for after in following)
+
+
+def _told(event: Event) -> ChatMessage:
+    """The message of an event. Raises: BadInput."""
+    data = event.data
+    role: Literal["user", "assistant", "system"] | None = {"user": "user", "assistant": "assistant", "system": "system"}.get(str(data.get("role")))  # type: ignore[assignment]
+    message_id, content = data.get("id"), data.get("content")
     if role is None or not (isinstance(message_id, str) and is_id(message_id)) or not isinstance(content, str):
         raise BadInput("The event holds no message.", hint='Its data has to have "id" (a UUID), "role" (user, assistant or system) and "content".')
     MessageContent(content)  # as long as one may be
-    at, following = event.at.astimezone(UTC), parent_id if isinstance(parent_id, str) else None
-    known = connection.execute(TOLD, {"conversation": event.aggregate_id, "id": message_id, "parent": following}).one()
-    if known.owner not in (None, event.user_id) or known.here:
-        return
-    if following == message_id or (known.before and known.before >= at) or (known.after and known.after <= at):  # so that no message can come before itself
-        raise BadInput("The message is not later than the one it follows.", hint='"parent_id" is the message before it; each has a time of its own.')
-    if known.owner is None:
-        title = str(event.data.get("title") or content[:60])
-        connection.execute(INSERT_CONVERSATION, {"id": event.aggregate_id, "user_id": event.user_id, "title": title, "created_at": at})
-    if following is None:
-        following = connection.execute(NEWEST, {"id": event.aggregate_id}).scalar() or ""
-    session_id = str(event.data.get("session_id") or "")
-    message = ChatMessage(message_id, event.aggregate_id, session_id, event.user_id, role, content, at, parent_id=following)
-    connection.execute(INSERT_MESSAGE, [_values(message, None)])
+    session_id, parent_id, at = str(data.get("session_id") or ""), str(data.get("parent_id") or ""), event.at.astimezone(UTC)
+    return ChatMessage(message_id, event.aggregate_id, session_id, event.user_id, role, content, at, parent_id=parent_id)

@@ -27,6 +27,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 from core.adapters.database_sql import Database
 from core.adapters.events_outbox import UNREADABLE, Effect, OutboxEventLog, append, event_of
 from core.adapters.tables_sql import outbox, relay, stream_purges
+from core.crash import crash
 from core.errors import HearthError, ServiceError, ServiceRefused, ServiceUnavailable, SettingsError
 from core.events import CHAT_ORDER, VOICE_ORDER, WORKFLOW_ORDER, Event, EventType
 from core.ids import is_id, timed_id
@@ -126,12 +127,15 @@ class NatsEventLog(OutboxEventLog):
         self._tls, self._name, self._word = parts[0].scheme == "tls", unquote(parts[0].username or ""), unquote(parts[0].password or "")
         self.adapter = "NATS at " + ", ".join(server.partition("//")[2] for server in self._servers)
         self._ages = {name: timedelta(days=message_days).total_seconds() for name in ("CHAT", "VOICE")} | {"WORKFLOW": 0.0}
-        self._client = Client()
         self._connecting: asyncio.Task[None] | None = None
-        self._js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S)
-        self._pulls: dict[str, JetStreamContext.PullSubscription] = {}
+        self._begin_anew()
         self._prepared, self._trouble, self._told = False, "", ""
         self._sent, self._again_at = 0, 0.0
+
+    def _begin_anew(self) -> None:
+        self._client = Client()
+        self._js: JetStreamContext = self._client.jetstream(timeout=ANSWER_S)
+        self._pulls: dict[str, JetStreamContext.PullSubscription] = {}
 
     async def __aenter__(self) -> Self:
         """Connects. Opens also while the server is away: what happens waits in the outbox. Raises: SettingsError for a server that can't be used."""
@@ -202,8 +206,9 @@ class NatsEventLog(OutboxEventLog):
             log.warning("Events go out again.")
         self._told = trouble
 
-    async def _connect(self) -> None:
+    async def _connect(self, after_s: float = 0) -> None:
         """Tries until it succeeds; from then on the library does."""
+        await asyncio.sleep(after_s)
 
         async def failed(error: Exception) -> None:
             self._trouble = str(error) or type(error).__name__
@@ -239,6 +244,9 @@ class NatsEventLog(OutboxEventLog):
     async def _ready(self) -> None:
         """Has a connection, and the streams as they must be. Raises: ServiceUnavailable; ServiceRefused; SettingsError."""
         if not self._client.is_connected:
+            if self._client.is_closed and self._connecting is not None and self._connecting.done():  # the library gives up what a server refuses
+                self._begin_anew()
+                self._connecting = asyncio.create_task(self._connect(RECONNECT_S), name="the connection to NATS")
             raise _away(self._trouble)
         if self._prepared:
             return
@@ -301,6 +309,7 @@ class NatsEventLog(OutboxEventLog):
                 log.warning("%d events are larger than NATS takes, and stay here.", len(too_large))
                 await self._database.write(lambda c, seqs=too_large: _close(c, outbox.c.seq.in_(seqs)))  # type: ignore[misc]
             await self._send([event_of(row) for row in rows if row.seq not in too_large], {OURS: "1"})
+            crash("after_puback")
             self._sent = rows[-1].seq if rows else self._sent
             if len(rows) < IN_FLIGHT:
                 break
@@ -337,6 +346,7 @@ class NatsEventLog(OutboxEventLog):
                 messages = await self._pulls[name].fetch(limit, timeout=WAIT_S)
             except (nats.errors.TimeoutError, TimeoutError):
                 break
+            crash("after_consume")
             ours = [m.headers[ID] for m in messages if m.headers and OURS in m.headers and ID in m.headers]
             theirs = [read(m) for m in messages if not (m.headers and OURS in m.headers)]
             if lost := theirs.count(None):
@@ -346,9 +356,11 @@ class NatsEventLog(OutboxEventLog):
             except HearthError:
                 await asyncio.gather(*(m.nak() for m in messages))
                 raise
+            crash("after_effect_commit")
             for message in messages[:-1]:
                 await message.ack()
             await messages[-1].ack_sync(timeout=ANSWER_S)  # one connection is one order: once this is there the others are
+            crash("after_ack")
             if len(messages) < limit:
                 break
         return count

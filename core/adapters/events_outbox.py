@@ -21,7 +21,8 @@ MAX_ATTEMPTS = 5
 """After so many an effect is given up: the event is set aside as a dead letter."""
 UNREADABLE = "unreadable bytes"
 """Under this key the data of an event has what another program sent instead of data, for whoever looks at the dead letter."""
-Effect = Callable[[Connection, Event], None]
+Effect = Callable[[Connection, Sequence[Event]], None]
+"""What events of one type do, in the caller's transaction: all of them or, with an error, none."""
 # Built once, because every turn appends a few times.
 APPEND = upsert(outbox).on_conflict_do_nothing(index_elements=["event_id"])
 
@@ -87,8 +88,7 @@ class OutboxEventLog:
         """Writes their effects; one that can't be written holds up no other, and is given up after some attempts. Says how many were written."""
         try:
             with connection.begin_nested():
-                for row in rows:
-                    self._affect(connection, row)
+                self._affect(connection, rows)
                 connection.execute(update(outbox).where(outbox.c.seq.in_([row.seq for row in rows])).values(recorded_at=datetime.now(UTC)))
         except OperationalError:  # the database's trouble, not the event's: the next round tries again
             raise
@@ -102,11 +102,14 @@ class OutboxEventLog:
             return 0
         return len(rows)
 
-    def _affect(self, connection: Connection, row: Row[Any]) -> None:
-        if UNREADABLE in row.data:
-            raise BadInput(f"What came can't be read: {row.data.get('reason')}.", hint="docs/events.md says what it has to be.")
-        if effect := self._effects.get(EventType(row.type)):
-            effect(connection, event_of(row))
+    def _affect(self, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+        events = [event_of(row) for row in rows]
+        for event in events:
+            if UNREADABLE in event.data:
+                raise BadInput(f"What came can't be read: {event.data.get('reason')}.", hint="docs/events.md says what it has to be.")
+        for kind, effect in self._effects.items():
+            if of_it := [event for event in events if event.type is kind]:
+                effect(connection, of_it)
 
     async def latest(
         self, *, aggregate_id: str = "", user_id: str = "", kind: EventType | None = None, limit: int = 50, cursor: str = ""

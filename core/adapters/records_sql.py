@@ -5,7 +5,7 @@ from core.adapters.audit_sql import SqlAuditLog
 from core.adapters.belongings_sql import SqlBelongings
 from core.adapters.chunk_index_sql import row_index
 from core.adapters.collection_ledger_sql import SqlCollectionLedger
-from core.adapters.conversations_sql import SqlConversations, record_message
+from core.adapters.conversations_sql import SqlConversations, record_messages
 from core.adapters.database_sql import Database
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.events_outbox import OutboxEventLog
@@ -20,10 +20,10 @@ from core.adapters.traffic_sql import SqlTraffic
 from core.adapters.usage_sql import SqlUsage
 from core.adapters.versions_sql import SqlCollectionVersions
 from core.adapters.voice_sql import SqlSpokenTurns
-from core.adapters.workflows_sql import SqlWorkflows, receive_trigger
+from core.adapters.workflows_sql import SqlWorkflows, receive_triggers
 from core.events import EventType
 
-EFFECTS = {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger}
+EFFECTS = {EventType.MESSAGE_STORED: record_messages, EventType.PIPELINE_TRIGGER_RECEIVED: receive_triggers}
 """What the recorder does for which event of another program."""
 
 

@@ -456,12 +456,12 @@ class SqlWorkflows:
         await self._database.write(lambda c: c.execute(update(triggers_received).where(here).values(acted_on=True, problem=problem)))
 
 
-def receive_trigger(connection: Connection, event: Event) -> None:
-    """The effect of another program's PipelineTriggerReceived: it waits for the dispatcher. Raises: BadInput for one that names no pipeline."""
-    if not isinstance(event.data.get("pipeline"), str):
+def receive_triggers(connection: Connection, events: Sequence[Event]) -> None:
+    """The effect of other programs' PipelineTriggerReceived: they wait for the dispatcher. Raises: BadInput for one that names no pipeline."""
+    if not all(isinstance(event.data.get("pipeline"), str) for event in events):
         raise BadInput("The event names no pipeline.", hint='Its data has to have "pipeline", and may have "parameters" and "experiment".')
-    values = {"event_id": event.id, "user_id": event.user_id, "aggregate_id": event.aggregate_id, "at": event.at, "data": dict(event.data)}
-    connection.execute(upsert(triggers_received).values(values).on_conflict_do_nothing())
+    rows = [{"event_id": e.id, "user_id": e.user_id, "aggregate_id": e.aggregate_id, "at": e.at, "data": dict(e.data)} for e in events]
+    connection.execute(upsert(triggers_received).on_conflict_do_nothing(), rows)
 
 
 def _narrowed(query: Select[Any], wanted: RunFilter) -> Select[Any]:

@@ -7,7 +7,7 @@ import pytest
 from servers import CACHES, emptied
 
 from core.adapters.accounts_sql import SqlAccounts
-from core.adapters.conversations_sql import SqlConversations, record_message
+from core.adapters.conversations_sql import SqlConversations, record_messages
 from core.adapters.events_outbox import OutboxEventLog
 from core.adapters.objects_folder import FolderObjectStore
 from core.adapters.sessions_sql import SqlSessions
@@ -143,7 +143,7 @@ async def test_no_key_leaves_the_store(objects, key):
 
 
 async def test_an_event_delivered_twice_has_one_effect(database, ada):
-    log = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message})
+    log = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_messages})
     data = {"id": new_id(), "role": "user", "content": "from another program"}
     event = Event(new_id(), EventType.MESSAGE_STORED, ada.id, new_id(), NOW, data)
     redelivered = replace(event, id=new_id())
@@ -156,7 +156,7 @@ async def test_an_event_delivered_twice_has_one_effect(database, ada):
 
 
 async def test_an_event_for_somebody_elses_conversation_has_no_effect(database, ada, bob):
-    log = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message})
+    log = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_messages})
     conversation = new_id()
     for user in (ada, bob):
         await log.publish([Event(new_id(), EventType.MESSAGE_STORED, user.id, conversation, NOW, {"id": new_id(), "role": "user", "content": user.username})])

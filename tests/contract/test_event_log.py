@@ -22,10 +22,10 @@ class Effects:
     def __init__(self):
         self.error, self.seen = None, []
 
-    def __call__(self, connection, event):
-        if self.error is not None and event.data.get("bad"):
+    def __call__(self, connection, events):
+        if self.error is not None and any(event.data.get("bad") for event in events):
             raise self.error
-        self.seen.append(event.id)
+        self.seen += [event.id for event in events]
 
 
 @pytest.fixture

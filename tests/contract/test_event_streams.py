@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,16 +16,19 @@ from nats.js.errors import NoStreamResponseError
 from sqlalchemy import select
 
 from core.adapters import events_nats
+from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.belongings_sql import SqlBelongings
 from core.adapters.conversations_sql import SqlConversations
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.events_nats import NatsEventLog
 from core.adapters.events_outbox import MAX_ATTEMPTS, append
 from core.adapters.records_sql import EFFECTS
+from core.adapters.tables_sql import messages as stored_messages
 from core.adapters.tables_sql import outbox, relay, stream_purges
 from core.errors import NotFound, ServiceUnavailable, SettingsError
 from core.events import Event, EventType
 from core.ids import is_id, new_id
+from core.users.model import Preferences, User
 
 pytestmark = [pytest.mark.anyio, pytest.mark.services]
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -378,6 +383,89 @@ async def test_two_houses_processes_share_the_work_and_double_nothing(server, lo
         await until_drained(log, database)
     assert sum(counts) == 50
     assert await held(outside) == 100
+
+
+# A recorder that dies as if the power had gone, over the database and the server that it is given.
+DIES = """
+import asyncio, sys
+from pathlib import Path
+
+from core.adapters.database_sql import SqliteDatabase
+from core.adapters.events_nats import NatsEventLog
+from core.adapters.records_sql import EFFECTS
+from core.crash import arm
+
+
+async def main(home, url, point):
+    async with SqliteDatabase("", home=Path(home)) as database, NatsEventLog(url, database, EFFECTS, message_days=30) as log:
+        arm(point)
+        for _ in range(20):
+            await log.record()
+
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("point", ["after_puback", "after_consume", "after_effect_commit", "after_ack"])
+async def test_a_recorder_that_dies_anywhere_loses_and_doubles_nothing(server, outside, point, tmp_path, monkeypatch):
+    monkeypatch.setattr(events_nats, "ACK_WAIT_S", 1)
+    async with SqliteDatabase("", home=tmp_path) as database:
+        await database.migrate()
+        ada = User(new_id(), "ada", False, Preferences(), NOON)
+        await SqlAccounts(database).add(ada, None)
+        async with opened(server, database):
+            pass
+        thread, told = new_id(), an_event(ada)
+        messages = [replace(a_message(ada, thread, str(n), parent_id=""), at=NOON + timedelta(seconds=n)) for n in range(5)]
+        await happens(database, told)
+        await tell(outside, *messages)
+        died = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", DIES, tmp_path, server.url, point], capture_output=True, text=True, timeout=60)
+        assert (died.returncode, died.stderr.strip()) == (137, f"crash point {point}")
+        async with opened(server, database) as log:
+            await until_drained(log, database)
+            async with asyncio.timeout(20):
+                while (await outside.consumer_info("CHAT", events_nats.RECORDER)).num_ack_pending:
+                    await log.record()
+                    await asyncio.sleep(0.1)
+            assert sorted(r.event.id for r in await log.read()) == sorted([told.id, *(m.id for m in messages)])
+        stored = await database.read(lambda c: c.execute(select(stored_messages.c.content).order_by(stored_messages.c.content)).scalars().all())
+        assert stored == ["0", "1", "2", "3", "4"]
+
+
+async def test_an_event_that_is_larger_than_the_server_takes_holds_up_no_other(log, outside, database, ada, caplog):
+    await happens(database, an_event(ada, much="x" * 2_000_000), small := an_event(ada))
+    await until_drained(log, database)
+    assert msgspec.msgpack.decode((await outside.get_msg("CHAT", 1)).data)["id"] == small.id
+    assert "1 events are larger than NATS takes" in caplog.text
+
+
+async def test_the_name_and_the_word_of_the_address_open_the_server(database):
+    with servers.nats_2_15("--user", "hearth", "--pass", "s@cret/") as closed:
+        async with NatsEventLog(closed.url.replace("//", "//hearth:s%40cret%2F@"), database, EFFECTS, message_days=30) as log:
+            await log.check()
+            assert "cret" not in log.adapter
+        async with NatsEventLog(closed.url.replace("//", "//hearth:wrong@"), database, EFFECTS, message_days=30) as log:
+            with pytest.raises(ServiceUnavailable, match="Authorization Violation"):
+                await log.check()
+
+
+async def test_a_connection_that_the_library_has_given_up_is_made_anew(log, database, ada):
+    await log._client.close()
+    with pytest.raises(ServiceUnavailable):
+        await log.check()
+    await happens(database, an_event(ada))
+    await until_drained(log, database)
+    await log.check()
+
+
+async def test_nothing_secret_is_said_to_a_server_that_does_not_demand_tls(server, database):
+    async with NatsEventLog(server.url.replace("nats://", "tls://hearth:secret@"), database, EFFECTS, message_days=30) as log:
+        with pytest.raises(ServiceUnavailable, match="secure connection required"):
+            await log.check()
+    with pytest.raises(SettingsError, match="asks for TLS"):
+        async with NatsEventLog(server.url.replace("nats://", "tls://"), database, EFFECTS, message_days=30):
+            pass
 
 
 @pytest.mark.parametrize("leg", ["nats-2.9"], ids=lambda leg: f"leg={leg}")

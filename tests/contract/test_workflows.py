@@ -7,7 +7,7 @@ import pytest
 
 from core.adapters.belongings_sql import SqlBelongings
 from core.adapters.events_outbox import OutboxEventLog
-from core.adapters.workflows_sql import SqlWorkflows, receive_trigger
+from core.adapters.workflows_sql import SqlWorkflows, receive_triggers
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
 from core.events import Event, EventType
 from core.ids import new_id
@@ -363,7 +363,7 @@ async def test_with_a_user_go_their_runs_triggers_and_the_names_of_their_artifac
 
 
 async def test_what_another_program_asked_for_waits_until_it_was_acted_on(kept, database):
-    log = OutboxEventLog(database, {EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger})
+    log = OutboxEventLog(database, {EventType.PIPELINE_TRIGGER_RECEIVED: receive_triggers})
     good = Event(new_id(), EventType.PIPELINE_TRIGGER_RECEIVED, "ada", new_id(), NOW, {"pipeline": "greet", "parameters": {"n": 2}})
     bad = replace(good, id=new_id(), data={"parameters": {}})
     await log.publish([good, bad])
