@@ -49,6 +49,8 @@ AT_ONCE = 16
 BATCH = 500
 MOST = 16_384
 """Rows that one answer of Milvus may hold."""
+LEAST_EF = 128
+"""How many candidates a search in the graph of vectors keeps at least: more are slower, and miss fewer."""
 COMPARED_AT_ONCE = 5_000
 WIDER, ROUNDS = 10, 3
 """How much deeper a search looks, and how often, where what it found is gone from the rows: the next round leaves those documents out."""
@@ -242,8 +244,9 @@ class MilvusChunkIndex:
 
     def _searched(self, client: MilvusClient, *, length: int, field: str, what: Any, filtered: str, limit: int) -> list[tuple[Hit, str]]:
         """Hits, each with its version of a document."""
-        options = {"filter": filtered, "limit": limit, "search_params": {"metric_type": "COSINE" if field == "dense" else "BM25"}}
-        (found,) = client.search(_name(length), [what], anns_field=field, output_fields=["document"], timeout=SEARCH_S, **options)
+        how = {"metric_type": "COSINE", "params": {"ef": max(LEAST_EF, limit)}} if field == "dense" else {"metric_type": "BM25"}
+        options = {"filter": filtered, "limit": limit, "search_params": how, "output_fields": ["document"], "timeout": SEARCH_S}
+        (found,) = client.search(_name(length), [what], anns_field=field, **options)
 
         def score(distance: float) -> float:  # BM25 is negative in Milvus Lite; the order is the same, best first
             return abs(distance) if field == "words" else max(-1.0, min(1.0, distance))
