@@ -49,8 +49,6 @@ AT_ONCE = 16
 BATCH = 500
 MOST = 16_384
 """Rows that one answer of Milvus may hold."""
-LEAST_EF = 128
-"""How many candidates a search in the graph of vectors keeps at least: more are slower, and miss fewer."""
 COMPARED_AT_ONCE = 5_000
 WIDER, ROUNDS = 10, 3
 """How much deeper a search looks, and how often, where what it found is gone from the rows: the next round leaves those documents out."""
@@ -244,7 +242,7 @@ class MilvusChunkIndex:
 
     def _searched(self, client: MilvusClient, *, length: int, field: str, what: Any, filtered: str, limit: int) -> list[tuple[Hit, str]]:
         """Hits, each with its version of a document."""
-        how = {"metric_type": "COSINE", "params": {"ef": max(LEAST_EF, limit)}} if field == "dense" else {"metric_type": "BM25"}
+        how = {"metric_type": "COSINE" if field == "dense" else "BM25"}
         options = {"filter": filtered, "limit": limit, "search_params": how, "output_fields": ["document"], "timeout": SEARCH_S}
         (found,) = client.search(_name(length), [what], anns_field=field, **options)
 
@@ -331,7 +329,7 @@ class MilvusChunkIndex:
         schema.add_field("document", DataType.VARCHAR, max_length=64)
         schema.add_field("dense", DataType.FLOAT_VECTOR, dim=length)
         indexes = client.prepare_index_params()
-        indexes.add_index("dense", index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200})
+        indexes.add_index("dense", index_type="FLAT", metric_type="COSINE")  # exact, and as cheap as what the filter leaves is small
         if self._words:
             analyzer = {"tokenizer": "standard"} if self._lite else {"type": "english"}
             schema.add_field("text", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=analyzer)
