@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import troubles
-from core.adapters import ARGO, KUBEFLOW, OBJECTS, RECORDS, TRACES, VECTORS, adapter
+from core.adapters import ARGO, EVENTS, KUBEFLOW, OBJECTS, RECORDS, SESSIONS, TRACES, VECTORS, adapter
 from core.backups import Backup, Backups, Manifest, Progress
 from core.chat.answering import Answering
 from core.chat.room import ChatRoom
@@ -33,7 +33,9 @@ from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
 from core.console.versions import Versions
+from core.doctor import examined
 from core.errors import HearthError, NoSpace, SettingsError
+from core.ids import new_id
 from core.inference import Model, Queue, Service
 from core.moving import Moved, Moving, Where, beginning, move_objects
 from core.ports import (
@@ -46,13 +48,17 @@ from core.ports import (
     EventLog,
     ObjectStore,
     PipelineEngine,
+    Processes,
     Reranker,
     Residency,
+    Server,
+    Store,
     Synthesizer,
     Traces,
     Transcriber,
     VoiceActivity,
 )
+from core.processes import BEAT_EVERY_S, Duty, Membership, ProcessRole
 from core.rag.library import Library
 from core.rag.pictures import PagePictures
 from core.rag.reembedding import Reembedding
@@ -74,19 +80,26 @@ from core.workflow.triggers import LOOK_EVERY_S, Triggers
 
 if TYPE_CHECKING:
     from core.adapters.database_sql import Database
+    from core.adapters.records_sql import Records
+    from inference.lanes import Lanes
 
 log = logging.getLogger(__name__)
 
 KEEP_UP_EVERY_S = 60
 """How often retention and backups look whether something is due."""
+ALWAYS = ("records", "objects")
+"""The stores that are asked whether they work also where they are embedded."""
 SETTLE_EVERY_S = 15
 """How often the index of chunks is compared with the rows, where it lies elsewhere."""
 RECORD_EVERY_S = 0.25
+SHARED_EVERY_S = 1.0
 ACCOUNTS_EVERY_S = 2.0
 """How soon a disabled user's open answers end; requests are refused at once."""
 CHECK_TIMEOUT_S = 5.0
 PICTURE_TIMEOUT_S = 20.0
 """Somebody looks at the page and waits for its picture."""
+OURS = "hearth+"
+"""Before the URL of a model: what serves it is `hearth inference`, as on this machine."""
 NOT_STARTED = "http://127.0.0.1:9/v1"
 """Where commands that start no models find none: nothing listens on the discard port."""
 
@@ -132,8 +145,8 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings, local: LocalInference | None) -> AsyncIterator[Models]:
-    """The model ports as the settings say: each at its own URL, or at the local process."""
+async def open_models(settings: Settings, local: LocalInference | None, lanes_of: Callable[..., "Lanes"] | None = None) -> AsyncIterator[Models]:
+    """The model ports as the settings say: each at its own URL, or at the local process. lanes_of: makes what is before a model elsewhere."""
     from inference.audio_client import RemoteCodec, RemoteSynthesizer, RemoteTranscriber
     from inference.client import ModelServer, RemoteChatModel, RemoteEmbedder, RemoteReranker, parse_model_url
     from inference.lanes import Lanes
@@ -154,13 +167,16 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             url: str = getattr(settings, f"{service}_url")
             if not url:
                 return beside(service)
-            base, model = parse_model_url(url, f"HEARTH_{service.upper()}_URL")
+            base, model = parse_model_url(url.removeprefix(OURS), f"HEARTH_{service.upper()}_URL")
             key: str = getattr(settings, f"{service}_api_key").get_secret_value()
+            if url.startswith(OURS):  # it has lanes of its own, and says more of its models than others do
+                return closed_later(ModelServer(service, base, model, key=key, local=True))
             places = settings.llm_places if service is Service.LLM else settings.open_answers
-            lanes[service] = Lanes(places, queue=settings.inference_queue)
+            lanes[service] = lanes_of(service.value, places, queue=settings.inference_queue) if lanes_of else Lanes(places, queue=settings.inference_queue)
             return closed_later(ModelServer(service, base, model, key=key, lanes=lanes[service]))
 
         here, activity = sorted(settings.local_services()), _detector(settings)
+        opener = beside(Service.STT) if here else server(Service.STT) if settings.stt_url.startswith(OURS) else None
 
         yield Models(
             RemoteChatModel(server(Service.LLM), context_tokens=settings.llm_context_tokens, priority_field=settings.llm_priority),
@@ -168,7 +184,7 @@ async def open_models(settings: Settings, local: LocalInference | None) -> Async
             None if settings.reranker_url == "off" else RemoteReranker(server(Service.RERANKER), dialect=settings.reranker_dialect),
             None if settings.stt_url == "off" else RemoteTranscriber(server(Service.STT), activity, max_s=settings.audio_max_s),
             None if settings.tts_url == "off" else RemoteSynthesizer(server(Service.TTS)),
-            RemoteCodec(beside(Service.STT)) if here else None,
+            RemoteCodec(opener) if opener is not None else None,
             activity,
             ModelShelf(settings.models_folder),
             LocalResidency(beside(Service(here[0]))) if here else None,
@@ -206,7 +222,10 @@ class App:
     traces: Traces
     audit: AuditLog
     console: Console
+    processes: Processes
     check: Callable[[], Awaitable[list[Health]]]
+    examine: Callable[[], Awaitable[list[Health]]]
+    """As `check`, and what takes longer: for `hearth doctor`."""
     counters: Callable[[], Counters]
     latency: Callable[[], Awaitable[Sequence[Percentiles]]]
     """Of each stage of the last day's answers, under the names that the console shows."""
@@ -309,46 +328,89 @@ async def move(settings: Settings, to: Where, moving: Moving) -> list[Moved]:
         return moved
 
 
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """What keeps things, each in the home folder or on the server of its setting."""
+
+    records: "Database"
+    kept: "Records"
+    objects: Any
+    shared: Any
+    index: Any
+    events: Any
+
+    def by_part(self) -> dict[str, Store]:
+        """A part is named as its setting is."""
+        return {"records": self.records, "objects": self.objects, "sessions": self.shared, "vectors": self.index, "events": self.events}
+
+
+@asynccontextmanager
+async def _open_stores(settings: Settings, process_id: str, clock: Callable[[], datetime]) -> AsyncIterator[_Stores]:
+    from core.adapters.records_sql import EFFECTS, Records
+
+    async with AsyncExitStack() as stack:
+
+        async def opened(table: Mapping[str, str], part: str, **given: Any) -> Any:
+            url: str = getattr(settings, f"{part}_url")
+            return await stack.enter_async_context(adapter(table, url, f"HEARTH_{part.upper()}_URL")(url, **given))
+
+        records = await opened(RECORDS, "records", home=settings.home)
+        await records.migrate()
+        kept = Records(records, process_id)
+        objects = await opened(OBJECTS, "objects", home=settings.home)
+        shared = await opened(SESSIONS, "sessions", sessions=kept.sessions, clock=clock)
+        await stack.enter_async_context(_every(SHARED_EVERY_S, shared.keep_up, "what the processes share"))
+        # Beside the rows, never instead of them: without a server these are the records' own.
+        index = await opened(VECTORS, "vectors", rows=kept.index, database=records) if settings.vectors_url else kept.index
+        told = {"database": records, "effects": EFFECTS, "message_days": settings.message_retention_days}
+        events = await opened(EVENTS, "events", **told) if settings.events_url else kept.events
+        yield _Stores(records, kept, objects, shared, index, events)
+
+
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, local: LocalInference | None = None, serving: bool = False, clock: Callable[[], datetime] = now, address: str = ""
+    settings: Settings,
+    *,
+    local: LocalInference | None = None,
+    serving: bool = False,
+    role: ProcessRole = ProcessRole.UP,
+    clock: Callable[[], datetime] = now,
+    address: str = "",
 ) -> AsyncIterator[App]:
     """Opens everything, yields the rooms, and closes what it opened.
 
-    local: the inference process, for the services that have no URL.   serving: this process answers and takes documents in; the others only look or add.
+    local: the inference process, for the services that have no URL.   serving: this process does what its role says; the others only look or add.
     address: where its API listens, for what it starts itself.
-    Raises: SettingsError, NoSpace, ServiceError.
+    Raises: SettingsError, also for a role beside others without servers that all of them reach; NoSpace, ServiceError.
     """
+    _demand_servers(settings, role)
     prepare_home(settings.home)
+    process_id = new_id() if serving else ""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(adapter(RECORDS, settings.records_url, "HEARTH_RECORDS_URL")(settings.records_url, home=settings.home))
-        await database.migrate()
-        objects = await stack.enter_async_context(adapter(OBJECTS, settings.objects_url, "HEARTH_OBJECTS_URL")(settings.objects_url, home=settings.home))
-        models = await stack.enter_async_context(open_models(settings, local))
+        stores = await stack.enter_async_context(_open_stores(settings, process_id, clock))
+        kept, objects, shared, index, events = stores.kept, stores.objects, stores.shared, stores.index, stores.events
+        conversations, documents, audit = kept.conversations, kept.documents, kept.audit
+        models = await stack.enter_async_context(open_models(settings, local, shared.lanes))
         traces_url = settings.traces_url if serving else ""
-        traces = await stack.enter_async_context(adapter(TRACES, traces_url, "HEARTH_TRACES_URL")(traces_url, service="web"))
+        tracer = adapter(TRACES, traces_url, "HEARTH_TRACES_URL")
+        traces = await stack.enter_async_context(tracer(traces_url, service="worker" if role is ProcessRole.WORKER else "web"))
 
         from core.adapters.backups_zip import ZipBackups
         from core.adapters.page_renderer_child import ChildPageRenderer
         from core.adapters.pages_http import HttpPages
         from core.adapters.parser_child import ChildParser
         from core.adapters.passwords_argon2 import Argon2Passwords
-        from core.adapters.records_sql import Records
 
-        kept = Records(database)
-        conversations, documents, events, audit = kept.conversations, kept.documents, kept.events, kept.audit
         parser = ChildParser(timeout_s=settings.parse_timeout_s, memory_mb=settings.parse_memory_mb, max_bytes=settings.upload_max_mb * 1_000_000)
-        index: ChunkIndex = kept.index
-        if settings.vectors_url:
-            kind = adapter(VECTORS, settings.vectors_url, "HEARTH_VECTORS_URL")
-            index = await stack.enter_async_context(kind(settings.vectors_url, rows=kept.index, database=database))
         retrieval = Retrieval(documents, index, models.embedder, models.reranker, settings.relevance_threshold, traces)
         answering = Answering(models.llm, retrieval, models.reranker, clock, max_tokens=settings.llm_max_tokens, quote_threshold=settings.quote_threshold)
-        retention = Retention(conversations, kept.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
+        retention = Retention(conversations, shared.sessions, kept.spoken, documents, objects, kept.sweeps, clock, message_days=settings.message_retention_days)
         quota = Quota(settings.quota_tokens, settings.quota_requests, settings.quota_audio_s)
         chat = ChatRoom(
             conversations,
             answering,
+            shared.signals,
+            shared.limits,
             clock,
             open_answers=settings.open_answers,
             open_answers_per_user=settings.open_answers_per_user,
@@ -365,18 +427,19 @@ async def open_app(
             clock,
             chunk_chars=settings.chunk_chars,
             max_bytes=settings.upload_max_mb * 1_000_000,
-            workers=settings.ingest_workers if serving else 0,
+            workers=settings.ingest_workers if serving and role.works else 0,
             pages=HttpPages() if settings.url_ingest else None,
             traces=traces,
         )
         reembedding = Reembedding(kept.versions, models.embedder, index, clock)
-        users = Users(kept.accounts, kept.sessions, Argon2Passwords(), audit, clock)
+        users = Users(kept.accounts, shared.sessions, Argon2Passwords(), audit, shared.limits, clock)
         voice = VoiceRoom(
             kept.spoken,
             objects,
             chat,
             library,
             users,
+            shared.signals,
             models.transcriber,
             models.synthesizer,
             models.codec,
@@ -397,6 +460,7 @@ async def open_app(
             folder=settings.home / "runs",
             at_once=settings.pipeline_runs or max(1, (os.cpu_count() or 2) // 2),
             wall_s=settings.pipeline_max_h * 3600,
+            shows_logs=role is ProcessRole.WORKER,
         )
         pipelines = PipelineRoom(kept.workflows, engines, dispatcher, objects, audit, clock)
         triggers = Triggers(kept.workflows, pipelines, kept.accounts, objects, audit, clock)
@@ -406,14 +470,15 @@ async def open_app(
 
         if serving:
             stack.enter_context(troubles.kept(settings.home))
-            # Whoever held these is gone: this process alone serves this home.
-            await conversations.expire_leases(clock(), everything=True)
-            await documents.release_jobs()
-            await kept.versions.release()
+            member = await stack.enter_async_context(_joined(settings, kept.processes, role, clock, process_id))
+            await conversations.expire_leases(clock())  # what the process before this one was writing
             await define_shipped(kept.workflows, engines, clock)
-            await stack.enter_async_context(_at_work(users, chat, voice, library, reembedding, dispatcher, triggers, events, retention, backups, index))
+            if role.works:
+                await stack.enter_async_context(_working(library, reembedding, dispatcher, triggers, events, retention, backups, index, member))
+            if role.answers:
+                await stack.enter_async_context(_answering(users, chat, voice))
 
-        check = partial(_checked, settings, database, objects, index, engines, models)
+        check = partial(_checked, settings, stores.by_part(), engines, models)
         yield App(
             settings=settings,
             users=users,
@@ -461,7 +526,7 @@ async def open_app(
                 people=People(
                     users,
                     kept.accounts,
-                    kept.sessions,
+                    shared.sessions,
                     kept.usage,
                     kept.belongings,
                     kept.prompts,
@@ -488,17 +553,42 @@ async def open_app(
                     closed=(settings.home, settings.backups_folder),
                 ),
             ),
+            processes=kept.processes,
             check=check,
-            counters=lambda: Counters(database.writes, database.commits, chat.open_answers),
+            examine=partial(examined, check, _servers(settings, stores.by_part()), kept.processes, clock),
+            counters=lambda: Counters(stores.records.writes, stores.records.commits, chat.open_answers),
             latency=lambda: waits(kept.traffic, clock()),
         )
 
 
+def _servers(settings: Settings, stores: Mapping[str, Any]) -> dict[str, Server]:
+    """Those of the stores that are servers, by part. A part is named as its setting is."""
+    return {part: store for part, store in stores.items() if getattr(settings, f"{part}_url")}
+
+
+def _demand_servers(settings: Settings, role: ProcessRole) -> None:
+    """Raises: SettingsError where one of several processes has something in a folder that the others don't see."""
+    missing = [f"HEARTH_{name.upper()}_URL" for name in ("records", "objects") if not getattr(settings, f"{name}_url")]
+    if missing and role is not ProcessRole.UP:
+        raise SettingsError(
+            f"`hearth {role.value}` is one of several processes, and these can't share a home folder.",
+            hint=f"Set {' and '.join(missing)} to servers that all of them reach, or start everything with `hearth up`.",
+        )
+
+
 @asynccontextmanager
-async def _at_work(
-    users: Users,
-    chat: ChatRoom,
-    voice: VoiceRoom,
+async def _joined(settings: Settings, processes: Processes, role: ProcessRole, clock: Callable[[], datetime], process_id: str) -> AsyncIterator[Membership]:
+    """This process as one of the house's. Who alone has the records need not tell anybody that they live."""
+    async with Membership(processes, role, settings.home, clock, process_id=process_id, alone=not settings.records_url) as member:
+        if not settings.records_url:
+            yield member
+            return
+        async with _every(BEAT_EVERY_S, member.beat, "the sign of life"):
+            yield member
+
+
+@asynccontextmanager
+async def _working(
     library: Library,
     reembedding: Reembedding,
     dispatcher: Dispatcher,
@@ -507,8 +597,33 @@ async def _at_work(
     retention: Retention,
     backups: Backups,
     index: ChunkIndex,
+    member: Membership,
 ) -> AsyncIterator[None]:
-    """The rooms that work by themselves, and what is done again and again."""
+    """The rooms that work by themselves, and what is done again and again. Each round may be that of any process; the duties are one's at a time."""
+
+    async def start_what_is_due() -> None:
+        if member.has(Duty.TRIGGERS):
+            await triggers.keep_up()
+
+    async def back_up_when_due() -> None:
+        if member.has(Duty.BACKUPS):
+            await backups.keep_up()
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
+        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, back_up_when_due, "the backup on schedule"))
+        await stack.enter_async_context(_every(SETTLE_EVERY_S, index.settle, "what the index of chunks lacks"))
+        await stack.enter_async_context(library)
+        await stack.enter_async_context(reembedding)
+        await stack.enter_async_context(dispatcher)
+        await stack.enter_async_context(_every(LOOK_EVERY_S, start_what_is_due, "the triggers of pipelines"))
+        yield
+
+
+@asynccontextmanager
+async def _answering(users: Users, chat: ChatRoom, voice: VoiceRoom) -> AsyncIterator[None]:
+    """The rooms in which people are answered."""
 
     async def stop_for_the_disabled() -> None:
         for user_id in {*chat.answering_for(), *voice.answering_for()}:
@@ -517,14 +632,6 @@ async def _at_work(
                 await chat.stop_all(user_id)
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
-        await stack.enter_async_context(_every(KEEP_UP_EVERY_S, backups.keep_up, "the backup on schedule"))
-        await stack.enter_async_context(_every(SETTLE_EVERY_S, index.settle, "what the index of chunks lacks"))
-        await stack.enter_async_context(library)
-        await stack.enter_async_context(reembedding)
-        await stack.enter_async_context(dispatcher)
-        await stack.enter_async_context(_every(LOOK_EVERY_S, triggers.keep_up, "the triggers of pipelines"))
         await stack.enter_async_context(chat)
         await stack.enter_async_context(_every(ACCOUNTS_EVERY_S, stop_for_the_disabled, "the watch over accounts"))
         await stack.enter_async_context(voice)
@@ -568,7 +675,14 @@ async def _engines(settings: Settings, objects: ObjectStore, clock: Callable[[],
 
 @asynccontextmanager
 async def _lent(users: Users, address: str, lasts: timedelta, run: PipelineRun) -> AsyncIterator[Mapping[str, Value]]:
-    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat."""
+    """What a run may use of the house while it lasts: its address, and a key of the run's user that opens documents, operations and chat.
+
+    Raises: SettingsError where nobody has said what the address is.
+    """
+    if not address:
+        raise SettingsError(
+            "This pipeline uses Hearth's API, and the process that runs it has none.", hint="Set HEARTH_PIPELINE_HOUSE_URL to the address of `hearth web`."
+        )
     async with users.lent_key(run.user_id, f"run {run.id}", (Scope.DOCUMENTS, Scope.OPERATIONS, Scope.CHAT), lasts) as key:
         yield dict(zip(LENT, (address, key), strict=True))
 
@@ -588,15 +702,11 @@ def _detector(settings: Settings) -> Callable[[], Awaitable[VoiceActivity]]:
     return listen
 
 
-async def _checked(
-    settings: Settings, database: "Database", objects: ObjectStore, index: ChunkIndex, engines: Mapping[Engine, PipelineEngine], models: Models
-) -> list[Health]:
-    """Every part of the house, asked now."""
-    stores = [("records", database.check, database.adapter), ("objects", objects.check, objects.adapter)]
-    if settings.vectors_url:
-        stores.append(("vectors", index.check, index.adapter))
+async def _checked(settings: Settings, stores: Mapping[str, Store], engines: Mapping[Engine, PipelineEngine], models: Models) -> list[Health]:
+    """Every part of the house, asked now. Of the stores, by part, those that lie in the records need no asking of their own."""
+    own = [(part, store.check, store.adapter) for part, store in stores.items() if part in ALWAYS or getattr(settings, f"{part}_url")]
     found, runs, answers = await asyncio.gather(
-        asyncio.gather(*(_check(*part) for part in stores)),
+        asyncio.gather(*(_check(*part) for part in own)),
         asyncio.gather(*(_engine_checked(language, engine) for language, engine in engines.items())),
         _models_checked(settings, models),
     )

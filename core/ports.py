@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from core.console.reading import Talk
     from core.events import DeadLetter, Event, EventType, RecordedEvent
     from core.inference import Caller, CatalogueEntry, Counted, Done, Embedded, Message, Model, Queued, Residences, Samples, Service, TextDelta, Vector
+    from core.processes import Duty, Process
     from core.rag.golden import GoldenRow
     from core.rag.model import Chunk, Collection, CollectionVersion, Document, FetchedPage, FoundChunk, Hit, IngestJob, PagePicture, ParsedDocument, Waiting
-    from core.records import DeleteReceipt, Page, Stored
+    from core.records import DeleteReceipt, Facts, Page, Stored
     from core.retention import Pin, Sweep
+    from core.signals import Signal
     from core.traces import Attributes, Spent
     from core.users.model import ApiKey, Session, Used, User
     from core.voice.model import AudioChunk, AudioData, AudioFormat, SpokenTurn, SynthesizedAudio, Transcription, Voice, VoiceResponse, VoiceTiming
@@ -220,6 +222,42 @@ class PasswordHasher(Protocol):
         """Whether it fits. Takes as long for None (no such user) as for a real hash."""
 
 
+class Store(Protocol):
+    """What keeps something, here or on a server."""
+
+    adapter: str
+    """What it is, for people, with its version where it tells one."""
+
+    async def check(self) -> None:
+        """Asks it for something real. Raises: NoSpace, ServiceError."""
+
+
+class Server(Protocol):
+    """What a server has to tell `hearth doctor`, whatever else its adapter does."""
+
+    adapter: str
+    """What it is, for people, with its version where it tells one."""
+
+    async def facts(self) -> Facts:
+        """Asks for something that takes every right the house needs there, and undoes it. Raises: NoSpace, ServiceError."""
+
+
+class Processes(Protocol):
+    """Knows the processes that serve. What a process holds (answers, jobs, versions, runs, duties) is free for the others once it isn't known here any more."""
+
+    async def beat(self, process: Process, now: datetime, *, silent_since: datetime | None, gone: str = "", duties: Sequence[Duty] = ()) -> Sequence[Duty]:
+        """Keeps a process as living at that time, forgets those that are gone, and gives it those duties that nobody else has: all that it has from now on.
+
+        silent_since: who hasn't said anything since then is gone; None for nobody.   gone: one that is, by its id.
+        """
+
+    async def leave(self, process_id: str) -> None:
+        """Forgets a process."""
+
+    async def all(self) -> Sequence[Process]:
+        """Those that are known, by role; 200 at most."""
+
+
 class Sweeps(Protocol):
     """Remembers every sweep of retention, and lets one at a time work: a sweep without an end holds the lease, as long as that lasts."""
 
@@ -382,31 +420,66 @@ class Sessions(Protocol):
     """Keeps sessions until they expire; an expired one is absent, whether or not it has been swept."""
 
     async def open(self, session: Session, token_hash: str, events: Sequence[Event]) -> None:
-        """Keeps a new session, found again by the hash of its secret token, together with its events."""
+        """Keeps a new session, found again by the hash of its secret token, together with its events. A token that was closed isn't used for another."""
 
     async def find(self, token_hash: str, now: datetime) -> Session | None:
         """The live session with that token, or None."""
 
-    async def touch(self, session: Session) -> None:
-        """Keeps `last_activity`."""
+    async def touch(self, token_hash: str, session: Session) -> bool:
+        """Keeps `last_activity`. False if the session is gone."""
 
     async def close(self, token_hash: str) -> None:
         """Forgets a session; nothing happens if it is already gone."""
 
-    async def close_all(self, user_id: str) -> int:
-        """Forgets every session of a user; says how many."""
+    async def close_all(self, user_id: str) -> Sequence[str]:
+        """Forgets every session of a user; gives the hashes of their tokens."""
 
     async def of(self, user_id: str, now: datetime, *, limit: int = 50, cursor: str = "") -> Page[Session]:
         """A user's live sessions, latest first."""
 
-    async def close_one(self, user_id: str, session_id: str) -> None:
-        """Raises: NotFound, also for somebody else's."""
+    async def close_one(self, user_id: str, session_id: str) -> str:
+        """Forgets one; gives the hash of its token. Raises: NotFound, also for somebody else's."""
 
     async def drop_expired(self, now: datetime) -> int:
         """Removes what has expired and says how many."""
 
     async def count_expired(self, now: datetime) -> int:
         """How many `drop_expired` would remove."""
+
+
+class Signals(Protocol):
+    """Carries small words between the processes of a house. A signal comes at most once: who doesn't listen at that moment never hears it."""
+
+    def on(self, signal: Signal, heard: Callable[..., object]) -> None:
+        """From now on calls `heard` with what each such signal is about, also of those that this process sends. It must not wait and not fail."""
+
+    async def send(self, signal: Signal, *about: str) -> bool:
+        """Tells every process, this one first. about: ids, never anybody's words.   False if the others can't be told now."""
+
+
+class Limits(Protocol):
+    """Counts what must not happen too often, and keeps places that only so many may hold, over all processes of a house.
+
+    names: may hold what users write. Where the processes can't share them, each keeps to its own: nothing is let through uncounted.
+    """
+
+    async def take(self, name: str, holder: str, most: int, lasts_s: float) -> bool:
+        """One of the `most` places of that name, for so long; who holds one keeps it, and for so long again. False where all are held."""
+
+    async def give_back(self, name: str, holder: str) -> None:
+        """Frees it; nothing happens if it is free."""
+
+    async def count(self, name: str, lasts_s: float) -> int:
+        """Counts one more, and says how many there are; they are forgotten when none comes for so long."""
+
+    async def bar(self, name: str, lasts_s: float) -> None:
+        """Bars a name for so long from now."""
+
+    async def barred_s(self, *names: str) -> float:
+        """How long the one of them that is barred longest still is; 0 if none is."""
+
+    async def clear(self, *names: str) -> None:
+        """Forgets their counts and bars."""
 
 
 class Conversations(Protocol):
@@ -425,8 +498,14 @@ class Conversations(Protocol):
     async def finish(self, answer: ChatMessage, events: Sequence[Event]) -> bool:
         """Makes a generating answer final, with its events. False if it already was: nothing is changed."""
 
-    async def expire_leases(self, now: datetime, *, everything: bool = False) -> int:
-        """Turns generating answers whose lease is over (all of them, if `everything`) into interrupted ones, text kept; says how many."""
+    async def expire_leases(self, now: datetime) -> int:
+        """Turns generating answers whose lease is over, or whose process is gone, into interrupted ones, text kept; says how many."""
+
+    async def ask_to_stop(self, user_id: str, answer_id: str) -> None:
+        """Says that an answer is to be stopped, for the process that writes it. Nothing happens if it is over."""
+
+    async def going_on(self, answer_ids: Sequence[str]) -> set[str]:
+        """Which of these answers are generating, and nobody has asked to stop them."""
 
     async def get_for(self, user_id: str, conversation_id: str) -> Conversation:
         """Without messages. Raises: NotFound, also for somebody else's."""
@@ -501,13 +580,10 @@ class CollectionVersions(Protocol):
         """A version that has failed, or has gaps, is built on. Raises: NotFound; IllegalStep while another is being built."""
 
     async def lease(self, now: datetime, lease_until: datetime) -> CollectionVersion | None:
-        """Takes the oldest that is being built and nobody works on."""
+        """Takes the oldest that is being built and nobody works on; whose process is gone doesn't."""
 
     async def bare(self, collection_id: str, version: int, limit: int, after: int = 0) -> Sequence[tuple[int, FoundChunk]]:
         """(number, searched chunk) of those without a vector of that version, after that number, in order."""
-
-    async def release(self) -> None:
-        """Ends every lease, so that what a process that is gone had begun is taken up at once."""
 
     async def store(self, version: CollectionVersion, vectors: Sequence[tuple[int, Vector]], lease_until: datetime, error: str = "") -> bool:
         """Adds vectors by the number of their chunk, counts again, and keeps why nothing comes where there is a reason.
@@ -652,13 +728,16 @@ class Documents(Protocol):
         """Ends a pause, if there is one."""
 
     async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
-        """Takes the oldest job that is queued or whose lease is over; None if there is nothing to do. The document is the version that the job makes."""
+        """Takes the oldest job that is queued, or whose lease is over, or whose process is gone; None if there is nothing to do.
 
-    async def release_jobs(self) -> int:
-        """Ends the lease of every job, so that what a process that is gone had begun is taken up at once; says how many."""
+        The document is the version that the job makes.
+        """
 
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
-        """Keeps stage, percent, chunks and heartbeat. False if the job has ended or its document been deleted in the meantime: stop working on it."""
+        """Keeps stage, percent, chunks and heartbeat.
+
+        False if the job has ended, another process has taken it, or its document been deleted in the meantime: stop working on it.
+        """
 
     async def store_chunks(self, document: Document, chunks: Sequence[Chunk], version: int) -> None:
         """Upserts chunk rows with their vectors and full text, all in one transaction; they are not searched before `publish`.
@@ -859,7 +938,7 @@ class Workflows(Protocol):
         """Removes a version that no run refers to. Raises: NotFound; IllegalStep while it has runs."""
 
     async def add_run(self, run: PipelineRun, events: Sequence[Event]) -> None:
-        """Keeps a pending run. Raises: NotFound for an unknown pipeline or experiment."""
+        """Keeps a pending run. Raises: AlreadyThere for a used id; NotFound for an unknown pipeline or experiment."""
 
     async def run(self, run_id: str) -> PipelineRun:
         """With its artifacts. Raises: NotFound."""
@@ -876,8 +955,11 @@ class Workflows(Protocol):
     async def ahead_of(self, run_id: str) -> int:
         """How many pending runs come before it."""
 
-    async def unfinished(self) -> Sequence[PipelineRun]:
-        """Every run that is running, the oldest first; 1000 at most."""
+    async def hold(self, run: PipelineRun) -> bool:
+        """Begins a pending run, or takes up a running one whose process is gone, for this process. False where another was first."""
+
+    async def orphaned(self) -> Sequence[PipelineRun]:
+        """Every running run whose process is gone, the oldest first; 1000 at most."""
 
     async def ask_to_end(self, run_id: str, reason: str) -> None:
         """Says that a running run is to end, for the process that runs it. The first reason counts; of a run that isn't running nothing is kept."""
@@ -898,7 +980,8 @@ class Workflows(Protocol):
 
         results: what of its steps others may take over; their files are the steps' artifacts, and they go with the run.
 
-        False, and nothing is kept, if the run has ended or gone meanwhile, or if its status can't follow from the stored one.
+        False, and nothing is kept, if the run has ended or gone meanwhile or another process has taken it up, or if its status can't follow from the stored
+        one.
         """
 
     async def steps(self, run_id: str, *, limit: int = 200, cursor: str = "") -> Page[Step]:
@@ -962,14 +1045,22 @@ class Workflows(Protocol):
 class EventLog(Protocol):
     """The durable stream of what happened."""
 
+    adapter: str
+    """What keeps it, for people."""
+
+    async def check(self) -> None:
+        """Asks it for something. Raises: ServiceError; SettingsError for a server that can't be used."""
+
     async def publish(self, events: Sequence[Event]) -> None:
-        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here."""
+        """Appends events that another program made; an id that is already there changes nothing. The recorder takes them from here. Raises: ServiceError."""
 
     async def read(self, after_seq: int = 0, *, limit: int = 100, aggregate_id: str = "", user_id: str = "") -> Sequence[RecordedEvent]:
         """The events after that place, in order."""
 
     async def record(self, limit: int = 100) -> int:
-        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many.
+        """Takes published events that have no recorded effect yet and writes their effect and its record in one transaction; says how many were recorded.
+
+        limit: of one transaction. A server that is away is no error: what happens waits for it.
 
         An effect that can't be written holds up no other; after some attempts its event is set aside as a dead letter.
         """

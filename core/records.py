@@ -56,6 +56,15 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a server says of itself. version: "" where it doesn't tell.   oldest: the oldest that is good enough; "" for any.   at: its time."""
+
+    version: str = ""
+    oldest: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that went wrong inside: what was told, the reference it was told under, and where in the code."""
 

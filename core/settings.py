@@ -74,9 +74,16 @@ class Settings(BaseSettings):
     """Where chunks are searched: Milvus, like http://user:password@host:19530; a path names a database of the server. Empty: the records themselves."""
     objects_url: str = ""
     """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
+    sessions_url: str = ""
+    """What sessions are asked of, and what several processes of a house share: redis://user:password@host:6379/0, or rediss:// for TLS; Redis 7 or Valkey 8,
+    or newer. Empty: the records, and this process alone."""
+    events_url: str = ""
+    """Where what happens is told to other programs, and taken from them (docs/events.md): NATS with JetStream, nats://user:password@host:4222. Empty: nowhere;
+    the records alone keep it."""
 
     llm_url: str = ""
-    """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. Empty: the local inference process."""
+    """The chat model: an OpenAI-compatible base URL and the model's name, like http://host:11434/v1#qwen3:8b. hearth+http://… where it
+    is a `hearth inference`, which also knows who goes first and when a model had better quote. Empty: the local inference process."""
     llm_api_key: SecretStr = SecretStr("")
     """The key for the chat model's server; it is sent nowhere else."""
     llm_model: str = "smollm2-135m"

@@ -12,7 +12,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -186,19 +186,19 @@ class ModelServer:
     @asynccontextmanager
     async def post(self, path: str, body: Mapping[str, Any] | Body, caller: Caller, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer with status 200. Raises: ServiceError, ModelError, TooLong; also for what breaks while the answer is read."""
-        with self.entered(caller) as entered:
+        async with self.entered(caller) as entered:
             if entered is not None:
                 await entered.admitted()
             async with self.asked(path, body, caller, timeout) as response:
                 yield response
 
-    @contextmanager
-    def entered(self, caller: Caller) -> Iterator[Entered | None]:
+    @asynccontextmanager
+    async def entered(self, caller: Caller) -> AsyncIterator[Entered | None]:
         """A place or a position in the lanes in front of this server; None where it has its own. Raises: ServiceBusy."""
         if self._lanes is None:
             yield None
             return
-        with self._lanes.entered(Ticket(new_id(), caller.user_key, caller.priority)) as entered:
+        async with self._lanes.entered(Ticket(new_id(), caller.user_key, caller.priority)) as entered:
             yield entered
 
     @asynccontextmanager
@@ -482,7 +482,7 @@ class RemoteChatModel:
         body |= {name: value for name, value in optional.items() if value is not None}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=FIRST_TOKEN_TIMEOUT_S)
         deltas, usage, reason, queue_ms = 0, None, "stop", None
-        with server.entered(caller) as entered:
+        async with server.entered(caller) as entered:
             if entered is not None:
                 async with aclosing(entered.changes()) as positions:  # type: ignore[type-var]
                     async for position in positions:

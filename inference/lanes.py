@@ -37,7 +37,9 @@ class Ticket:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class Waiting:
+    """A request in the queue."""
+
     ticket: Ticket
     since: float
     turn: int
@@ -49,7 +51,7 @@ class _Waiting:
 class Entered:
     """A request inside the lanes: first it may wait, then it has a place."""
 
-    def __init__(self, lanes: "Lanes", ticket: Ticket, waiting: _Waiting | None) -> None:
+    def __init__(self, lanes: "Lanes", ticket: Ticket, waiting: Waiting | None) -> None:
         """waiting: None where there was a place at once."""
         self._lanes, self._ticket, self._waiting = lanes, ticket, waiting
         self._asked = lanes.now()
@@ -70,6 +72,13 @@ class Entered:
         if self._waiting is not None:
             await asyncio.wait([self._waiting.admitted])  # not the future itself: whoever leaves would cancel it under the lanes' hands
         self._begin()
+
+    def when_placed(self, do: Callable[[], None]) -> None:
+        """Calls that with the place; at once where it is there."""
+        if self._waiting is None or self.has_place:
+            do()
+        else:
+            self._waiting.admitted.add_done_callback(lambda _: do())
 
     async def changes(self) -> AsyncIterator[Queued]:
         """The position and about how long it lasts, when they change; ends with the place. After at least one, the last is position 0: served now."""
@@ -98,7 +107,7 @@ class Lanes:
     def __init__(self, places: int, *, queue: int = 256, age_s: float = AGE_S, clock: Callable[[], float] = time.monotonic) -> None:
         """places: requests served at once; where there are two or more, one is kept for premium.   queue: how many may wait."""
         self._places, self._queue, self._age_s, self._clock = places, queue, age_s, clock
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Waiting] = []
         self._serving: dict[str, int] = {"premium": 0, "standard": 0}
         self._round: dict[Priority, int] = {Priority.PREMIUM: 0, Priority.STANDARD: 0}
         self._last_turn: dict[tuple[Priority, str], int] = {}
@@ -129,6 +138,11 @@ class Lanes:
         usual = sorted(self._took_s)[len(self._took_s) // 2] if self._took_s else FIRST_GUESS_S
         return usual * position / self._places
 
+    def full(self, waiting: int) -> ServiceBusy:
+        """What is told to one before whom so many wait."""
+        wait_s = self.eta_s(waiting + 1)
+        return ServiceBusy(f"{waiting} requests are waiting already.", service="inference", hint=f"Try again in about {wait_s:.0f} s.", retry_after_s=wait_s)
+
     def now(self) -> float:
         """The clock, in seconds."""
         return self._clock()
@@ -136,16 +150,22 @@ class Lanes:
     @asynccontextmanager
     async def place(self, ticket: Ticket) -> AsyncIterator[float]:
         """Waits for a place, holds it, gives it back; yields the milliseconds waited. Raises: ServiceBusy at once if the queue is full."""
-        with self.entered(ticket) as entered:
+        async with self.entered(ticket) as entered:
             await entered.admitted()
             yield entered.queue_ms
 
-    @contextmanager
-    def entered(self, ticket: Ticket) -> Iterator[Entered]:
+    @asynccontextmanager
+    async def entered(self, ticket: Ticket) -> AsyncIterator[Entered]:
         """Takes a place or a position in the queue, for who wants to see how the wait goes; leaving gives back whichever it has.
 
         Raises: ServiceBusy at once if the queue is full.
         """
+        with self.held(ticket) as entered:
+            yield entered
+
+    @contextmanager
+    def held(self, ticket: Ticket) -> Iterator[Entered]:
+        """The same among the requests of this process."""
         waiting = self._enter(ticket)
         entered = Entered(self, ticket, waiting)
         try:
@@ -159,18 +179,15 @@ class Lanes:
                 self._leave(waiting)
             self._next()
 
-    def _enter(self, ticket: Ticket) -> _Waiting | None:
+    def _enter(self, ticket: Ticket) -> Waiting | None:
         """None: it has a place."""
         if not self._waiting and self._free_for(ticket.priority):
             self._serving[ticket.priority.value] += 1
             return None
         if len(self._waiting) >= self._queue:
-            wait_s = self.eta_s(len(self._waiting) + 1)
-            raise ServiceBusy(
-                f"{len(self._waiting)} requests are waiting already.", service="inference", hint=f"Try again in about {wait_s:.0f} s.", retry_after_s=wait_s
-            )
+            raise self.full(len(self._waiting))
         self._number += 1
-        waiting = _Waiting(ticket, self._clock(), self._turn_of(ticket), self._number, asyncio.get_running_loop().create_future())
+        waiting = Waiting(ticket, self._clock(), self._turn_of(ticket), self._number, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._positions = None
         self._next()
@@ -191,21 +208,21 @@ class Lanes:
             return used < self._places
         return used < self._places and self._serving["standard"] < self._places - 1
 
-    def _lane(self, waiting: _Waiting) -> int:
+    def _lane(self, waiting: Waiting) -> int:
         aged = self._clock() - waiting.since >= self._age_s
         return 0 if waiting.ticket.priority is Priority.PREMIUM or aged else 1
 
-    def _ordered(self) -> list[_Waiting]:
+    def _ordered(self) -> list[Waiting]:
         """Lane, then turn among the users of the lane, then arrival; who has aged takes its turn at once."""
 
-        def key(waiting: _Waiting) -> tuple[int, int, int]:
+        def key(waiting: Waiting) -> tuple[int, int, int]:
             lane = self._lane(waiting)
             aged = lane == 0 and waiting.ticket.priority is Priority.STANDARD
             return lane, 0 if aged else waiting.turn, waiting.number
 
         return sorted(self._waiting, key=key)
 
-    def _leave(self, waiting: _Waiting) -> None:
+    def _leave(self, waiting: Waiting) -> None:
         """Out of the queue without having been served; the same user's later requests move up."""
         self._waiting.remove(waiting)
         self._positions = None

@@ -115,13 +115,14 @@ Piece: TypeAlias = Queued | TextDelta | Done
 
 async def _answer(house: ModelHouse, resident: Resident, wanted: ChatRequest, ticket: Ticket) -> AsyncGenerator[Piece, None]:
     """The position while it waits, then the engine's pieces; how long it waited is told with the last."""
-    with ending(house.asked(resident)) as work, house.lanes[Service.LLM].entered(ticket) as entered:
-        async with aclosing(entered.changes()) as positions:  # type: ignore[type-var]
-            async for position in positions:
-                yield position
-        async with resident.used() as engine, aclosing(engine.stream(wanted)) as pieces:
-            async for piece in pieces:
-                yield piece if isinstance(piece, TextDelta) else _done(work, piece, entered.queue_ms)
+    with ending(house.asked(resident)) as work:
+        async with house.lanes[Service.LLM].entered(ticket) as entered:
+            async with aclosing(entered.changes()) as positions:  # type: ignore[type-var]
+                async for position in positions:
+                    yield position
+            async with resident.used() as engine, aclosing(engine.stream(wanted)) as pieces:
+                async for piece in pieces:
+                    yield piece if isinstance(piece, TextDelta) else _done(work, piece, entered.queue_ms)
 
 
 def _done(work: Work, done: Done, queue_ms: float) -> Done:

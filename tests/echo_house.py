@@ -17,6 +17,9 @@ from core.voice.model import AudioData, AudioFormat, SendVoice
 from inference.audio import resampled
 from inference.echo import TONES_RATE_HZ, tones
 
+NOBODY = "s3+http://key:secret@127.0.0.1:9/hearth"
+"""A store of objects that is away: nothing listens on the discard port."""
+
 
 def echo_settings(home, **given):
     models = {"llm": "echo", "embeddings": "echo-embed", "reranker": "echo-rerank", "stt": "echo-stt", "tts": "echo-tts", "vad": "loudness"}

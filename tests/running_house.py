@@ -47,6 +47,8 @@ class RunningHouse:
     """One `hearth up` on a home folder. Echo models unless told otherwise; `with` starts and ends it."""
 
     module = "ui.cli"
+    command = ("up", "--port", "0")
+    says = r"Hearth is at (\S+)"
 
     def __init__(self, home, **given):
         self.home, self.given = Path(home), ECHO | given
@@ -61,21 +63,21 @@ class RunningHouse:
     def __exit__(self, *_):
         self.kill()
 
-    def start(self, port=0):
+    def start(self, port=None):
         self.log = self.home / "up.log"
         begun = time.monotonic()
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "up", "--port", str(port)],
+                [sys.executable, "-m", self.module, *self.command, *(() if port is None else ("--port", str(port)))],
                 env=environment(self.home, **self.given),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=Path(__file__).parent.parent,
             )
-        while not (found := re.search(r"Hearth is at (\S+)", self.log.read_text())):
+        while not (found := re.search(self.says, self.log.read_text())):
             if self.process.poll() is not None:
-                raise AssertionError(f"hearth up ended with {self.process.returncode}: {self.log.read_text()}")
+                raise AssertionError(f"hearth {self.command[0]} ended with {self.process.returncode}: {self.log.read_text()}")
             assert time.monotonic() - begun < 60, self.log.read_text()
             time.sleep(0.02)
         self.url = found[1]
@@ -98,7 +100,7 @@ class RunningHouse:
         """An admin and their API key. Written beside the house, as the command line does it, but without the seconds of processor time of two commands."""
 
         async def made():
-            async with open_app(read_settings({}, home=self.home)) as app:
+            async with open_app(read_settings(self.given, home=self.home)) as app:
                 return (await app.users.make_key(await app.users.add(name, PASSWORD, admin=True)))[1]
 
         with ThreadPoolExecutor(1) as elsewhere:  # Playwright keeps a loop running in the tests' own thread

@@ -177,6 +177,16 @@ def valkey_8():
     return _redis_like(program("bin/valkey-server", "valkey-server"))
 
 
+CACHES = [pytest.param(name, marks=pytest.mark.services) for name in ("redis-7", "valkey-8")]
+
+
+def emptied(server):
+    """As if it had just started."""
+    with socket.create_connection(("127.0.0.1", server.port), 1) as line:
+        line.sendall(b"FLUSHALL\r\n")
+        assert line.recv(5) == b"+OK\r\n"
+
+
 @contextmanager
 def _nats(binary):
     def argv(home, port):

@@ -28,7 +28,10 @@ TERMINAL = (
     "inference/fetch.py",
     "core/settings.py",
     "core/app.py",
+    "core/doctor.py",
+    "core/moving.py",
     "core/adapters/__init__.py",
+    "core/adapters/moving_sql.py",
     "core/adapters/migrations/run.py",
 )
 PROGRAMS = ("inference/server.py", "ui/api/auth.py", "ui/api/chat.py")

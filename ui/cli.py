@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     add("up", commands.up, "start Hearth: the pages, the API and the local models", parents=(address,))
+    for role, what in (("web", "the pages and the API"), ("chat", "the chat page"), ("voice", "the voice page")):
+        add(role, commands.serve_alone, f"start {what} as one of several processes over servers", parents=(address,)).set_defaults(role=role)
+    add("worker", commands.worker, "take documents in and run pipelines as one of several processes over servers")
     add("admin", commands.admin, "start the console alone, beside a running Hearth or without one (HEARTH_ADMIN_PORT; 8001)", parents=(address,))
     add("inference", commands.inference, "start the model server alone, as on a GPU machine", parents=(address,))
     ingest = add("ingest", commands.ingest, "put files, folders and zip archives into a collection; safe to repeat")

@@ -5,6 +5,7 @@ import asyncio
 import getpass
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from core.backups import Progress as Done
 from core.errors import BadInput, HearthError, NoSpace, NotFound, ServiceError, SettingsError
 from core.inference import Service
 from core.moving import Moving
+from core.processes import ProcessRole
 from core.rag.folders import Source, Watch, found_files
 from core.rag.model import IngestJob, IngestStage
 from core.records import Health
@@ -75,6 +77,50 @@ async def up(settings: Settings, _args: argparse.Namespace) -> None:
             sys.stdout.flush()
 
         await serve(app, [listening], announce)
+
+
+async def serve_alone(settings: Settings, args: argparse.Namespace) -> None:
+    """One of several processes over servers: pages and API (`hearth web`), or the chat or the voice page with what it needs of the API."""
+    from ui.server import serve
+
+    role = ProcessRole(args.role)
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_one(settings.home))
+        listening = bind(settings.host, settings.port)
+        stack.callback(listening.close)
+        url = address_of(settings.host, listening.getsockname()[1])
+        app = await stack.enter_async_context(open_app(settings, serving=True, role=role, address=url))
+        _say_what_is_missing(settings)
+        if not (await app.users.everyone(1)).items:
+            out.print("Nobody has an account yet. Make one with `hearth user add NAME --admin`.")
+
+        async def announce() -> None:
+            out.print(f"\n[bold]Hearth is at {url}[/] ({role.value})\nCtrl+C stops it; everything is kept.\n")
+            sys.stdout.flush()
+
+        await serve(app, [listening], announce, role)
+
+
+async def worker(settings: Settings, _args: argparse.Namespace) -> None:
+    """One of several processes over servers, for what nobody waits for at a page: documents, pipelines, and what is due."""
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_one(settings.home))
+        await stack.enter_async_context(open_app(settings, serving=True, role=ProcessRole.WORKER))
+        _say_what_is_missing(settings)
+        out.print("[bold]A worker of Hearth is at work.[/] Ctrl+C stops it; what it was at goes on elsewhere.")
+        sys.stdout.flush()
+        asked = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        await asked.wait()
+
+
+def _say_what_is_missing(settings: Settings) -> None:
+    if missing := sorted(settings.local_services()):
+        names = ", ".join(f"HEARTH_{service.upper()}_URL" for service in missing)
+        out.print(f"[yellow]This process starts no models.[/] What needs one that has no address will say so: {names}.", soft_wrap=True)
 
 
 @asynccontextmanager
@@ -232,20 +278,34 @@ def inference(settings: Settings, _args: argparse.Namespace) -> None:
     serve(settings, token, listening)
 
 
+@asynccontextmanager
+async def house(settings: Settings) -> AsyncIterator[tuple[App, bool]]:
+    """The opened house, and whether it is this process that takes documents in and runs pipelines; it leaves that to whoever does it already."""
+    prepare_home(settings.home)
+    async with AsyncExitStack() as stack:
+        alone = not await _others_work(settings)
+        try:
+            await stack.enter_async_context(only_one(settings.home))
+        except SettingsError:
+            alone = False  # the Hearth that runs on this home does it
+        local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
+        yield await stack.enter_async_context(open_app(settings, local=local, serving=alone)), alone
+
+
+async def _others_work(settings: Settings) -> bool:
+    """Whether another home's process over the same servers does: a command that ends would take what it had begun away from it."""
+    if not settings.records_url:
+        return False
+    async with open_app(settings) as app:
+        return any(process.role.works and process.lives(datetime.now(UTC)) for process in await app.processes.all())
+
+
 async def ingest(settings: Settings, args: argparse.Namespace) -> None:
     """Uploads, then waits until every document is ready. What is there already is not taken in twice, so a broken run is simply repeated."""
     files = found_files(args.paths)
     if not files and not args.watch:
         raise BadInput("There is no file in those paths.", hint="Name files, or folders that hold some.")
-    async with AsyncExitStack() as stack:
-        prepare_home(settings.home)
-        alone = True
-        try:
-            await stack.enter_async_context(only_one(settings.home))
-        except SettingsError:
-            alone = False  # the running Hearth takes them in
-        local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
-        app = await stack.enter_async_context(open_app(settings, local=local, serving=alone))
+    async with house(settings) as (app, _):
         user = await whose(app, args.user)
         if args.watch:
             await _watch(app, user, args.collection, Watch(args.paths), every_s=args.every)
@@ -461,11 +521,11 @@ async def doctor(settings: Settings, _args: argparse.Namespace) -> None:
             checks += [Health("port", True, "Hearth is running on this home") if running else _port(settings), *_local_models(settings)]
             local = running_inference(settings) if running else await stack.enter_async_context(local_inference(settings))
             app = await stack.enter_async_context(open_app(settings, local=local))
-            checks += await app.check()
+            checks += await app.examine()
     except HearthError as error:
         checks.append(Health("stores", False, str(error)))
     for check in checks:
-        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {check.detail}" if check.detail else ""))
+        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {check.detail}" if check.detail else ""), soft_wrap=True)
     if bad := [c for c in checks if not c.ready]:
         raise SettingsError(f"{len(bad)} of {len(checks)} checks failed.", hint="Each line above says what to do.")
 

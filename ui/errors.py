@@ -32,6 +32,8 @@ from ui.words import _, told
 
 log = logging.getLogger(__name__)
 
+AWAY_S = 5.0
+"""When a program should ask again where something is away: most of what Hearth depends on is back by then."""
 # The most specific class that fits wins: (HTTP status, OpenAI's error type, exit code)
 KINDS: dict[type[HearthError], tuple[int, str, int]] = {
     NotSignedIn: (401, "authentication_error", 77),
@@ -87,7 +89,8 @@ def problem(error: BaseException) -> dict[str, Any]:
 def response(error: BaseException) -> JSONResponse:
     """The error as an HTTP answer."""
     status = kind(error)[0] if isinstance(error, HearthError) else 500
-    headers = {"Retry-After": str(max(1, round(error.retry_after_s)))} if isinstance(error, ServiceBusy) else {}
+    after_s = error.retry_after_s if isinstance(error, ServiceBusy) else AWAY_S if isinstance(error, ServiceError) and error.retryable else None
+    headers = {} if after_s is None else {"Retry-After": str(max(1, round(after_s)))}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(problem(error), status, headers)

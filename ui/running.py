@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +12,14 @@ import anyio
 from rich.live import Live
 from rich.table import Table
 
-from core.app import App, only_one, open_app, prepare_home
-from core.errors import BadInput, SettingsError
+from core.app import App, open_app
+from core.errors import BadInput
 from core.records import every_page
 from core.settings import Settings
 from core.users.model import User
 from core.workflow.model import Cause, Engine, Parameter, Pipeline, PipelineRun, RunStatus, Step, StepStatus, Value, read_parameter
 from core.workflow.room import MAX_DEFINITION_BYTES
-from ui.commands import local_inference, out, running_inference, whose
+from ui.commands import house, out, running_inference, whose
 
 LOOK_EVERY_S = 0.2
 FAILED = 1
@@ -29,7 +29,7 @@ COLOURS = {RunStatus.SUCCEEDED: "green", RunStatus.FAILED: "red", StepStatus.SUC
 
 async def run(settings: Settings, args: argparse.Namespace) -> int:
     """Runs a pipeline and follows it to its end. The exit code: 0 if it succeeded, otherwise FAILED. Stopping the command ends the run."""
-    async with _house(settings) as (app, alone):
+    async with house(settings) as (app, alone):
         user = await whose(app, args.user)
         pipeline = await app.pipelines.pipeline(user, args.pipeline)
         if alone and await app.pipelines.borrows(user, pipeline):
@@ -65,20 +65,6 @@ async def pipelines(settings: Settings, args: argparse.Namespace) -> None:
             raise BadInput("Say which pipeline, and what it is written in.", hint="hearth pipelines add NAME FILE --engine kubeflow|argo")
         made = await app.pipelines.define(user, args.name, Engine(args.engine), await _text(args.file))
         out.print(f"[green]✓[/] {made.id} can be run.")
-
-
-@asynccontextmanager
-async def _house(settings: Settings) -> AsyncIterator[tuple[App, bool]]:
-    """The opened house, and whether it is this process that runs things."""
-    prepare_home(settings.home)
-    async with AsyncExitStack() as stack:
-        alone = True
-        try:
-            await stack.enter_async_context(only_one(settings.home))
-        except SettingsError:
-            alone = False  # the running Hearth takes the run from the records
-        local = await stack.enter_async_context(local_inference(settings)) if alone else running_inference(settings)
-        yield await stack.enter_async_context(open_app(settings, local=local, serving=alone)), alone
 
 
 async def _given(app: App, user: User, pipeline: Pipeline, typed: Sequence[str], files: Sequence[str]) -> dict[str, Value]:

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from core.app import App
 from core.console.overview import Percentiles
 from core.errors import HearthError
+from core.processes import ProcessRole
 from core.records import Health
 from ui import documents, errors, pages
 from ui.admin import downloads
@@ -145,14 +146,18 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def web(app: App, chat_page: LatePage, console: LatePage | None = None) -> ASGIApp:
-    """The whole web application over an opened house; without `console` there is none."""
+APIS = (chat_api, library_api, voice_api, pipelines_api, operations_api)
+APIS_OF = {ProcessRole.CHAT: (chat_api, library_api, voice_api), ProcessRole.VOICE: (chat_api, library_api, voice_api)}
+"""What a page asks for, where a process serves it alone."""
+
+
+def web(app: App, chat_page: LatePage, console: LatePage | None = None, role: ProcessRole = ProcessRole.UP) -> ASGIApp:
+    """The whole web application over an opened house, or a page of it; without `console` there is none."""
     api: FastAPI = FastAPIOffline(
         title="Hearth", version="0.1.0", description="Ask your own documents and get cited answers.", docs_url="/docs", redoc_url=None
     )
     api.state.hearth = app
-    apis = (chat_api, library_api, voice_api, pipelines_api, operations_api)
-    for router in (*(one.router for one in apis), voice_api.files, library_api.files):
+    for router in (*(one.router for one in APIS_OF.get(role, APIS)), voice_api.files, library_api.files):
         api.include_router(router)
     for kind in (HearthError, Exception):
         api.add_exception_handler(kind, errors.handle)
@@ -265,18 +270,21 @@ def _build_console(app: App, *, rooms: bool) -> tuple[ASGIApp, AbstractAsyncCont
     return mounted(app, rooms=rooms)
 
 
-async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:
-    """Serves until SIGINT or SIGTERM; open answers are then kept as they are."""
+async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]], role: ProcessRole = ProcessRole.UP) -> None:
+    """Serves until SIGINT or SIGTERM; open answers are then kept as they are. role: which of the pages; the others are at other processes."""
 
     def build_chat() -> tuple[ASGIApp, AbstractAsyncContextManager[object]]:
         from ui.chat.page import mounted  # gradio's import takes seconds
         from ui.voice.page import mount
 
-        page: FastAPI = mounted(app)
-        mount(page, app)
+        page: FastAPI = mounted(app) if role is not ProcessRole.VOICE else FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        if role is not ProcessRole.CHAT:
+            mount(page, app)
         return page, page.router.lifespan_context(page)
 
-    chat_page, console = LatePage(wanted=app.settings.chat_page), LatePage(on_demand=partial(_build_console, app, rooms=app.settings.chat_page))
+    chat_page = LatePage(wanted=app.settings.chat_page)
+    whole = role in (ProcessRole.UP, ProcessRole.WEB)
+    console = LatePage(on_demand=partial(_build_console, app, rooms=app.settings.chat_page)) if whole else None
     started = time.monotonic()
 
     async def ready() -> None:
@@ -286,7 +294,7 @@ async def serve(app: App, sockets: list[socket.socket], on_ready: Callable[[], A
         await chat_page.load(build_chat)
         log.info("the chat page was ready after %.1f s", time.monotonic() - started)
 
-    await _serve(app, web(app, chat_page, console), sockets, ready, (console, chat_page))
+    await _serve(app, web(app, chat_page, console, role), sockets, ready, [page for page in (console, chat_page) if page is not None])
 
 
 async def serve_console(app: App, sockets: list[socket.socket], on_ready: Callable[[], Awaitable[None]]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, cast, delete, fu
 
 from core.adapters.conversations_sql import message_of
 from core.adapters.database_sql import Database, upsert
+from core.adapters.events_outbox import forget
 from core.adapters.tables_sql import (
     api_keys,
     artifacts,
@@ -125,6 +126,7 @@ class SqlBelongings:
             uris = [str(row[1]) for row in connection.execute(_objects(user_id))]
             if uris:
                 connection.execute(upsert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in uris])
+            forget(connection, user_id=user_id)
             left = {}
             for kind, where in _theirs(user_id).items():
                 removed[kind] += connection.execute(delete(where.left.table).where(where)).rowcount

@@ -32,7 +32,7 @@ from core.adapters.tables_sql import chunk_vectors, chunks, collections, documen
 from core.errors import ServiceError, ServiceRefused, ServiceUnavailable, SettingsError
 from core.inference import Vector
 from core.rag.model import Document, Hit
-from core.records import DeleteReceipt
+from core.records import DeleteReceipt, Facts
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -141,6 +141,10 @@ class MilvusChunkIndex:
         """Asks for something real. Raises: ServiceError."""
         await self._call(lambda client: client.list_collections(timeout=SEARCH_S), SEARCH_S)
         self._away_until = 0.0
+
+    async def facts(self) -> Facts:
+        """As the port Server says."""
+        return Facts(str(await self._call(lambda client: client.get_server_version(timeout=SEARCH_S), SEARCH_S)))
 
     async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
         """As the port says."""

@@ -31,7 +31,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from core.adapters.database_sql import Database
-from core.adapters.events_outbox import append
+from core.adapters.events_outbox import append, forget
+from core.adapters.processes_sql import is_gone
 from core.adapters.tables_sql import PINNED, Moment, conversations, golden_rows, messages, outbox, shares, stale_objects, users, voice_requests, voice_responses
 from core.adapters.tables_sql import feedback as feedback_table
 from core.adapters.usage_sql import count, demand
@@ -42,6 +43,7 @@ from core.chat.model import (
     Checkpoint,
     Conversation,
     Feedback,
+    MessageContent,
     MessageMetadata,
     MessageStatus,
     NewTurn,
@@ -69,16 +71,20 @@ LAST_ACTIVITY = (
 INSERT_MESSAGE = insert(messages)
 INSERT_CONVERSATION = insert(conversations)
 MESSAGE = select(messages).where(messages.c.id == bindparam("id"))
+TOLD = select(
+    select(conversations.c.user_id).where(conversations.c.id == bindparam("conversation")).scalar_subquery().label("owner"),
+    exists().where(messages.c.id == bindparam("id")).label("here"),
+    select(messages.c.created_at).where(messages.c.id == bindparam("parent")).scalar_subquery().label("before"),
+    select(func.min(messages.c.created_at)).where(messages.c.parent_id == bindparam("id")).scalar_subquery().label("after"),
+)
+"""What is known of a message that another program tells of."""
 OWNER = select(conversations.c.user_id, conversations.c.settings).where(conversations.c.id == bindparam("id"))
 NEWEST = select(messages.c.id).where(messages.c.conversation_id == bindparam("id")).order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(1)
-SAVE_TEXT = (
-    update(messages)
-    .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
-    .values(content=bindparam("text"), lease_until=bindparam("until"))
-)
+GENERATING = messages.c.status == MessageStatus.GENERATING.value
+SAVE_TEXT = update(messages).where(messages.c.id == bindparam("message_id"), GENERATING).values(content=bindparam("text"), lease_until=bindparam("until"))
 FINISH = (
     update(messages)
-    .where(messages.c.id == bindparam("message_id"), messages.c.status == MessageStatus.GENERATING.value)
+    .where(messages.c.id == bindparam("message_id"), GENERATING)
     .values(content=bindparam("text"), metadata=bindparam("meta", type_=messages.c.metadata.type), status=bindparam("final"), lease_until=None)
 )
 
@@ -90,13 +96,18 @@ _above_cte = _above.cte("above", recursive=True)
 _above_cte = _above_cte.union_all(
     select(messages.c.id, messages.c.parent_id, _above_cte.c.depth + 1)
     .join(_above_cte, messages.c.id == _above_cte.c.parent_id)
-    .where(_above_cte.c.depth < bindparam("deep"))
+    # Another program says itself what its message follows: never a message of another conversation.
+    .where(_above_cte.c.depth < bindparam("deep"), messages.c.conversation_id == bindparam("conversation"))
 )
 PATH = select(messages).join(_above_cte, messages.c.id == _above_cte.c.id).order_by(_above_cte.c.depth)
 """From a leaf up, nearest first."""
 _below = select(messages.c.id, messages.c.created_at).where(messages.c.id == bindparam("from"), messages.c.conversation_id == bindparam("conversation"))
 _below_cte = _below.cte("below", recursive=True)
-_below_cte = _below_cte.union_all(select(messages.c.id, messages.c.created_at).join(_below_cte, messages.c.parent_id == _below_cte.c.id))
+_below_cte = _below_cte.union_all(
+    select(messages.c.id, messages.c.created_at)
+    .join(_below_cte, messages.c.parent_id == _below_cte.c.id)
+    .where(messages.c.conversation_id == bindparam("conversation"))
+)
 NEWEST_BELOW = select(_below_cte.c.id).order_by(_below_cte.c.created_at.desc(), _below_cte.c.id.desc()).limit(1)
 """The newest message that follows a message, directly or not; itself where none does."""
 
@@ -118,7 +129,7 @@ def message_of(row: Row[Any]) -> ChatMessage:
     )
 
 
-def _values(message: ChatMessage, lease_until: datetime | None) -> dict[str, Any]:
+def _values(message: ChatMessage, lease_until: datetime | None, holder: str = "") -> dict[str, Any]:
     return {
         "id": message.id,
         "conversation_id": message.conversation_id,
@@ -132,6 +143,7 @@ def _values(message: ChatMessage, lease_until: datetime | None) -> dict[str, Any
         "parent_id": message.parent_id,
         "created_at": message.created_at,
         "lease_until": lease_until,
+        "holder": holder,
     }
 
 
@@ -159,7 +171,7 @@ def _demand(connection: Connection, user_id: str, conversation_id: str) -> Row[A
     return row
 
 
-def _accept(connection: Connection, turn: NewTurn) -> Accepted:
+def _accept(connection: Connection, turn: NewTurn, holder: str) -> Accepted:
     stored = connection.execute(MESSAGE, {"id": turn.answer.id}).one_or_none()
     if stored is not None:
         return Accepted(_same_turn(connection, turn, stored))
@@ -184,7 +196,7 @@ def _accept(connection: Connection, turn: NewTurn) -> Accepted:
     if turn.question is not None:
         rows.append(_values(replace(turn.question, parent_id=parent_id), None))
         parent_id = turn.question.id
-    rows.append(_values(replace(answer, parent_id=parent_id), turn.lease_until))
+    rows.append(_values(replace(answer, parent_id=parent_id), turn.lease_until, holder))
     connection.execute(INSERT_MESSAGE, rows)
     append(connection, turn.events)
     count(connection, answer.user_id, answer.created_at, requests=1)
@@ -285,12 +297,13 @@ def has(column: ColumnElement[str], word: str) -> ColumnElement[bool]:
 class SqlConversations:
     """Conversations over a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """holder: the process that answers; "" for one that only looks."""
+        self._database, self._holder = database, holder
 
     async def accept(self, turn: NewTurn) -> Accepted:
         """As the port says."""
-        return await self._database.write(lambda c: _accept(c, turn))
+        return await self._database.write(lambda c: _accept(c, turn, self._holder))
 
     async def checkpoint(self, checkpoints: Sequence[Checkpoint]) -> None:
         """As the port says."""
@@ -318,15 +331,23 @@ class SqlConversations:
 
         return await self._database.write(work)
 
-    async def expire_leases(self, now: datetime, *, everything: bool = False) -> int:
+    async def expire_leases(self, now: datetime) -> int:
         """As the port says."""
-        over = messages.c.status == MessageStatus.GENERATING.value
-        if not everything:
-            over = and_(over, messages.c.lease_until <= now)
+        over = and_(GENERATING, or_(messages.c.lease_until <= now, is_gone(messages.c.holder)))
         change = update(messages).where(over).values(status=MessageStatus.INTERRUPTED.value, lease_until=None)
         if not await self._database.read(lambda c: c.execute(select(messages.c.id).where(over).limit(1)).first()):
             return 0
         return await self._database.write(lambda c: c.execute(change).rowcount)
+
+    async def ask_to_stop(self, user_id: str, answer_id: str) -> None:
+        """As the port says."""
+        mine = (messages.c.id == answer_id, messages.c.user_id == user_id, GENERATING)
+        await self._database.write(lambda c: c.execute(update(messages).where(*mine).values(stopping=True)))
+
+    async def going_on(self, answer_ids: Sequence[str]) -> set[str]:
+        """As the port says."""
+        query = select(messages.c.id).where(messages.c.id.in_(list(answer_ids)), GENERATING, messages.c.stopping.is_(False))
+        return set(await self._database.read(lambda c: c.execute(query).scalars().all()))
 
     async def get_for(self, user_id: str, conversation_id: str) -> Conversation:
         """As the port says."""
@@ -441,6 +462,7 @@ class SqlConversations:
                 "messages": messages.c.conversation_id == conversation_id,
                 "conversations": conversations.c.id == conversation_id,
             }
+            forget(connection, [conversation_id, *spoken])
             removed, left = dict[str, int](), dict[str, int]()
             for kind, where in of.items():
                 removed[kind] = connection.execute(delete(where.left.table).where(where)).rowcount
@@ -459,7 +481,8 @@ class SqlConversations:
             connection.execute(delete(messages).where(messages.c.id.in_([row.id for row in rows])))
             connection.execute(delete(outbox).where(outbox.c.aggregate_id.in_(threads), outbox.c.at < moment))
             empty = ~exists().where(messages.c.conversation_id == conversations.c.id)
-            connection.execute(delete(conversations).where(conversations.c.id.in_(threads), empty))
+            gone = connection.execute(delete(conversations).where(conversations.c.id.in_(threads), empty).returning(conversations.c.id))
+            forget(connection, gone.scalars().all())
             return len(rows)
 
         if not await self._database.read(lambda c: c.execute(select(messages.c.id).where(*_past(moment)).limit(1)).first()):
@@ -499,19 +522,26 @@ def _past(moment: datetime) -> tuple[ColumnElement[bool], ...]:
 def record_message(connection: Connection, event: Event) -> None:
     """The recorder's effect of a MessageStored that another program published: the message is in its conversation, once.
 
-    `event.data` has id, role, content and optionally session_id and title; the aggregate is the conversation. An event for somebody else's
-    conversation, or one without the fields, has no effect.
+    `event.data` has id, role, content and optionally session_id, title and parent_id; the aggregate is the conversation. parent_id: of the message that it
+    follows, which has an earlier time and may come later; "" for none; without it it follows the newest that is there. An event for somebody else's
+    conversation has no effect. Raises: BadInput for one without the fields, and for a message that is not later than the one it follows.
     """
     role: Literal["user", "assistant", "system"] | None = {"user": "user", "assistant": "assistant", "system": "system"}.get(str(event.data.get("role")))  # type: ignore[assignment]
-    message_id, content = event.data.get("id"), event.data.get("content")
-    if role is None or not isinstance(message_id, str) or not isinstance(content, str):
+    message_id, content, parent_id = event.data.get("id"), event.data.get("content"), event.data.get("parent_id")
+    if role is None or not (isinstance(message_id, str) and is_id(message_id)) or not isinstance(content, str):
+        raise BadInput("The event holds no message.", hint='Its data has to have "id" (a UUID), "role" (user, assistant or system) and "content".')
+    MessageContent(content)  # as long as one may be
+    at, following = event.at.astimezone(UTC), parent_id if isinstance(parent_id, str) else None
+    known = connection.execute(TOLD, {"conversation": event.aggregate_id, "id": message_id, "parent": following}).one()
+    if known.owner not in (None, event.user_id) or known.here:
         return
-    owner = connection.execute(select(conversations.c.user_id).where(conversations.c.id == event.aggregate_id)).scalar()
-    if owner not in (None, event.user_id) or connection.execute(select(messages.c.id).where(messages.c.id == message_id)).first():
-        return
-    if owner is None:
+    if following == message_id or (known.before and known.before >= at) or (known.after and known.after <= at):  # so that no message can come before itself
+        raise BadInput("The message is not later than the one it follows.", hint='"parent_id" is the message before it; each has a time of its own.')
+    if known.owner is None:
         title = str(event.data.get("title") or content[:60])
-        connection.execute(insert(conversations).values(id=event.aggregate_id, user_id=event.user_id, title=title, created_at=event.at))
-    path = _path(connection, event.aggregate_id, None, 1)
-    message = ChatMessage(message_id, event.aggregate_id, str(event.data.get("session_id") or ""), event.user_id, role, content, event.at.astimezone(UTC))
-    connection.execute(INSERT_MESSAGE, [_values(replace(message, parent_id=path[0].id if path else ""), None)])
+        connection.execute(INSERT_CONVERSATION, {"id": event.aggregate_id, "user_id": event.user_id, "title": title, "created_at": at})
+    if following is None:
+        following = connection.execute(NEWEST, {"id": event.aggregate_id}).scalar() or ""
+    session_id = str(event.data.get("session_id") or "")
+    message = ChatMessage(message_id, event.aggregate_id, session_id, event.user_id, role, content, at, parent_id=following)
+    connection.execute(INSERT_MESSAGE, [_values(message, None)])

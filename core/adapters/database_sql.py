@@ -32,6 +32,12 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 FULL = ("disk is full", "disk I/O", "readonly", "unable to open", "No space left on device")
 BUSY = ("locked", "busy", "lock timeout", "too many clients", "connection slots")
+UNREACHED = {
+    "authentication failed": "Check the user and the password in HEARTH_RECORDS_URL.",
+    "FATAL:  database": "Make it with the server's `createdb`, for the user in HEARTH_RECORDS_URL.",
+    "Connection refused": "Start the server, or check the host and the port in HEARTH_RECORDS_URL.",
+}
+"""What to do about a server that lets nobody in, by a sign in what it says."""
 
 READERS = 6
 READERS_ASIDE = 2
@@ -59,7 +65,8 @@ def translated() -> Iterator[None]:
             ) from error
         if any(sign in text for sign in BUSY):
             raise ServiceBusy("The database is busy.", service="records", hint="Try again in a moment.") from error
-        raise ServiceUnavailable(f"The database failed: {text}.", service="records", hint="`hearth doctor` checks it.") from error
+        hint = next((hint for sign, hint in UNREACHED.items() if sign in text), "`hearth doctor` checks it.")
+        raise ServiceUnavailable(f"The database failed: {text}.", service="records", hint=hint) from error
     except SQLAlchemyError as error:
         raise ServiceUnavailable("The database failed.", service="records", hint="`hearth doctor` checks it.") from error
 

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import Database, upsert
+from core.adapters.processes_sql import is_gone
 from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections, documents, ingest_jobs, ingest_pauses, stale_objects
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
 from core.inference import Vector
@@ -186,8 +187,9 @@ def _hide(connection: Connection, document_id: str) -> None:
 class SqlDocuments:
     """Documents over a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """holder: the process that takes jobs; "" for one that only looks."""
+        self._database, self._holder = database, holder
 
     async def add_collection(self, collection: Collection) -> None:
         """As the port says."""
@@ -398,7 +400,7 @@ class SqlDocuments:
 
     async def lease_job(self, now: datetime, lease_until: datetime) -> tuple[IngestJob, Document, Collection] | None:
         """As the port says."""
-        free = or_(ingest_jobs.c.lease_until.is_(None), ingest_jobs.c.lease_until <= now)
+        free = or_(ingest_jobs.c.lease_until.is_(None), ingest_jobs.c.lease_until <= now, is_gone(ingest_jobs.c.holder))
         may = and_(documents.c.status.not_in(GONE), documents.c.owner_id.not_in(select(ingest_pauses.c.user_id)))
         waiting = JOB.where(ingest_jobs.c.stage.in_(OPEN), free, may).order_by(ingest_jobs.c.id).limit(1)
         if not await self._database.read(lambda c: c.execute(waiting).first()):
@@ -409,6 +411,7 @@ class SqlDocuments:
             if row is None:
                 return None
             taken = {"lease_until": lease_until, "heartbeat_at": now, "attempts": row.attempts + 1, "started_at": row.started_at or now}
+            taken |= {"holder": self._holder}
             connection.execute(update(ingest_jobs).where(ingest_jobs.c.id == row.id).values(taken))
             found = _demand_document(connection, row.owner_id, row.document_id)
             collection = connection.execute(select(collections).where(collections.c.id == found.collection_id)).one()
@@ -417,11 +420,6 @@ class SqlDocuments:
             return job, replace(_document(found), **made_from), collection_of(collection)
 
         return await self._database.write(work)
-
-    async def release_jobs(self) -> int:
-        """As the port says."""
-        change = update(ingest_jobs).where(ingest_jobs.c.lease_until.is_not(None)).values(lease_until=None)
-        return await self._database.write(lambda c: c.execute(change).rowcount)
 
     async def report(self, job: IngestJob, lease_until: datetime) -> bool:
         """As the port says."""
@@ -432,8 +430,8 @@ class SqlDocuments:
             alive = select(documents.c.id).where(documents.c.id == job.document_id, documents.c.status.not_in(GONE))
             if not connection.execute(alive).first():
                 return False
-            change = update(ingest_jobs).where(ingest_jobs.c.id == job.id, ingest_jobs.c.stage.in_(OPEN)).values(values)
-            return bool(connection.execute(change).rowcount)
+            mine = (ingest_jobs.c.id == job.id, ingest_jobs.c.stage.in_(OPEN), ingest_jobs.c.holder.in_(("", self._holder)))
+            return bool(connection.execute(update(ingest_jobs).where(*mine).values(values)).rowcount)
 
         return await self._database.write(work)
 

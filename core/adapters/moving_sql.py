@@ -23,7 +23,7 @@ BATCH_LARGE = 500
 """Of rows that hold documents, messages or vectors."""
 MOST_KEYS = 400
 """How many keys are asked for in one statement."""
-OF_THE_MOMENT: frozenset[str] = frozenset()
+OF_THE_MOMENT = frozenset({"processes", "duties"})
 """Tables that say what runs just now, which is nothing while a house moves."""
 ADDRESSES = {"uri", "object_uri"}
 MENTIONS = {("run_steps", "attempts"), ("run_steps", "outputs"), ("step_results", "result"), ("pipeline_runs", "parameters"), ("artifacts", "metadata")}

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -24,7 +25,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 from core.adapters.object_keys import key_of, parts_of
 from core.errors import HearthError, NoSpace, NotFound, ServiceRefused, ServiceUnavailable, SettingsError
 from core.ids import new_id
-from core.records import Page, Stored
+from core.records import Facts, Page, Stored
 
 T = TypeVar("T")
 CONNECT_S, READ_S = 3.0, 30.0
@@ -151,6 +152,18 @@ class S3ObjectStore:
             self._removed(name)
 
         await self._call(probe)
+
+    async def facts(self) -> Facts:
+        """As the port says: some bytes are written, read and removed. Their time is the server's, to the second."""
+        key, content = f"checks/{new_id()}", os.urandom(4096)
+        uri = await self.put(key, content)
+        try:
+            same, put_at = await self.get(uri) == content, (await self._call(lambda: self._stat(key))).last_modified
+        finally:
+            await self.drop(uri)
+        if not same:
+            raise ServiceUnavailable("The store of objects gave back other bytes than it was given.", service="objects", hint="Don't use it for anything.")
+        return Facts(at=put_at + timedelta(seconds=0.5))
 
     async def put(self, key: str, content: bytes | Path) -> str:
         """As the port says. A file is sent as it is read; one that breaks off leaves nothing that can be seen."""

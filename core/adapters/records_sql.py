@@ -10,6 +10,7 @@ from core.adapters.database_sql import Database
 from core.adapters.documents_sql import SqlDocuments
 from core.adapters.events_outbox import OutboxEventLog
 from core.adapters.golden_sql import SqlGoldenSets
+from core.adapters.processes_sql import SqlProcesses
 from core.adapters.prompts_sql import SqlPrompts
 from core.adapters.sessions_sql import SqlSessions
 from core.adapters.shares_sql import SqlShares
@@ -22,20 +23,25 @@ from core.adapters.voice_sql import SqlSpokenTurns
 from core.adapters.workflows_sql import SqlWorkflows, receive_trigger
 from core.events import EventType
 
+EFFECTS = {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger}
+"""What the recorder does for which event of another program."""
+
 
 class Records:
     """The stores, by the port that each of them is."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """holder: the process that takes work through them; "" for one that only looks."""
         self.accounts = SqlAccounts(database)
         self.audit = SqlAuditLog(database)
         self.belongings = SqlBelongings(database)
-        self.conversations = SqlConversations(database)
-        self.documents = SqlDocuments(database)
-        self.events = OutboxEventLog(database, {EventType.MESSAGE_STORED: record_message, EventType.PIPELINE_TRIGGER_RECEIVED: receive_trigger})
+        self.conversations = SqlConversations(database, holder)
+        self.documents = SqlDocuments(database, holder)
+        self.events = OutboxEventLog(database, EFFECTS)
         self.golden = SqlGoldenSets(database)
         self.index = row_index(database)
         self.ledger = SqlCollectionLedger(database)
+        self.processes = SqlProcesses(database)
         self.prompts = SqlPrompts(database)
         self.sessions = SqlSessions(database)
         self.shares = SqlShares(database)
@@ -44,5 +50,5 @@ class Records:
         self.talks = SqlTalks(database)
         self.traffic = SqlTraffic(database)
         self.usage = SqlUsage(database)
-        self.versions = SqlCollectionVersions(database)
-        self.workflows = SqlWorkflows(database)
+        self.versions = SqlCollectionVersions(database, holder)
+        self.workflows = SqlWorkflows(database, holder)

@@ -52,18 +52,19 @@ class SqlSessions:
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
         return None if row is None else _session(row)
 
-    async def touch(self, session: Session) -> None:
+    async def touch(self, token_hash: str, session: Session) -> bool:
         """As the port says."""
-        change = update(sessions).where(sessions.c.id == session.id).values(last_activity=session.last_activity)
-        await self._database.write(lambda c: c.execute(change))
+        change = update(sessions).where(sessions.c.token_hash == token_hash).values(last_activity=session.last_activity)
+        return bool(await self._database.write(lambda c: c.execute(change).rowcount))
 
     async def close(self, token_hash: str) -> None:
         """As the port says."""
         await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.token_hash == token_hash)))
 
-    async def close_all(self, user_id: str) -> int:
+    async def close_all(self, user_id: str) -> Sequence[str]:
         """As the port says."""
-        return await self._database.write(lambda c: c.execute(delete(sessions).where(sessions.c.user_id == user_id)).rowcount)
+        gone = delete(sessions).where(sessions.c.user_id == user_id).returning(sessions.c.token_hash)
+        return await self._database.write(lambda c: c.execute(gone).scalars().all())
 
     async def of(self, user_id: str, now: datetime, *, limit: int = 50, cursor: str = "") -> Page[Session]:
         """As the port says."""
@@ -71,11 +72,13 @@ class SqlSessions:
         rows = await self._database.read(lambda c: c.execute(query.where(sessions.c.id < cursor) if cursor else query).all())
         return Page([_session(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else "")
 
-    async def close_one(self, user_id: str, session_id: str) -> None:
+    async def close_one(self, user_id: str, session_id: str) -> str:
         """As the port says."""
-        gone = delete(sessions).where(sessions.c.id == session_id, sessions.c.user_id == user_id)
-        if not await self._database.write(lambda c: c.execute(gone).rowcount):
+        gone = delete(sessions).where(sessions.c.id == session_id, sessions.c.user_id == user_id).returning(sessions.c.token_hash)
+        token_hash: str | None = await self._database.write(lambda c: c.execute(gone).scalar_one_or_none())
+        if token_hash is None:
             raise NotFound("There is no such session.", hint="It may have ended already.")
+        return token_hash
 
     async def drop_expired(self, now: datetime) -> int:
         """As the port says."""

@@ -205,6 +205,8 @@ messages = Table(
     _id("parent_id", nullable=False, index=True, server_default=text("''")),
     Column("created_at", Moment, nullable=False, index=True),
     Column("lease_until", Moment),
+    _id("holder", nullable=False, server_default=text("''")),
+    Column("stopping", Boolean, nullable=False, server_default=false()),  # somebody asks from another process
     Index("ix_messages_conversation_id_created_at", "conversation_id", "created_at"),
     _partial("ix_messages_generating", "lease_until", Column("status") == "generating"),
 )
@@ -255,12 +257,33 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("dead_at", Moment),  # when its effect was given up
+    Column("streamed_at", Moment),  # when the server of events gave it back, which is when it is certain to be there
     _partial("ix_outbox_unrecorded", "seq", and_(Column("recorded_at").is_(None), Column("dead_at").is_(None))),
     _partial("ix_outbox_dead", "seq", Column("dead_at").is_not(None)),
     Index("ix_outbox_user_id", "user_id"),
     Index("ix_outbox_type", "type"),
     sqlite_autoincrement=True,
 )
+
+relay = Table(
+    "relay",
+    metadata,
+    Column("seq", Number, primary_key=True, autoincrement=False),  # of the outbox: up to here the server of events has everything that it should
+)
+"""One row from the first day on which there was a server of events; none before."""
+
+stream_purges = Table(
+    "stream_purges",
+    metadata,
+    Column("n", Number, primary_key=True, autoincrement=True),
+    _id("user_id", nullable=False),  # "" or everything of that user
+    _id("aggregate_id", nullable=False),  # "" or everything of that aggregate
+    Column("at", Moment, nullable=False),
+    Column("purged_at", Moment),
+    Index("ix_stream_purges_aggregate_id", "aggregate_id"),
+    Index("ix_stream_purges_user_id", "user_id"),
+)
+"""What was deleted here and is to go from the streams too; kept for a while after, so that nothing of it comes back."""
 
 collections = Table(
     "collections",
@@ -292,6 +315,7 @@ collection_versions = Table(
     Column("error", Text, nullable=False, server_default=text("''")),
     Column("made_at", Moment, nullable=False),
     Column("lease_until", Moment),
+    _id("holder", nullable=False, server_default=text("''")),
     _partial("ix_collection_versions_building", "made_at", Column("state") == "building"),
 )
 
@@ -361,6 +385,7 @@ ingest_jobs = Table(
     Column("created_at", Moment, nullable=False),
     Column("heartbeat_at", Moment),
     Column("lease_until", Moment),
+    _id("holder", nullable=False, server_default=text("''")),
     # What the version is made from: the document's own fields say the same only once it is ready.
     Column("version", Integer, nullable=False, server_default="1"),
     Column("sha256", String(64), nullable=False, server_default=text("''")),
@@ -481,6 +506,7 @@ pipeline_runs = Table(
     Column("cache", Boolean, nullable=False, server_default=true()),
     Column("duration_us", BigInteger, nullable=False, server_default="0"),  # what runs are sorted by once they are over
     Column("ending", Text, nullable=False, server_default=text("''")),  # why it is to end, while it goes on
+    _id("holder", nullable=False, server_default=text("''")),
     Index("ix_pipeline_runs_created_at_id", "created_at", "id"),
     Index("ix_pipeline_runs_status_id", "status", "id"),
     Index("ix_pipeline_runs_pipeline_name_created_at", "pipeline_name", "created_at"),
@@ -580,3 +606,15 @@ triggers_received = Table(
     Column("problem", Text, nullable=False, server_default=text("''")),
     _partial("ix_triggers_received_waiting", "at", Column("acted_on").is_(False)),
 )
+
+processes = Table(
+    "processes",
+    metadata,
+    _id(primary_key=True),
+    Column("role", String(10), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("beat_at", Moment, nullable=False),
+)
+
+duties = Table("duties", metadata, Column("name", String(20), primary_key=True), _id("holder", nullable=False))  # what one process at a time does

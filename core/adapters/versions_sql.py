@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select,
 
 from core.adapters.database_sql import Database
 from core.adapters.documents_sql import FOUND, collection_of, found_chunk, lacking, store_vectors
+from core.adapters.processes_sql import is_gone
 from core.adapters.tables_sql import chunk_vectors, chunks, collection_versions, collections
 from core.errors import IllegalStep, NotFound
 from core.inference import Vector
@@ -16,6 +17,8 @@ from core.records import DeleteReceipt
 
 V = collection_versions.c
 BUILDING, READY, FAILED = VersionState.BUILDING.value, VersionState.READY.value, VersionState.FAILED.value
+UNTOLD = ("lease_until", "holder")
+"""Columns that only say who works on a version."""
 DROPPED_AT_ONCE = 5_000
 """Vectors that are deleted in one transaction: others write in between."""
 
@@ -23,8 +26,9 @@ DROPPED_AT_ONCE = 5_000
 class SqlCollectionVersions:
     """CollectionVersions over a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """holder: the process that builds versions; "" for one that only looks."""
+        self._database, self._holder = database, holder
 
     async def versions(self, collection_id: str) -> Sequence[CollectionVersion]:
         """As the port says."""
@@ -42,7 +46,7 @@ class SqlCollectionVersions:
                 raise IllegalStep(f"{count} versions of this collection are kept, which is the most.", hint="Remove one that you won't go back to.")
             _demand_nothing_building(connection, collection_id)
             made = CollectionVersion(collection_id, last + 1, embedding_model, dimensions, at, VersionState.BUILDING, 0, _searched(connection, collection_id))
-            connection.execute(insert(collection_versions).values({c.name: getattr(made, c.name) for c in V if c.name != "lease_until"}))
+            connection.execute(insert(collection_versions).values({c.name: getattr(made, c.name) for c in V if c.name not in UNTOLD}))
             return made
 
         return await self._database.write(work)
@@ -59,7 +63,7 @@ class SqlCollectionVersions:
 
     async def lease(self, now: datetime, lease_until: datetime) -> CollectionVersion | None:
         """As the port says."""
-        free = (V.state == BUILDING, or_(V.lease_until.is_(None), V.lease_until <= now))
+        free = (V.state == BUILDING, or_(V.lease_until.is_(None), V.lease_until <= now, is_gone(V.holder)))
         waiting = select(collection_versions).where(*free).order_by(V.made_at).limit(1)
         if not await self._database.read(lambda c: c.execute(waiting).first()):
             return None  # the usual case costs no write
@@ -68,7 +72,8 @@ class SqlCollectionVersions:
             row = connection.execute(waiting).first()
             if row is None:
                 return None
-            connection.execute(update(collection_versions).where(*_this(row.collection_id, row.version)).values(lease_until=lease_until))
+            taken = {"lease_until": lease_until, "holder": self._holder}
+            connection.execute(update(collection_versions).where(*_this(row.collection_id, row.version)).values(taken))
             return _version(row)
 
         return await self._database.write(work)
@@ -77,10 +82,6 @@ class SqlCollectionVersions:
         """As the port says."""
         query = FOUND.where(chunks.c.collection_id == collection_id, chunks.c.live > 0, chunks.c.n > after, lacking(version)).order_by(chunks.c.n).limit(limit)
         return [(row.n, found_chunk(row)) for row in await self._database.read(lambda c: c.execute(query).all())]
-
-    async def release(self) -> None:
-        """As the port says."""
-        await self._database.write(lambda c: c.execute(update(collection_versions).where(V.lease_until.is_not(None)).values(lease_until=None)))
 
     async def store(self, version: CollectionVersion, vectors: Sequence[tuple[int, Vector]], lease_until: datetime, error: str = "") -> bool:
         """As the port says."""
@@ -192,5 +193,5 @@ def _searched(connection: Connection, collection_id: str) -> int:
 
 
 def _version(row: Row[Any]) -> CollectionVersion:
-    given = {c.name: row._mapping[c.name] for c in V if c.name != "lease_until"}
+    given = {c.name: row._mapping[c.name] for c in V if c.name not in UNTOLD}
     return CollectionVersion(**given | {"state": VersionState(row.state)})

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, Connection, Row, delete, f
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import Database
-from core.adapters.events_outbox import append
+from core.adapters.events_outbox import append, forget
 from core.adapters.tables_sql import PINNED, outbox, voice_requests, voice_responses
 from core.adapters.usage_sql import count
 from core.errors import AlreadyThere, NotFound
@@ -138,6 +138,7 @@ class SqlSpokenTurns:
 
         def work(connection: Connection) -> int:
             ids = connection.execute(old).scalars().all()
+            forget(connection, ids)
             connection.execute(delete(outbox).where(outbox.c.aggregate_id.in_(ids)))
             connection.execute(delete(voice_responses).where(voice_responses.c.request_id.in_(ids)))
             return connection.execute(delete(voice_requests).where(voice_requests.c.id.in_(ids))).rowcount

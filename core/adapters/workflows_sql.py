@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_,
 from sqlalchemy.exc import IntegrityError
 
 from core.adapters.database_sql import Database, upsert
-from core.adapters.events_outbox import append
+from core.adapters.events_outbox import append, forget
+from core.adapters.processes_sql import is_gone
 from core.adapters.tables_sql import (
     artifacts,
     experiments,
@@ -51,7 +52,10 @@ from core.workflow.shelf import CREATED, DURATION, Listed, RunFilter
 R, P, S = pipeline_runs.c, pipelines.c, run_steps.c
 MOST_RUNS = 200
 """Of an experiment, as it is read whole."""
-MOST_UNFINISHED = 1000
+UNTOLD = ("duration_us", "ending", "holder")
+"""Columns that a run doesn't show."""
+ORPHANED = and_(R.status == RunStatus.RUNNING.value, or_(R.holder == "", is_gone(R.holder)))
+MOST_ORPHANED = 1000
 MOST_METRICS = 100
 MOST_DIGITS = 18
 """Of the whole numbers that SQL keeps in 64 bits."""
@@ -60,8 +64,9 @@ MOST_DIGITS = 18
 class SqlWorkflows:
     """Workflows over a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """holder: the process that runs what is held; "" for one that only looks."""
+        self._database, self._holder = database, holder
 
     async def add_pipeline(self, pipeline: Pipeline) -> Pipeline:
         """As the port says."""
@@ -146,11 +151,13 @@ class SqlWorkflows:
 
     async def add_run(self, run: PipelineRun, events: Sequence[Event]) -> None:
         """As the port says."""
-        unstored = ("duration_us", "ending", "pipeline_name", "status", "cause")
+        unstored = (*UNTOLD, "pipeline_name", "status", "cause")
         values = {c.name: getattr(run, c.name) for c in R if c.name not in unstored}
         values |= {"pipeline_name": run.pipeline_name, "status": run.status.value, "cause": run.cause.value}
 
         def work(connection: Connection) -> None:
+            if connection.execute(select(R.id).where(R.id == run.id)).first():
+                raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
             if run.experiment_id and not connection.execute(select(experiments.c.id).where(experiments.c.id == run.experiment_id)).first():
                 raise _no("experiment")
             connection.execute(insert(pipeline_runs).values(values))
@@ -210,9 +217,15 @@ class SqlWorkflows:
         query = select(func.count()).where(R.status == RunStatus.PENDING.value, R.id < run_id)
         return await self._database.read(lambda c: c.execute(query).scalar_one())
 
-    async def unfinished(self) -> Sequence[PipelineRun]:
+    async def hold(self, run: PipelineRun) -> bool:
         """As the port says."""
-        query = select(pipeline_runs).where(R.status == RunStatus.RUNNING.value).order_by(R.id).limit(MOST_UNFINISHED)
+        free = or_(R.status == RunStatus.PENDING.value, ORPHANED)
+        values = {"status": RunStatus.RUNNING.value, "started_at": run.started_at, "holder": self._holder}
+        return bool(await self._database.write(lambda c: c.execute(update(pipeline_runs).where(R.id == run.id, free).values(values)).rowcount))
+
+    async def orphaned(self) -> Sequence[PipelineRun]:
+        """As the port says."""
+        query = select(pipeline_runs).where(ORPHANED).order_by(R.id).limit(MOST_ORPHANED)
         return [_run(row) for row in await self._database.read(lambda c: c.execute(query).all())]
 
     async def ask_to_end(self, run_id: str, reason: str) -> None:
@@ -241,10 +254,10 @@ class SqlWorkflows:
             values["duration_us"] = (run.completed_at - run.started_at) // timedelta(microseconds=1)
 
         def work(connection: Connection) -> bool:
-            stored = connection.execute(select(R.status).where(R.id == run.id)).scalar()
-            if stored is None:
+            stored = connection.execute(select(R.status, R.holder).where(R.id == run.id)).one_or_none()
+            if stored is None or stored.holder not in ("", self._holder):
                 return False
-            status = RunStatus(stored)
+            status = RunStatus(stored.status)
             if status.over or (run.status is not status and run.status not in FOLLOWS[status]):
                 return False
             connection.execute(update(pipeline_runs).where(R.id == run.id).values(values))
@@ -303,6 +316,7 @@ class SqlWorkflows:
             uris = connection.execute(select(artifacts.c.uri).where(artifacts.c.run_id == run_id)).scalars().all()
             if uris:
                 connection.execute(upsert(stale_objects).on_conflict_do_nothing(), [{"uri": uri} for uri in set(uris)])
+            forget(connection, [run_id])
             gone = {
                 "artifacts": connection.execute(delete(artifacts).where(artifacts.c.run_id == run_id)).rowcount,
                 "steps": connection.execute(delete(run_steps).where(S.run_id == run_id)).rowcount,
@@ -510,7 +524,7 @@ def _pipeline(row: Row[Any]) -> Pipeline:
 
 
 def _run(row: Row[Any], made: tuple[Artifact, ...] = ()) -> PipelineRun:
-    given = {c.name: row._mapping[c.name] for c in R if c.name not in ("pipeline_name", "duration_us", "ending")}
+    given = {c.name: row._mapping[c.name] for c in R if c.name not in (*UNTOLD, "pipeline_name")}
     return PipelineRun(**given | {"status": RunStatus(row.status), "cause": Cause(row.cause), "artifacts": made})
 
 

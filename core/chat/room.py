@@ -8,15 +8,16 @@ import asyncio
 import logging
 import math
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from types import TracebackType
 from typing import Self
 
 from core.chat.answering import CHECKPOINT_CHARS, QUOTED, Answering
+from core.chat.elsewhere import Elsewhere
 from core.chat.grounding import title_of
 from core.chat.model import (
     ChatMessage,
@@ -35,13 +36,14 @@ from core.chat.model import (
 from core.chat.stages import attributes, stages
 from core.chat.turn import Turn, Update
 from core.crash import crash
-from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceUnavailable
+from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceBusy, ServiceError, ServiceUnavailable
 from core.events import Event, EventType
 from core.ids import is_id, new_id, reply_id
-from core.ports import Conversations, Traces
+from core.ports import Conversations, Limits, Signals, Traces
 from core.rag.model import RAGQuery
 from core.rag.stages import OF_SEARCH
 from core.records import DeleteReceipt, Page
+from core.signals import Signal
 from core.traces import NO_TRACES, inside
 from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn
@@ -51,10 +53,14 @@ log = logging.getLogger(__name__)
 CHECKPOINT_AFTER_S = 0.7
 """How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
 CHECKPOINT_TICK_S = 0.2
+LOOK_S = 0.5
+"""How often the records are asked whether an answer is to stop; a signal says it sooner, where there is one."""
 LEASE = timedelta(seconds=30)
 HISTORY_MESSAGES = 100
 """More than a prompt keeps (packing.KEPT_MESSAGES): what it doesn't keep is summed up before it is out of sight."""
 FINISH_ATTEMPTS = 3
+"""Where the records are away, it is tried as long as the lease lasts: nobody else may touch the answer before."""
+FINISH_AGAIN_S = 2.0
 UNHEARD = "It was interrupted here; what was not heard is not kept."
 MAX_TITLE_CHARS = 200
 MAX_PAGE = 500
@@ -69,6 +75,8 @@ class ChatRoom:
         self,
         conversations: Conversations,
         answering: Answering,
+        signals: Signals,
+        limits: Limits,
         clock: Callable[[], datetime],
         *,
         open_answers: int = 200,
@@ -83,8 +91,13 @@ class ChatRoom:
         self._quota, self._traces = quota, traces
         self._conversations, self._answering, self._clock = conversations, answering, clock
         self._open_answers, self._open_answers_per_user = open_answers, open_answers_per_user
-        self._accepting: Counter[str] = Counter()
-        """Messages that are being stored, by user: turns that are open in a moment."""
+        self._signals, self._limits = signals, limits
+        self._elsewhere = Elsewhere(conversations, signals)
+        signals.on(Signal.STOP_ANSWER, self._stop_of)
+        signals.on(Signal.STOP_USER, self._stop_all_of)
+        signals.on(Signal.STOP_CONVERSATION, self._stop_all_of)
+        self._accepting = 0
+        """How many messages are being stored: turns that are open in a moment."""
         self._turns: dict[str, Turn] = {}
         self._writing: dict[str, asyncio.Task[ChatMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -98,12 +111,14 @@ class ChatRoom:
 
     async def __aenter__(self) -> Self:
         """Starts checkpoints and the watch over leases."""
-        self._background = [asyncio.create_task(self._keep_checkpoints()), asyncio.create_task(self._keep_leases())]
+        loops = (self._keep_checkpoints, self._keep_leases, self._keep_listening)
+        self._background = [asyncio.create_task(loop()) for loop in loops]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Interrupts what is open, text kept."""
         await self.interrupt()
+        await self._elsewhere.close()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -135,7 +150,7 @@ class ChatRoom:
             return turn
         now = self._clock()
         question = ChatMessage(request.message_id, request.conversation_id, who.session.id, who.user.id, "user", request.content.text, now)
-        with self._room_for(who.user):
+        async with self._room_for(who.user, answer_id):
             return await self._begin(who, request, question, answer_id, now, request.parent_id, detached)
 
     async def draft(self, who: SignedIn, request: SendMessage) -> Turn:
@@ -189,7 +204,7 @@ class ChatRoom:
         again = replace(again, model=model, rag=None if rag is None else replace(rag, query=question.content))
         if collections is not None:
             again = replace(again, collections=tuple(collections))
-        with self._room_for(who.user):
+        async with self._room_for(who.user, new_answer_id):
             return await self._begin(who, again, None, new_answer_id, self._clock(), question.id, detached=True)
 
     async def go_on(self, who: SignedIn, answer_id: str, request: SendMessage | None = None) -> Turn:
@@ -199,7 +214,7 @@ class ChatRoom:
             raise IllegalStep("That answer is complete.", hint="Send a new message instead.")
         question = await self._conversations.message_for(who.user.id, broken.reply_to)
         again = replace(request or self._again(broken, question), continues=broken.id)
-        with self._room_for(who.user):
+        async with self._room_for(who.user, reply_id(broken.id)):
             return await self._begin(who, again, None, reply_id(broken.id), self._clock(), broken.id, detached=True)
 
     def _again(self, answer: ChatMessage, question: ChatMessage) -> SendMessage:
@@ -211,12 +226,19 @@ class ChatRoom:
         return SendMessage(answer.conversation_id, question.id, MessageContent(question.content), collections, model=model)
 
     async def stop(self, user: User, answer_id: str) -> None:
-        """Ends an answer; its text is kept. Nothing happens if it is over. Raises: NotFound for somebody else's."""
-        turn = self._turns.get(answer_id)
-        if turn is None or turn.answer.user_id != user.id:
-            await self._conversations.message_for(user.id, answer_id)
+        """Ends an answer, wherever it is written; its text is kept. Nothing happens if it is over. Raises: NotFound for somebody else's."""
+        if self._stop_of(user.id, answer_id) or (await self._conversations.message_for(user.id, answer_id)).status.final:
             return
+        await self._conversations.ask_to_stop(user.id, answer_id)
+        await self._signals.send(Signal.STOP_ANSWER, user.id, answer_id)  # sooner than its process looks; one that is lost delays it
+
+    def _stop_of(self, user_id: str, answer_id: str) -> bool:
+        """Whether it was written here, for that user."""
+        turn = self._turns.get(answer_id)
+        if turn is None or turn.answer.user_id != user_id:
+            return False
         self._stop(turn)
+        return True
 
     def _stop(self, turn: Turn, heard: int | None = None) -> None:
         self._stopping.add(turn.answer_id)
@@ -243,9 +265,19 @@ class ChatRoom:
         return {turn.answer.user_id for turn in self._turns.values()}
 
     async def stop_all(self, user_id: str) -> None:
-        """Ends every open answer of a user; their text is kept."""
-        for turn in [turn for turn in self._turns.values() if turn.answer.user_id == user_id]:
-            self._stop(turn)
+        """Ends every open answer of a user, wherever it is written; their text is kept."""
+        await self._signals.send(Signal.STOP_USER, user_id)
+
+    def _stop_all_of(self, user_id: str, conversation_id: str = "") -> None:
+        """Every answer of a user that is written here, or those in one conversation."""
+        for turn in list(self._turns.values()):
+            if turn.answer.user_id == user_id and conversation_id in ("", turn.conversation_id):
+                self._stop(turn)
+
+    async def turn(self, user: User, answer_id: str) -> Turn:
+        """An answer to follow: as it is written, here or by another process, or as it is stored. Raises: NotFound."""
+        turn = await self.open_turn(user, answer_id)
+        return turn or self._elsewhere.turn(await self._conversations.message_for(user.id, answer_id))
 
     async def open_turn(self, user: User, answer_id: str) -> Turn | None:
         """The turn of an answer that is still being written here, to follow it again."""
@@ -314,10 +346,8 @@ class ChatRoom:
 
     async def delete(self, user: User, conversation_id: str) -> DeleteReceipt:
         """Removes a conversation with everything in it; answers still being written are stopped first. Raises: NotFound."""
-        mine = [t.answer_id for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
-        tasks = [self._tasks[answer_id] for answer_id in mine]
-        for answer_id in mine:
-            await self.stop(user, answer_id)
+        tasks = [self._tasks[t.answer_id] for t in self._turns.values() if t.conversation_id == conversation_id and t.answer.user_id == user.id]
+        await self._signals.send(Signal.STOP_CONVERSATION, user.id, conversation_id)
         await asyncio.gather(*tasks, return_exceptions=True)
         return await self._conversations.delete_for(user.id, conversation_id)
 
@@ -330,23 +360,26 @@ class ChatRoom:
 
         return turn.follow_or(abandoned)
 
-    @contextmanager
-    def _room_for(self, user: User) -> Iterator[None]:
+    @asynccontextmanager
+    async def _room_for(self, user: User, answer_id: str) -> AsyncIterator[None]:
         """While a message is being stored. Raises: ServiceBusy if no more answers may be written now, or no more of this user's."""
-        if len(self._turns) + self._accepting.total() >= self._open_answers:
+        if len(self._turns) + self._accepting >= self._open_answers:
             raise ServiceBusy("Hearth is writing as many answers as it can.", service="chat", hint="Try again in a moment.", retry_after_s=2)
-        mine = sum(turn.answer.user_id == user.id for turn in self._turns.values()) + self._accepting[user.id]
-        if mine >= self._open_answers_per_user:
-            raise ServiceBusy(
-                f"{mine} of your answers are being written already.", service="chat", hint="Wait until one is finished, or stop one.", retry_after_s=2
-            )
-        self._accepting[user.id] += 1
+        self._accepting += 1
         try:
+            if not await self._take_place(user.id, answer_id):
+                mine = self._open_answers_per_user
+                raise ServiceBusy(
+                    f"{mine} of your answers are being written already.", service="chat", hint="Wait until one is finished, or stop one.", retry_after_s=2
+                )
             yield
         finally:
-            self._accepting[user.id] -= 1
-            if not self._accepting[user.id]:
-                del self._accepting[user.id]
+            self._accepting -= 1
+            if answer_id not in self._turns:
+                await self._limits.give_back(_places(user.id), answer_id)
+
+    async def _take_place(self, user_id: str, answer_id: str) -> bool:
+        return await self._limits.take(_places(user_id), answer_id, self._open_answers_per_user, LEASE.total_seconds())
 
     async def _begin(
         self, who: SignedIn, request: SendMessage, question: ChatMessage | None, answer_id: str, now: datetime, parent_id: str | None, detached: bool
@@ -362,7 +395,7 @@ class ChatRoom:
         accepted = await self._conversations.accept(NewTurn(conversation, question, answer, now + LEASE, (received,), HISTORY_MESSAGES, parent_id, quota))
         crash("after_accept_commit")
         if accepted.stored is not None:
-            return self._turns.get(answer_id) or Turn.stored(accepted.stored)
+            return self._turns.get(answer_id) or self._elsewhere.turn(accepted.stored)
         answer = replace(answer, parent_id=accepted.parent_id)
         drafted = self._drafts.get(answer_id)
         if drafted is not None and drafted[0].question == request.content.text and drafted[0].answer.user_id == user.id:
@@ -420,6 +453,8 @@ class ChatRoom:
             self._writing.pop(turn.answer_id, None)
             self._tasks.pop(turn.answer_id, None)
             self._stopping.discard(turn.answer_id)
+            await self._limits.give_back(_places(turn.answer.user_id), turn.answer_id)
+            await self._signals.send(Signal.GROWN, turn.answer_id)
 
     async def _as_heard(self, turn: Turn, answer: ChatMessage) -> ChatMessage:
         """An answer that is read out, when it has been: what was not heard is not kept. A failed one waits for nobody."""
@@ -440,19 +475,21 @@ class ChatRoom:
         told = {"message_id": answer.id}
         turn.events.append(Event(new_id(), EventType.RESPONSE_GENERATED, answer.user_id, answer.conversation_id, now, told | {"status": answer.status.value}))
         turn.events.append(Event(new_id(), EventType.MESSAGE_STORED, answer.user_id, answer.conversation_id, now, told))
-        for attempt in range(1, FINISH_ATTEMPTS + 1):
+        until = time.monotonic() + LEASE.total_seconds()
+        for attempt in count(1):
             try:
                 await self._conversations.finish(answer, turn.events)
                 crash("after_finish_commit")
                 break
             except HearthError as error:
-                if attempt == FINISH_ATTEMPTS:
+                away = isinstance(error, ServiceError) and error.retryable and time.monotonic() < until and not self._closing
+                if attempt >= FINISH_ATTEMPTS and not away:
                     log.error("answer %s could not be stored: %s", answer.id, error)
                     answer = replace(
                         answer, status=MessageStatus.INTERRUPTED, metadata=replace(answer.metadata, error=f"This answer could not be stored whole. {error}")
                     )
-                else:
-                    await asyncio.sleep(attempt * 0.5)
+                    break
+                await asyncio.sleep(min(attempt * 0.5, FINISH_AGAIN_S))
         turn.work.stages(spent for spent in stages(answer) if spent[0] not in OF_SEARCH)  # the search has told of its own
         turn.work.end(attributes(answer), failed=answer.status is MessageStatus.FAILED)
         turn.end(answer)
@@ -487,14 +524,35 @@ class ChatRoom:
         for turn, chars, events in taken:
             turn.saved_chars, turn.lease_until = chars, now + LEASE
             del turn.events[:events]
+        await self._signals.send(Signal.GROWN, *(turn.answer_id for turn in grown))
 
     async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(LEASE.total_seconds() / 3)
+            await asyncio.sleep(LEASE.total_seconds() / 6)
             try:
                 await self._conversations.expire_leases(self._clock())
+                for turn in list(self._turns.values()):
+                    await self._take_place(turn.answer.user_id, turn.answer_id)
             except Exception:  # the next round tries again
                 log.exception("leases could not be checked")
+
+    async def _keep_listening(self) -> None:
+        """Stops the answers that are not to go on: somebody has said so at another process, or deleted their conversation, or this one was taken for gone."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                if written := list(self._turns):
+                    going_on = await self._conversations.going_on(written)
+                    for answer_id in set(written) - going_on - self._stopping:
+                        if (turn := self._turns.get(answer_id)) is not None:
+                            self._stop(turn)
+            except Exception:  # the next round tries again
+                log.exception("what other processes ask for could not be read")
+
+
+def _places(user_id: str) -> str:
+    """The name of the places of a user's open answers."""
+    return f"answers of {user_id}"
 
 
 def _bounded(limit: int) -> int:

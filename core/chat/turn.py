@@ -67,6 +67,7 @@ class Turn(Updates[Update]):
         self.chars = 0
         self.work: Work = UNTOLD
         """What a trace tells of it."""
+        self.sources_told = False
         self._speaks = False
         self._pieces: list[str] = []
 
@@ -124,6 +125,7 @@ class Turn(Updates[Update]):
             self.chars += len(update.text)
             if self.unsaved_since == math.inf:
                 self.unsaved_since = time.monotonic()
+        self.sources_told |= type(update) is SourcesFound
         super().add(update)
 
     def hear(self, chars: int | None) -> None:

@@ -140,7 +140,7 @@ class People:
 
     async def end_sessions(self, admin: Admin, user_id: str) -> DeleteReceipt:
         """All of them; keys stay. Raises: NotFound."""
-        user, count = await self._accounts.get(user_id), await self._sessions.close_all(user_id)
+        user, count = await self._accounts.get(user_id), len(await self._sessions.close_all(user_id))
         await self._notes.note(admin, Act.DELETED, _named(user), sessions=count)
         return DeleteReceipt({"sessions": count}, {"sessions": len((await self._sessions.of(user_id, self._clock())).items)})
 

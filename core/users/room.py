@@ -8,14 +8,14 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from core.audit import Act, AuditEntry
 from core.errors import BadInput, NotAllowed, NotFound, NotSignedIn, ServiceBusy
 from core.events import Event, EventType
 from core.ids import new_id
-from core.ports import Accounts, AuditLog, PasswordHasher, Sessions
+from core.ports import Accounts, AuditLog, Limits, PasswordHasher, Sessions
 from core.records import Page
 from core.users.model import Admin, ApiKey, Preferences, Role, Scope, Session, User
 
@@ -24,7 +24,9 @@ KEY_PREFIX = "hk_"
 TOUCH_EVERY = timedelta(minutes=1)
 FREE_FAILURES = 5
 MAX_KEY_DAYS, MAX_KEY_NAME_CHARS, MAX_NAME_CHARS = 3650, 200, 60
-MAX_BACK_OFF = timedelta(minutes=5)
+MAX_BACK_OFF_S = 300
+FAILURES_S = 3600
+"""How long failed sign-ins are remembered after the last one."""
 _USERNAME = re.compile(r"[\w.@+-]{1,60}")
 
 
@@ -43,45 +45,6 @@ class SignedIn:
             raise NotAllowed(f"This key doesn't open {scope.value}.", hint="An admin can make another key; a key's scopes never change.")
 
 
-@dataclass(slots=True)
-class _Failures:
-    """Failed sign-ins of one name or one address since the last success."""
-
-    count: int = 0
-    wait_until: datetime | None = None
-
-
-@dataclass(slots=True)
-class _Throttle:
-    """Makes guessing slow: after a few failures each further one doubles the wait. A right password during the wait is refused too."""
-
-    clock: Callable[[], datetime]
-    failures: dict[str, _Failures] = field(default_factory=dict)
-
-    def check(self, keys: tuple[str, ...]) -> None:
-        """Raises: ServiceBusy while one of the keys has to wait."""
-        now = self.clock()
-        waits = [f.wait_until - now for k in keys if (f := self.failures.get(k)) and f.wait_until and f.wait_until > now]
-        if waits:
-            seconds = max(waits).total_seconds()
-            raise ServiceBusy("Too many failed sign-ins.", hint=f"Try again in {seconds:.0f} s.", retry_after_s=seconds)
-
-    def failed(self, keys: tuple[str, ...]) -> None:
-        """Counts a failure."""
-        if len(self.failures) > 10_000:
-            self.failures.clear()  # names are made up by whoever attacks; memory is not theirs to fill
-        for key in keys:
-            entry = self.failures.setdefault(key, _Failures())
-            entry.count += 1
-            if entry.count >= FREE_FAILURES:
-                entry.wait_until = self.clock() + min(timedelta(seconds=2 ** (entry.count - FREE_FAILURES)), MAX_BACK_OFF)
-
-    def succeeded(self, keys: tuple[str, ...]) -> None:
-        """Forgets the failures."""
-        for key in keys:
-            self.failures.pop(key, None)
-
-
 def hashed(secret: str) -> str:
     """A secret as it is kept. It is random and long, so a plain SHA-256 can't be guessed back."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -90,11 +53,12 @@ def hashed(secret: str) -> str:
 class Users:
     """Who may use the house."""
 
-    def __init__(self, accounts: Accounts, sessions: Sessions, passwords: PasswordHasher, audit: AuditLog, clock: Callable[[], datetime]) -> None:
-        self._accounts, self._sessions, self._passwords, self._audit, self._clock = accounts, sessions, passwords, audit, clock
+    def __init__(
+        self, accounts: Accounts, sessions: Sessions, passwords: PasswordHasher, audit: AuditLog, limits: Limits, clock: Callable[[], datetime]
+    ) -> None:
+        self._accounts, self._sessions, self._passwords, self._audit, self._limits, self._clock = accounts, sessions, passwords, audit, limits, clock
         self._keys_noted: dict[str, datetime] = {}
         """When a key's last use was kept."""
-        self._throttle = _Throttle(clock)
         self._key_sessions: dict[str, Session] = {}
         self._voice_sessions: dict[str, Session] = {}
         """By the session in which somebody speaks."""
@@ -125,17 +89,17 @@ class Users:
     async def sign_in(self, username: str, password: str, address: str) -> tuple[SignedIn, str]:
         """(who, session token). Raises: NotSignedIn without saying which part was wrong; ServiceBusy after too many failures."""
         keys = (f"name:{username.casefold()}/{address}", f"address:{address}")
-        self._throttle.check(keys)
+        await self._refuse_guessing(keys)
         try:
             user, password_hash = await self._accounts.named(username)
         except NotFound:
             user, password_hash = None, None
         fits = await self._passwords.verify(password_hash, password)
         if user is None or not fits or user.disabled:
-            self._throttle.failed(keys)
+            await self._failed(keys)
             await self._note(Act.REFUSED, user, username, {"address": address})
             raise NotSignedIn("The name or the password is wrong.", hint="Check both; an admin can set a new password with `hearth user password NAME`.")
-        self._throttle.succeeded(keys)
+        await self._limits.clear(*keys)
         await self._note(Act.SIGNED_IN, user, username, {"address": address})
         return await self._open_session(user, address)
 
@@ -147,8 +111,8 @@ class Users:
         """Who holds that session token. Raises: NotSignedIn."""
         session = await self._sessions.find(hashed(token), self._clock()) if token else None
         if session is None:
-            raise NotSignedIn("You are not signed in.", hint="Sign in; everything you wrote is kept.")
-        return SignedIn(await self._active(session.user_id), await self._touched(session))
+            raise _not_signed_in()
+        return SignedIn(await self._active(session.user_id), await self._touched(hashed(token), session))
 
     async def admin(self, token: str) -> Admin:
         """Who holds that session token, as an admin. Raises: NotSignedIn; NotFound for everybody else, to whom the console isn't there."""
@@ -296,13 +260,29 @@ class Users:
             raise NotSignedIn("This account can't be used any more.", hint="Ask your admin.")
         return user
 
-    async def _touched(self, session: Session) -> Session:
+    async def _touched(self, token_hash: str, session: Session) -> Session:
         now = self._clock()
         if now - session.last_activity < TOUCH_EVERY:
             return session
         session = session.touched(now)
-        await self._sessions.touch(session)
+        if not await self._sessions.touch(token_hash, session):
+            raise _not_signed_in()
         return session
+
+    async def _refuse_guessing(self, names: tuple[str, ...]) -> None:
+        """A right password during the wait is refused too. Raises: ServiceBusy while one of the names has to wait."""
+        if (seconds := await self._limits.barred_s(*names)) > 0:
+            raise ServiceBusy("Too many failed sign-ins.", hint=f"Try again in {seconds:.0f} s.", retry_after_s=seconds)
+
+    async def _failed(self, names: tuple[str, ...]) -> None:
+        """Makes guessing slow: after a few failures each further one doubles the wait."""
+        for name in names:
+            if (more := await self._limits.count(name, FAILURES_S) - FREE_FAILURES) >= 0:
+                await self._limits.bar(name, min(2 ** min(more, 20), MAX_BACK_OFF_S))
+
+
+def _not_signed_in() -> NotSignedIn:
+    return NotSignedIn("You are not signed in.", hint="Sign in; everything you wrote is kept.")
 
 
 def _check_password(password: str) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import accumulate
 
 from core.chat.room import ChatRoom
-from core.errors import NoSpeech
+from core.errors import NoSpeech, ServiceError
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.ports import ObjectStore, SpokenTurns, Traces, VoiceActivity
@@ -18,6 +18,7 @@ from core.users.room import SignedIn, Users
 from core.voice.containers import wav
 from core.voice.model import SPEECH_RATE_HZ, AudioData, AudioFormat, SpokenTurn, Transcription, VoiceRequest, VoiceResponse, VoiceTiming
 from core.voice.room import VoiceRoom
+from core.voice.sounds import keep
 from core.voice.stages import STAGES
 from core.voice.talk import RATE_HZ, Choices, Heard, Line, Talk, Told
 
@@ -78,7 +79,7 @@ class Calls:
 
         return Choices(hear, speak, SPEECH_RATE_HZ, await self._voice.all_collections(who.user) if wishes.enable_rag else (), wishes.language)
 
-    async def heard(self, who: SignedIn, heard: Heard) -> None:
+    async def heard(self, who: SignedIn, heard: Heard) -> ServiceError | None:
         """As the port says."""
         sound, now = wav(heard.pcm, RATE_HZ), self._clock()
         key = f"voice/{heard.request_id}.wav"
@@ -104,9 +105,9 @@ class Calls:
         ]
         await self._turns.accept(SpokenTurn(request, transcription), self._events(user, heard, happened))
         # The row first: an object that no row names would never be removed.
-        await self._objects.put(key, sound)
+        return await keep(self._objects, key, sound)
 
-    async def told(self, who: SignedIn, told: Told) -> None:
+    async def told(self, who: SignedIn, told: Told) -> ServiceError | None:
         """As the port says. The events describe the whole answer, in the domain's order; that it was spoken while it was written is in their times."""
         heard, latency = told.heard, told.latency_ms
         key = f"voice/{heard.request_id}-answer.wav"
@@ -133,8 +134,7 @@ class Calls:
             ready: dict[str, object] = {"first_audio_ms": first_audio_ms, "bytes": len(told.pcm), "interrupted": told.interrupted}
             happened += [(EventType.TTS_SYNTHESIS_STARTED, {"chars": len(told.text)}), (EventType.AUDIO_RESPONSE_READY, ready)]
         await self._turns.answer(response, self._events(who.user, heard, happened))
-        if told.pcm:
-            await self._objects.put(key, wav(told.pcm, told.rate_hz))
+        return await keep(self._objects, key, wav(told.pcm, told.rate_hz)) if told.pcm else None
 
     def _events(self, user: User, heard: Heard, happened: list[SpokenEvent]) -> list[Event]:
         now, about = self._clock(), {"conversation_id": heard.conversation_id}

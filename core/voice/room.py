@@ -22,8 +22,9 @@ from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceErr
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Caller, TextDelta
-from core.ports import AudioCodec, ObjectStore, SpokenTurns, Synthesizer, Traces, Transcriber, Usage
+from core.ports import AudioCodec, ObjectStore, Signals, SpokenTurns, Synthesizer, Traces, Transcriber, Usage
 from core.rag.library import Library
+from core.signals import Signal
 from core.traces import NO_TRACES, traced
 from core.users.model import NO_QUOTA, Quota, User
 from core.users.room import SignedIn, Users
@@ -46,6 +47,7 @@ from core.voice.model import (
     VoiceTiming,
     form_of,
 )
+from core.voice.sounds import keep
 from core.voice.stages import spoken_stages
 from core.voice.turn import Answered, Listening, Refused, Speaking, Transcribed, VoiceTurn, VoiceUpdate
 
@@ -70,6 +72,8 @@ class _Progress:
     request: VoiceRequest
     transcription: Transcription
     conversation_id: str
+    keeping: "asyncio.Task[ServiceError | None] | None" = None
+    """Keeps the recording meanwhile; None where it was kept before."""
     events: list[Event] = field(default_factory=list)
     timing: VoiceTiming = field(default_factory=VoiceTiming)
     docs_used: int = 0
@@ -93,6 +97,7 @@ class VoiceRoom:
         chat: ChatRoom,
         library: Library,
         users: Users,
+        signals: Signals,
         transcriber: Transcriber | None,
         synthesizer: Synthesizer | None,
         codec: AudioCodec | None,
@@ -110,6 +115,9 @@ class VoiceRoom:
         self._usage, self._quota, self._traces = usage, quota, traces
         self._turns, self._objects, self._chat, self._library, self._users = turns, objects, chat, library, users
         self._transcriber, self._synthesizer, self._codec, self._clock, self._max_bytes = transcriber, synthesizer, codec, clock, max_bytes
+        self._signals = signals
+        signals.on(Signal.STOP_SPOKEN, self._end_of)
+        signals.on(Signal.STOP_USER, self._end_user)
         self._open: dict[str, VoiceTurn] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -175,20 +183,29 @@ class VoiceRoom:
         return turn if turn is not None and turn.user_id == user.id else None
 
     async def stop(self, user: User, request_id: str) -> VoiceTurn | None:
-        """Ends a turn: the model, the voice, and what is waiting. What was spoken is kept. None if it isn't going on any more."""
+        """Ends a turn, wherever it goes on: the model, the voice, and what is waiting. What was spoken is kept. None if it doesn't go on here."""
         turn = self.open_turn(user, request_id)
-        if turn is not None:
-            task = self._tasks[request_id]
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if turn is None:
+            await self._signals.send(Signal.STOP_SPOKEN, user.id, request_id)
+            return None
+        task = self._tasks[request_id]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         return turn
+
+    def _end_of(self, user_id: str, request_id: str) -> None:
+        if (turn := self._open.get(request_id)) is not None and turn.user_id == user_id:
+            self._tasks[request_id].cancel()
 
     def answering_for(self) -> set[str]:
         """The users for whom a turn goes on."""
         return {turn.user_id for turn in self._open.values()}
 
     async def stop_all(self, user_id: str) -> None:
-        """Ends every turn of a user."""
+        """Ends every turn of a user, wherever it goes on."""
+        await self._signals.send(Signal.STOP_USER, user_id)
+
+    def _end_user(self, user_id: str) -> None:
         for task in [self._tasks[turn.request_id] for turn in self._open.values() if turn.user_id == user_id]:
             task.cancel()
 
@@ -250,10 +267,10 @@ class VoiceRoom:
         return AudioData(await self._objects.get(uri), form)
 
     async def with_sound(self, response: VoiceResponse) -> VoiceResponse:
-        """The response with its bytes, as a program takes it; without them once they are gone."""
+        """The response with its bytes, as a program takes it; without them once they are gone, and while their store is away."""
         if not response.uri or response.audio_b64:
             return response
-        with suppress(NotFound):
+        with suppress(NotFound, ServiceError):
             return replace(response, audio_b64=base64.b64encode(await self._objects.get(response.uri)).decode())
         return response
 
@@ -310,6 +327,7 @@ class VoiceRoom:
             heard = {"model": transcription.model, "duration_ms": transcription.duration_ms, "language": transcription.language}
             events.append(self._event(EventType.TRANSCRIPTION_COMPLETED, who.user, spoken, self._clock(), **heard))
         stt_ms = round((time.monotonic() - begun) * 1000, 1)
+        keeping = None
         if stored is None:
             session = (await self._users.voice_session(who)).session
             key = f"voice/{spoken.request_id}.{spoken.audio.format}"
@@ -330,14 +348,14 @@ class VoiceRoom:
                 sha256=sha256,
             )
             stored = await self._turns.accept(SpokenTurn(request, transcription), events)
-            # The row first: an object that no row names would never be removed.
-            await self._objects.put(key, spoken.audio.data)
+            # The row first: an object that no row names would never be removed. And beside the answer: nobody waits for a store that is slow or away.
+            keeping = asyncio.create_task(keep(self._objects, key, spoken.audio.data))
         turn.add(Transcribed(stored.transcription))
         if stored.response is not None:
             turn.add(TextDelta(stored.response.response_text or NOTHING_TO_SAY))
             turn.add(Answered(stored.response))
             return None
-        progress = _Progress(begun, turn, stored.request, stored.transcription, spoken.conversation_id)
+        progress = _Progress(begun, turn, stored.request, stored.transcription, spoken.conversation_id, keeping)
         progress.timing = VoiceTiming(stt_ms=stt_ms)
         return progress
 
@@ -455,6 +473,8 @@ class VoiceRoom:
             sound = wav(sound, SPEECH_RATE_HZ)
         said = " ".join(progress.spoken) if interrupted else message.content if message is not None else progress.error
         key = f"voice/{spoken.request_id}-answer.{audio_format}"
+        trouble = await progress.keeping if progress.keeping is not None else None
+        error = progress.error or str(trouble or "")
         response = VoiceResponse(
             reply_id(spoken.request_id),
             spoken.request_id,
@@ -465,8 +485,8 @@ class VoiceRoom:
             progress.ms(),
             progress.docs_used,
             created_at=self._clock(),
-            uri=self._objects.uri(key) if sound else "",
-            error=progress.error,
+            uri=self._objects.uri(key) if sound and trouble is None else "",
+            error=error,
             interrupted=interrupted,
             timing=progress.timing,
         )
@@ -476,8 +496,10 @@ class VoiceRoom:
             events.append(self._event(EventType.TTS_SYNTHESIS_STARTED, user, spoken, self._clock(), chars=sum(map(len, progress.spoken))))
             events.append(self._event(EventType.AUDIO_RESPONSE_READY, user, spoken, self._clock(), **told))
         response = await self._turns.answer(response, events)
-        if sound:
-            await self._objects.put(key, sound)
+        if sound and trouble is None:
+            trouble = await keep(self._objects, key, sound)
+        if sound and trouble is not None:  # it can be heard now, and not again
+            return replace(response, audio_b64=base64.b64encode(sound).decode(), error=error or str(trouble))
         return response
 
     async def all_collections(self, user: User) -> tuple[str, ...]:

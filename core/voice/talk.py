@@ -18,7 +18,7 @@ import numpy as np
 from core.chat.model import ChatMessage, MessageContent, MessageStatus, SendMessage
 from core.chat.room import ChatRoom
 from core.chat.turn import Finished, SourcesFound, Stage, Turn, Update
-from core.errors import HearthError, NoSpeech, ServiceTimeout, ServiceUnavailable
+from core.errors import HearthError, NoSpeech, ServiceError, ServiceTimeout, ServiceUnavailable
 from core.ids import new_id, reply_id
 from core.inference import Samples, TextDelta
 from core.ports import Traces
@@ -93,12 +93,12 @@ class Told:
 
 
 class Record(Protocol):
-    """Keeps the turns of calls."""
+    """Keeps the turns of calls. Both say what to tell the speaker where a turn is kept without its sound."""
 
-    async def heard(self, who: SignedIn, heard: Heard) -> None:
+    async def heard(self, who: SignedIn, heard: Heard) -> ServiceError | None:
         """Before the answer of it is kept. Raises: HearthError."""
 
-    async def told(self, who: SignedIn, told: Told) -> None:
+    async def told(self, who: SignedIn, told: Told) -> ServiceError | None:
         """Once, when the turn is over. Raises: HearthError."""
 
 
@@ -142,7 +142,7 @@ class _Answer:
     """It was begun before its question was sent."""
     endpoint_ms: float = 0.0
     heard: Heard | None = None
-    keeping: asyncio.Task[None] | None = None
+    keeping: asyncio.Task[ServiceError | None] | None = None
     sound: bytearray = field(default_factory=bytearray)
     sending: asyncio.Task[Turn] | None = None
     text: str = ""
@@ -661,9 +661,11 @@ class Talk:
         """Keeps the turn, if it was a spoken one."""
         if answer.heard is None or answer.keeping is None:
             return
-        await answer.keeping
+        trouble = await answer.keeping
         told = Told(answer.heard, text, bytes(answer.sound), self.choices.rate_hz, answer.sources, answer.latency_ms, interrupted)
-        await self._record.told(self._who, told)
+        trouble = await self._record.told(self._who, told) or trouble
+        if trouble is not None:
+            self._trouble(0, trouble)
 
 
 def _has_word(text: str) -> bool:

@@ -4,10 +4,12 @@ Admins define pipelines, because running one is running code as Hearth's own use
 """
 
 import asyncio
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from core.audit import Act, AuditEntry
 from core.errors import AlreadyThere, BadInput, NotAllowed, NotFound
@@ -170,9 +172,7 @@ class PipelineRoom:
         found, checked = await self.fitting(user, pipeline, parameters)
         if run_id and not is_id(run_id):
             raise BadInput("A run's id is a UUID.", hint="Leave it out, and one is made.")
-        if run_id and (known := await self._known(user, run_id)) is not None:
-            if (known.pipeline_id, dict(known.parameters)) != (found.id, checked):
-                raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
+        if run_id and (known := await self._known(user, run_id, found, checked)) is not None:
             return known
         within = (await self.experiment_for(user, experiment)).id if experiment else ""
         now = self._clock()
@@ -181,16 +181,25 @@ class PipelineRoom:
             Event(new_id(), kind, user.id, run.id, now, {"pipeline": found.id, "cause": cause.value})
             for kind in (EventType.PIPELINE_TRIGGER_RECEIVED, EventType.PIPELINE_RUN_CREATED)
         ]
-        await self._workflows.add_run(run, events)
+        try:
+            await self._workflows.add_run(run, events)
+        except AlreadyThere:  # another process was asked for the same at the same time
+            if (known := await self._known(user, run.id, found, checked)) is None:
+                raise
+            return known
         await self._note(user, Act.RAN, f"run {run.id}", pipeline=found.id, cause=cause.value)
         self._dispatcher.arrived()
         return run
 
-    async def _known(self, user: User, run_id: str) -> PipelineRun | None:
+    async def _known(self, user: User, run_id: str, pipeline: Pipeline, parameters: Mapping[str, Value]) -> PipelineRun | None:
+        """The user's run with that id. Raises: AlreadyThere if it is another."""
         try:
-            return await self.run(user, run_id)
+            known = await self.run(user, run_id)
         except NotFound:
             return None
+        if (known.pipeline_id, dict(known.parameters)) != (pipeline.id, parameters):
+            raise AlreadyThere("That id was used for another run.", hint="Make a new id for each.")
+        return known
 
     async def again(self, user: User, run_id: str, version: str = "") -> Again:
         """What the same run once more begins with. version: an id, or a name for its latest; "" for the run's own. Raises: NotFound, BadInput."""
@@ -266,8 +275,16 @@ class PipelineRoom:
         found = next((a for a in step.attempts if a.number == attempt), None)
         if found is None:
             raise NotFound("There is no such attempt.")
-        path = await self._objects.local_path(found.log) if found.log.startswith("s3://") else self._dispatcher.folder_of(run_id) / found.log
-        return await asyncio.to_thread(_read, path, offset, min(max(limit, 1), 1 << 20), found.ended_at is not None)
+        limit, over = min(max(limit, 1), 1 << 20), found.ended_at is not None
+        here = self._dispatcher.folder_of(run_id)
+        if not found.log.startswith("s3://") and not await asyncio.to_thread(here.exists):  # another process runs it
+            try:
+                told = await self._objects.get(self._dispatcher.shown_log(run_id, key, attempt))
+            except NotFound:
+                told = b""
+            return _part(io.BytesIO(told), offset, limit, over)
+        path = await self._objects.local_path(found.log) if found.log.startswith("s3://") else here / found.log
+        return await asyncio.to_thread(_read, path, offset, limit, over)
 
     async def artifact(self, user: User, run_id: str, artifact_id: str) -> tuple[Artifact, Path]:
         """An artifact with its bytes as a file. Raises: NotFound."""
@@ -354,10 +371,14 @@ def _bounded(limit: int) -> int:
 def _read(path: Path, offset: int, limit: int, over: bool) -> LogPart:
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            start = max(0, size + offset) if offset < 0 else min(offset, size)
-            file.seek(start)
-            text = file.read(limit)
+            return _part(file, offset, limit, over)
     except FileNotFoundError:
         return LogPart("", 0, 0, 0, over)
+
+
+def _part(file: BinaryIO, offset: int, limit: int, over: bool) -> LogPart:
+    size = file.seek(0, 2)
+    start = max(0, size + offset) if offset < 0 else min(offset, size)
+    file.seek(start)
+    text = file.read(limit)
     return LogPart(text.decode("utf-8", "replace"), start, start + len(text), size, over)

@@ -12,7 +12,7 @@ import mimetypes
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from core.errors import BadInput, HearthError, NotFound, ServiceTimeout
+from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceTimeout
 from core.events import Event, EventType
 from core.ids import new_id
 from core.ports import ObjectStore, PipelineEngine, Workflows
@@ -74,7 +74,7 @@ class _Underway:
 
 
 class Dispatcher:
-    """Everybody's runs. `async with` begins what waits and takes up what an earlier process left; one process alone does that."""
+    """Everybody's runs. `async with` begins what waits, and takes up what a process left that is gone; any number of processes may do that."""
 
     def __init__(
         self,
@@ -87,19 +87,27 @@ class Dispatcher:
         folder: Path,
         at_once: int,
         wall_s: float,
+        shows_logs: bool = False,
     ) -> None:
         """folder: holds a folder for each run while it lasts.   wall_s: the longest that a run may take.
 
-        at_once: how many run here together; those on clusters don't count.
+        at_once: how many run here together; those on clusters don't count.   shows_logs: whether logs that still grow are put into the object store, for
+        other processes to read.
         """
         self._workflows, self._engines, self._objects, self._clock, self._lend = workflows, engines, objects, clock, lend
-        self._folder, self._at_once, self._wall_s = folder, at_once, wall_s
+        self._folder, self._at_once, self._wall_s, self._shows_logs = folder, at_once, wall_s, shows_logs
+        self._shown: dict[str, int] = {}
+        """How many bytes of a growing log are in the object store, by its key."""
+        self._storing = asyncio.Lock()
+        """While a log is put there: the last that is put has to be the whole one."""
         self._underway: dict[str, _Underway] = {}
         self._arrived, self._beginning = asyncio.Event(), asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Ends or takes up what an earlier process left, and begins to look."""
+        left = {run.id for run in await self._workflows.orphaned()}
+        await asyncio.to_thread(_sweep, self._folder, left)
         await self._recover()
         self._loop = asyncio.create_task(self._work(), name="pipeline runs")
         return self
@@ -134,7 +142,7 @@ class Dispatcher:
             run = await self._workflows.run(run.id)
             if run.status is RunStatus.PENDING:
                 begun = run.to(RunStatus.RUNNING, self._clock())
-                if await self._workflows.keep(begun):
+                if await self._workflows.hold(begun):
                     await self._ended(begun, RunReport(False, reason), {})
                     return
                 run = await self._workflows.run(run.id)  # another process has begun it
@@ -177,9 +185,10 @@ class Dispatcher:
                     log.warning("Run %s could not be ended: %s", run_id, error)
 
     async def _recover(self) -> None:
-        unfinished = await self._workflows.unfinished()
-        await asyncio.to_thread(_sweep, self._folder, {run.id for run in unfinished})
-        for run in unfinished:
+        """Runs whose process is gone: those that survive it are followed, of the others what is left here is ended."""
+        for run in await self._workflows.orphaned():
+            if run.id in self._underway or not await self._workflows.hold(run):
+                continue
             pipeline = await self._workflows.pipeline(run.pipeline_id)
             engine = self._engines[pipeline.engine]
             steps = await self._steps_of(run.id)
@@ -203,9 +212,12 @@ class Dispatcher:
         while True:
             self._arrived.clear()
             try:
+                await self._recover()
                 await self._end_those_asked()
                 while self.at_work < self._at_once and await self._begin_next():
                     pass
+                if self._shows_logs:
+                    await self._show_logs()
             except Exception:  # a supervised loop: it must outlive every failure
                 log.exception("The next pipeline run could not be begun or ended")
             try:
@@ -214,6 +226,23 @@ class Dispatcher:
             except TimeoutError:
                 pass
 
+    async def _show_logs(self) -> None:
+        """Puts the logs of steps that are at work into the object store, as far as they have grown."""
+        growing = [(one, step, step.attempts[-1]) for one in self._underway.values() for step in one.steps.values() if not step.status.over and step.attempts]
+        keys = {_key(one.run.id, step.key, _log_name(attempt.number)) for one, step, attempt in growing}
+        self._shown = {key: size for key, size in self._shown.items() if key in keys}
+        for one, step, attempt in growing:
+            path, key = self.folder_of(one.run.id) / attempt.log, _key(one.run.id, step.key, _log_name(attempt.number))
+            async with self._storing:
+                size_bytes = await asyncio.to_thread(_size_bytes, path)
+                if attempt.log and size_bytes > self._shown.get(key, 0) and not one.steps[step.key].status.over:
+                    await self._objects.put(key, path)
+                    self._shown[key] = size_bytes
+
+    def shown_log(self, run_id: str, step: str, attempt: int) -> str:
+        """The uri of an attempt's log in the object store, where it is once the process that runs it has put it there."""
+        return self._objects.uri(_key(run_id, step, _log_name(attempt)))
+
     async def _begin_next(self) -> bool:
         async with self._beginning:
             run = await self._workflows.next_pending()
@@ -221,7 +250,7 @@ class Dispatcher:
                 return False
             pipeline = await self._workflows.pipeline(run.pipeline_id)
             begun = run.to(RunStatus.RUNNING, self._clock())
-            if await self._workflows.keep(begun):
+            if await self._workflows.hold(begun):
                 self._follow(begun, pipeline, {})
             return True
 
@@ -309,10 +338,12 @@ class Dispatcher:
         kept = self._workflows.keep(run, steps=[step] if step else [], artifacts=artifacts, events=events, results=[result] if result else [])
         keeping = asyncio.ensure_future(kept)
         try:
-            await asyncio.shield(keeping)
+            held = await asyncio.shield(keeping)
         except asyncio.CancelledError:
             await asyncio.wait([keeping])
             raise
+        if not held:
+            raise IllegalStep("Another process has taken up this run.")
 
     async def _step_kept(self, one: _Underway, report: StepReport) -> None:
         run, before = one.run, one.steps.get(report.key)
@@ -362,7 +393,13 @@ class Dispatcher:
         """The logs of its attempts that are still files."""
         made = []
         for attempt in step.attempts:
-            if attempt.log and not attempt.log.startswith("s3://") and (self.folder_of(run.id) / attempt.log).is_file():
+            if not attempt.log or attempt.log.startswith("s3://"):
+                continue
+            path = self.folder_of(run.id) / attempt.log
+            if not path.is_file():  # another process ran it: what it has shown is kept
+                with suppress(NotFound):
+                    await asyncio.to_thread(_copied, await self._objects.local_path(self.shown_log(run.id, step.key, attempt.number)), path)
+            if path.is_file():
                 made.append(await self._put(run, step.key, _log_of(attempt.number, attempt.log)))
         return made
 
@@ -378,8 +415,9 @@ class Dispatcher:
         if not await asyncio.to_thread(path.is_file):
             raise NotFound(f"The artifact {file.name!r} of step {step!r} was not written.", hint="Write it where the definition says.")
         told = await asyncio.to_thread(_described, path, file)
-        key = "/".join(("runs", run.id, _in_key(step), _in_key(file.name)))
-        return Artifact(new_id(), run.id, file.name, file.type, await self._objects.put(key, path), {**file.metadata, **told}, step)
+        async with self._storing if file.type is ArtifactType.LOGS else nullcontext():
+            uri = await self._objects.put(_key(run.id, step, file.name), path)
+        return Artifact(new_id(), run.id, file.name, file.type, uri, {**file.metadata, **told}, step)
 
     def _event(self, run: PipelineRun, kind: EventType, **data: object) -> Event:
         return Event(new_id(), kind, run.user_id, run.id, self._clock(), {"pipeline": run.pipeline_id, **data})
@@ -426,8 +464,25 @@ def _sweep(folder: Path, kept: Set[str]) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def _key(run_id: str, step: str, name: str) -> str:
+    """Where what a step has made lies in the object store."""
+    return "/".join(("runs", run_id, _in_key(step), _in_key(name)))
+
+
+def _log_name(attempt: int) -> str:
+    return f"log-{attempt}.txt"
+
+
+def _size_bytes(path: Path) -> int:
+    """0 for one that isn't there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _log_of(attempt: int, path: str) -> Produced:
-    return Produced(f"log-{attempt}.txt", ArtifactType.LOGS, path, metadata={"attempt": attempt})
+    return Produced(_log_name(attempt), ArtifactType.LOGS, path, metadata={"attempt": attempt})
 
 
 def _logged(attempts: Sequence[Attempt], made: Sequence[Artifact]) -> tuple[Attempt, ...]:

@@ -31,7 +31,6 @@ from inference.echo import EchoEmbeddings
 
 QUERIES = 50
 NEAREST, SAME = 10, 1e-5
-SEALED_S = 20
 
 
 async def main(kind, sizes):
@@ -49,7 +48,6 @@ async def main(kind, sizes):
                     await add_document(documents, collection, corpus, meanings)
                 new, there = size - there, size
                 copied_s = await _timed(milvus.settle)
-                await _sealed(milvus)
                 same_s = await _timed(milvus.settle)
                 questions = [corpus.question(p) for p in corpus.passages(QUERIES)]
                 found = {}
@@ -64,13 +62,6 @@ async def main(kind, sizes):
                         }
                     figures = {"figure": "vectors", "index": name, "chunks": size, "dimensions": EchoEmbeddings.DIMENSIONS, "queries": QUERIES}
                     print(json.dumps(figures | line), flush=True)
-
-
-async def _sealed(milvus):
-    """Waits until what was written is searched by its own index: what still grows a server searches by another one, which misses some."""
-    name = f"hearth_{EchoEmbeddings.DIMENSIONS}"
-    await milvus._call(lambda client: client.flush(name, timeout=60), 60)
-    await asyncio.sleep(SEALED_S)
 
 
 async def _timed(work):

@@ -63,6 +63,18 @@ def postgres_18():
         yield Postgres(server)
 
 
+@pytest.fixture(scope="session")
+def redis_7():
+    with servers.redis_7() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_8():
+    with servers.valkey_8() as server:
+        yield server
+
+
 RECORDS = ["sqlite", *(pytest.param(name, marks=pytest.mark.services) for name in ("postgres-15", "postgres-18"))]
 
 

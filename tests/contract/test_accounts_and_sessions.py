@@ -4,12 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from servers import CACHES, emptied
 
 from core.adapters.accounts_sql import SqlAccounts
 from core.adapters.conversations_sql import SqlConversations, record_message
 from core.adapters.events_outbox import OutboxEventLog
 from core.adapters.objects_folder import FolderObjectStore
 from core.adapters.sessions_sql import SqlSessions
+from core.adapters.shared_valkey import ValkeyShared
 from core.errors import AlreadyThere, BadInput, NotAllowed, NotFound
 from core.events import Event, EventType
 from core.ids import new_id
@@ -46,20 +48,63 @@ async def test_users_page_by_name(database, ada, bob):
     assert second.next_cursor == ""
 
 
-async def test_a_session_is_absent_from_the_moment_it_expires(database, ada):
-    sessions = SqlSessions(database)
-    session = Session(new_id(), ada.id, "chat", NOW, NOW)
+@pytest.fixture(params=["table", *CACHES], ids=lambda leg: f"leg={leg}")
+async def sessions(request, database):
+    """In a table alone, and with copies in a server."""
+    if request.param == "table":
+        yield SqlSessions(database)
+        return
+    server = request.getfixturevalue(request.param.replace("-", "_"))
+    emptied(server)
+    async with ValkeyShared(server.url, sessions=SqlSessions(database), clock=lambda: NOW) as shared:
+        yield shared.sessions
+
+
+def a_session(user):
+    return Session(new_id(), user.id, "chat", NOW, NOW, {"address": "10.0.0.1"})
+
+
+async def test_a_session_is_absent_from_the_moment_it_expires(sessions, ada):
+    session = a_session(ada)
     await sessions.open(session, "t" * 64, [Event(new_id(), EventType.USER_LOGIN, ada.id, session.id, NOW)])
-    assert await sessions.find("t" * 64, NOW + timedelta(days=7) - timedelta(seconds=1)) == session
-    assert await sessions.find("t" * 64, NOW + timedelta(days=7)) is None
+    for _ in range(2):
+        assert await sessions.find("t" * 64, NOW + timedelta(days=7) - timedelta(seconds=1)) == session
+        assert await sessions.find("t" * 64, NOW + timedelta(days=7)) is None
+    assert await sessions.count_expired(NOW + timedelta(days=7)) == 1
     assert await sessions.drop_expired(NOW + timedelta(days=7)) == 1
 
 
-async def test_a_closed_session_is_gone(database, ada):
-    sessions = SqlSessions(database)
-    await sessions.open(Session(new_id(), ada.id, "chat", NOW, NOW), "t" * 64, [])
+async def test_a_closed_session_is_gone_and_using_it_says_so(sessions, ada):
+    session = a_session(ada)
+    await sessions.open(session, "t" * 64, [])
+    await sessions.close("t" * 64)
     await sessions.close("t" * 64)
     assert await sessions.find("t" * 64, NOW) is None
+    assert await sessions.touch("t" * 64, session.touched(NOW + timedelta(hours=1))) is False
+    assert await sessions.find("t" * 64, NOW) is None
+
+
+async def test_a_session_that_was_used_says_when(sessions, ada):
+    await sessions.open(a_session(ada), "t" * 64, [])
+    used = (await sessions.find("t" * 64, NOW)).touched(NOW + timedelta(hours=1))
+    assert await sessions.touch("t" * 64, used) is True
+    assert await sessions.find("t" * 64, NOW + timedelta(hours=1)) == used
+    assert (await sessions.of(ada.id, NOW)).items == [used]
+
+
+async def test_all_sessions_of_a_user_or_one_are_closed_and_nobody_elses(sessions, ada, bob):
+    mine, theirs = [a_session(ada) for _ in range(3)], a_session(bob)
+    for n, session in enumerate((*mine, theirs)):
+        await sessions.open(session, str(n) * 64, [])
+    with pytest.raises(NotFound):
+        await sessions.close_one(bob.id, mine[0].id)
+    assert await sessions.close_one(ada.id, mine[0].id) == "0" * 64
+    with pytest.raises(NotFound):
+        await sessions.close_one(ada.id, mine[0].id)
+    assert [await sessions.find(str(n) * 64, NOW) for n in range(4)] == [None, mine[1], mine[2], theirs]
+    assert sorted(await sessions.close_all(ada.id)) == ["1" * 64, "2" * 64]
+    assert await sessions.close_all(ada.id) == []
+    assert [await sessions.find(str(n) * 64, NOW) for n in range(4)] == [None, None, None, theirs]
 
 
 @pytest.fixture(params=["folder"], ids=lambda leg: f"leg={leg}")

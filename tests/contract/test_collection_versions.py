@@ -122,8 +122,6 @@ async def test_one_is_built_at_a_time_and_by_one_worker(store, versions, ada):
     assert (await versions.lease(NOW, LATER)).version == second.version
     assert await versions.lease(NOW, LATER) is None
     assert (await versions.lease(LATER, LATER + timedelta(seconds=30))).version == second.version
-    await versions.release()
-    assert (await versions.lease(NOW, LATER)).version == second.version
 
 
 async def test_a_version_that_failed_is_begun_again_where_it_was(store, versions, ada):

@@ -110,12 +110,9 @@ async def test_one_job_is_leased_by_one_worker_until_its_lease_is_over(store, ad
     first = await store.lease_job(NOW, NOW + timedelta(minutes=1))
     assert first is not None
     assert await store.lease_job(NOW + timedelta(seconds=59), NOW + timedelta(minutes=2)) is None
-    assert await store.release_jobs() == 1
-    assert await store.release_jobs() == 0
-    assert (await store.lease_job(NOW, NOW + timedelta(minutes=1)))[0].attempts == 2
     taken_over = await store.lease_job(NOW + timedelta(seconds=61), NOW + timedelta(minutes=2))
     assert taken_over is not None
-    assert taken_over[0].attempts == 3
+    assert taken_over[0].attempts == 2
 
 
 async def test_a_deleted_document_is_gone_from_every_search_at_once_and_leaves_nothing(store, index, ada):

@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import servers
 from sqlalchemy.exc import OperationalError
 
+from core.adapters.events_nats import NatsEventLog
 from core.adapters.events_outbox import MAX_ATTEMPTS, OutboxEventLog
 from core.errors import BadInput, ServiceBusy
 from core.events import Event, EventType
@@ -31,9 +33,18 @@ def effects():
     return Effects()
 
 
-@pytest.fixture
-def log(database, effects):
-    return OutboxEventLog(database, {EventType.MESSAGE_STORED: effects})
+@pytest.fixture(params=["outbox", pytest.param("nats-2.15", marks=pytest.mark.services)], ids=lambda leg: f"leg={leg}")
+async def log(request, database, effects):
+    if request.param == "outbox":
+        yield OutboxEventLog(database, {EventType.MESSAGE_STORED: effects})
+        return
+    with servers.nats_2_15() as server:
+        async with NatsEventLog(server.url, database, {EventType.MESSAGE_STORED: effects}, message_days=30) as opened:
+            yield opened
+
+
+async def test_a_check_finds_it(log):
+    await log.check()
 
 
 def an_event(n=0, **given):
@@ -43,6 +54,7 @@ def an_event(n=0, **given):
 async def test_the_latest_come_first_page_by_page_and_by_what_was_asked(log):
     events = [an_event(n, user_id=f"u{n % 2}", aggregate_id=f"c{n % 3}", type=(EventType.USER_LOGIN if n == 4 else EventType.MESSAGE_STORED)) for n in range(6)]
     await log.publish(events)
+    await log.record()
     first = await log.latest(limit=4)
     rest = await log.latest(limit=4, cursor=first.next_cursor)
     assert [r.event for r in [*first.items, *rest.items]] == events[::-1]

@@ -151,6 +151,14 @@ async def test_steps_artifacts_and_events_are_kept_with_their_run_and_a_step_is_
         await kept.step(run.id, "c")
 
 
+async def test_a_runs_id_is_used_once(kept, pipeline):
+    run = a_run()
+    await kept.add_run(run, [])
+    with pytest.raises(AlreadyThere):
+        await kept.add_run(replace(run, user_id="bob"), [])
+    assert (await kept.run(run.id)).user_id == "ada"
+
+
 async def test_pending_runs_wait_in_the_order_in_which_they_came(kept, pipeline):
     waiting = [a_run(at=n) for n in range(3)]
     for run in waiting:
@@ -159,7 +167,7 @@ async def test_pending_runs_wait_in_the_order_in_which_they_came(kept, pipeline)
     assert (await kept.next_pending()).id == waiting[0].id
     await kept.keep(waiting[0].to(RunStatus.RUNNING, NOW))
     assert (await kept.next_pending()).id == waiting[1].id
-    assert [run.id for run in await kept.unfinished()] == [waiting[0].id]
+    assert [run.id for run in await kept.orphaned()] == [waiting[0].id]
 
 
 @pytest.mark.parametrize("sort", [CREATED, DURATION, "recall"])

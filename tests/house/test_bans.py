@@ -48,6 +48,7 @@ CATCHES_EVERYTHING = {
     ("core/chat/room.py", "ChatRoom._conclude"): "a bug ends one answer and no other; it is logged and told",
     ("core/chat/room.py", "ChatRoom._keep_checkpoints"): "a supervised loop",
     ("core/chat/room.py", "ChatRoom._keep_leases"): "a supervised loop",
+    ("core/chat/room.py", "ChatRoom._keep_listening"): "a supervised loop",
     ("core/workflow/running.py", "Dispatcher._drive"): "a bug ends one run and no other; it is logged and told",
     ("core/workflow/running.py", "Dispatcher._work"): "a supervised loop",
     ("core/adapters/pipelines/kubeflow_worker.py", "Worker._survived"): "kfp raises bare exceptions; a step ends with what they say",

@@ -28,7 +28,13 @@ ONLY_WITH = {
     "whisper": ("inference/engines/stt_faster_whisper.py",),
     "kokoro": ("inference/engines/tts_kokoro.py",),
     "piper": ("inference/engines/tts_piper.py",),
-    "services": ("core/adapters/database_postgres.py", "core/adapters/objects_s3.py", "core/adapters/chunk_index_milvus.py"),
+    "services": (
+        "core/adapters/database_postgres.py",
+        "core/adapters/objects_s3.py",
+        "core/adapters/chunk_index_milvus.py",
+        "core/adapters/valkey_server.py",
+        "core/adapters/events_nats.py",
+    ),
     "voice": ("inference/audio.py", "inference/voice_activity.py", "inference/engines/stt_pocketsphinx.py"),
 }
 """What needs another extra, which need not be installed here."""

@@ -164,7 +164,7 @@ def at_once(monkeypatch):
 
 
 async def told(busy, name, user, into):
-    with busy.lanes.entered(Ticket(name, user)) as entered:
+    async with busy.lanes.entered(Ticket(name, user)) as entered:
         async for change in entered.changes():
             into.append(change)
 

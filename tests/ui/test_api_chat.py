@@ -370,10 +370,11 @@ async def test_another_wording_makes_a_branch(api, asked_once):
 async def test_a_finished_answer_is_streamed_again_from_where_the_reader_was(api, asked_once):
     whole = (await api.get(f"/v1/messages/{asked_once[2]}/stream")).text
     assert 'data: {"text":"You said: hello"}' in whole
-    rest = (await api.get(f"/v1/messages/{asked_once[2]}/stream", params={"after": 1})).text
-    assert "You said: hello" in rest
-    assert '{"text"' not in rest
-    assert rest.startswith("id: 2\nevent: finished\n")
+    rest = (await api.get(f"/v1/messages/{asked_once[2]}/stream", params={"after": 10})).text
+    assert rest.startswith('id: 15\ndata: {"text":"hello"}\n\nid: 15\nevent: finished\n')
+    seen = (await api.get(f"/v1/messages/{asked_once[2]}/stream", params={"after": 15})).text
+    assert "You said: hello" in seen
+    assert '{"text"' not in seen
 
 
 async def test_title_pin_tags_and_settings_are_changed_and_shown(api, asked_once):

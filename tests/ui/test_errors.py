@@ -4,7 +4,19 @@ import re
 import pytest
 
 from core import errors
-from core.errors import AlreadyThere, BadInput, HearthError, NoSpace, NotFound, NotSignedIn, ServiceBusy, SettingsError, TooLong
+from core.errors import (
+    AlreadyThere,
+    BadInput,
+    HearthError,
+    NoSpace,
+    NotFound,
+    NotSignedIn,
+    ServiceBusy,
+    ServiceRefused,
+    ServiceUnavailable,
+    SettingsError,
+    TooLong,
+)
 from ui import commands
 from ui.cli import main
 from ui.errors import KINDS, kind, not_stored, problem, response, sentence
@@ -49,6 +61,8 @@ def test_every_error_is_told_in_openais_shape_with_its_hint(cls):
         (NotSignedIn("x"), "www-authenticate", "Bearer"),
         (ServiceBusy("x", retry_after_s=2.4), "retry-after", "2"),
         (ServiceBusy("x", retry_after_s=0.01), "retry-after", "1"),
+        (ServiceUnavailable("x"), "retry-after", "5"),
+        (ServiceRefused("x"), "retry-after", None),
         (AlreadyThere("x"), "retry-after", None),
     ],
 )

@@ -180,22 +180,21 @@ async def stop(message_id: str, who: Who, app: Hearth) -> Response:
 
 @router.get("/messages/{message_id}/stream", summary="Follow an answer that is being written", response_model=None)
 async def follow(message_id: str, who: Who, app: Hearth, after: int = Query(0, ge=0)) -> Response:
-    """Server-sent events, each with its number as `id`; after: the number of the last one that was seen. A finished answer comes as a whole."""
-    turn = await app.chat.open_turn(who.user, message_id) or Turn.stored(await app.chat.message(who.user, message_id))
+    """Server-sent events, each with the length of the answer so far as `id`; after: the `id` of the last one that was seen, here or at another process."""
+    turn = await app.chat.turn(who.user, message_id)
     return StreamingResponse(_numbered(turn, after), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 async def _numbered(turn: Turn, after: int) -> AsyncIterator[bytes]:
-    number = 0
+    chars = 0
     async with aclosing(turn.follow()) as updates:  # type: ignore[type-var]
         async for update in updates:
-            number += 1
-            if number <= after and not isinstance(update, Finished):
-                continue
             if type(update) is TextDelta:
-                yield b"id: %d\ndata: " % number + _encode({"text": update.text}) + b"\n\n"
+                unseen, chars = update.text[max(0, after - chars) :], chars + len(update.text)
+                if unseen:
+                    yield b"id: %d\ndata: " % chars + _encode({"text": unseen}) + b"\n\n"
             elif isinstance(update, Finished):
-                yield b"id: %d\nevent: finished\ndata: " % number + _encode(message_out(update.message)) + b"\n\n"
+                yield b"id: %d\nevent: finished\ndata: " % chars + _encode(message_out(update.message)) + b"\n\n"
 
 
 @router.put("/messages/{message_id}/feedback", status_code=204, summary="Judge an answer")

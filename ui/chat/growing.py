@@ -14,7 +14,6 @@ from starlette.routing import Route
 from core.app import App
 from core.chat.turn import Turn
 from core.errors import HearthError
-from core.users.model import User
 from ui.chat import render
 from ui.chat.pace import Pace, paced
 from ui.errors import response
@@ -22,8 +21,6 @@ from ui.gate import signed_in
 
 PATH = "/growing"
 MOST_ANSWERS = 4
-AGAIN_MS = 1000
-"""When a browser asks again after a stream has ended before its answers."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,29 +28,19 @@ def route(app: App) -> Route:
     """`?answer=<id>`, more than once for answers side by side.
 
     Events are `[kept, added]`: keep so many UTF-16 units of what was drawn, and put that HTML after them; a last event is named `finished`.
-    An answer that isn't written here, as after a crash, ends the stream at once: the browser asks again until the answer is over.
+    An answer that another process writes grows as that one stores it.
     """
     pace = Pace()
 
     async def growing(request: Request) -> Response:
         try:
             who = await signed_in(app, request)
-            turns = [await _turn(app, who.user, answer_id) for answer_id in request.query_params.getlist("answer")[:MOST_ANSWERS]]
+            turns = [await app.chat.turn(who.user, answer_id) for answer_id in request.query_params.getlist("answer")[:MOST_ANSWERS]]
         except HearthError as error:
             return response(error)
-        open_turns = [turn for turn in turns if turn is not None]
-        events = _events(open_turns, pace) if open_turns and len(open_turns) == len(turns) else _nothing_yet()
-        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        return StreamingResponse(_events(turns, pace), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     return Route(PATH, growing)
-
-
-async def _turn(app: App, user: User, answer_id: str) -> Turn | None:
-    """The turn of an answer, whether it is being written here or over; None while nobody here writes it. Raises: NotFound."""
-    if (turn := await app.chat.open_turn(user, answer_id)) is not None:
-        return turn
-    message = await app.chat.message(user, answer_id)
-    return Turn.stored(message) if message.status.final else None
 
 
 async def _events(turns: Sequence[Turn], pace: Pace) -> AsyncIterator[bytes]:
@@ -67,10 +54,6 @@ async def _events(turns: Sequence[Turn], pace: Pace) -> AsyncIterator[bytes]:
                 yield b"data: " + _encode((utf16_units(html[:kept]), html[kept:])) + b"\n\n"
             drawn = html
     yield b"event: finished\ndata: {}\n\n"
-
-
-async def _nothing_yet() -> AsyncIterator[bytes]:
-    yield b"retry: %d\n\n" % AGAIN_MS
 
 
 def shared(before: str, now: str) -> int:

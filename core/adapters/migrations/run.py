@@ -6,7 +6,7 @@ from sqlalchemy import Engine, inspect, text
 
 from core.errors import ServiceUnavailable
 
-HEAD = "0018"
+HEAD = "0020"
 
 
 def current(engine: Engine) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from echo_house import Served, echo_settings, recorded, say, taken_in
+from echo_house import NOBODY, Served, ask, echo_settings, finished, recorded, say, taken_in
 
 from core.app import LocalInference, open_app
 from core.chat.model import MessageStatus
@@ -432,3 +432,27 @@ async def test_a_turn_that_was_refused_can_be_followed_to_its_end(app, ada):
     updates = [u async for u in turn.follow()]
     assert isinstance(updates[-1], Refused)
     assert isinstance(updates[-1].error, NoSpeech)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_spoken_turn_goes_on_where_the_store_of_sound_is_away_and_says_what_is_not_kept(tmp_path, echo_server, streamed):
+    async with open_app(echo_settings(tmp_path, objects_url=NOBODY), local=echo_server, serving=True) as app:
+        who = await app.users.by_key((await app.users.make_key(await app.users.add("ada", None)))[1])
+        spoken = say("How long?", streamed=streamed)
+        answer = await app.voice.answer(who, spoken)
+        assert (answer.transcription, answer.response_text) == ("How long?", "You said: How long?")
+        assert await heard_in(base64.b64decode(answer.audio_b64)) == "You said: How long?", "it is heard once, live"
+        assert answer.error.startswith("Sorry, the sound of this turn is not kept")
+        assert [m.content for m in (await app.chat.thread(who.user, spoken.conversation_id)).messages] == ["How long?", "You said: How long?"]
+        again = await app.voice.answer(who, spoken)
+        assert (again.response_text, again.audio_b64, again.error) == (answer.response_text, "", answer.error)
+        assert [e.type for e in await events_of(app, spoken.request_id)] == [kind for kind in VOICE_ORDER if kind != "RAGQueryExecuted"]
+
+
+async def test_where_the_store_of_originals_is_away_chat_goes_on_and_an_upload_is_refused_before_it_is_accepted(tmp_path, echo_server):
+    async with open_app(echo_settings(tmp_path, objects_url=NOBODY), local=echo_server, serving=True) as app:
+        who = await app.users.by_key((await app.users.make_key(await app.users.add("ada", None)))[1])
+        with pytest.raises(ServiceUnavailable, match="store of objects"):
+            await taken_in(app, who, "guide.md", GUIDE)
+        assert (await app.library.jobs(who.user)).items == []
+        assert (await finished(await app.chat.send(who, ask("still there?")))).content == "You said: still there?"

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from echo_house import NOBODY, echo_settings
 
+from core.app import open_app
 from core.chat.model import MessageStatus
 from core.errors import ServiceUnavailable
 from core.events import VOICE_ORDER, EventType
@@ -427,3 +429,17 @@ async def test_a_long_silence_keeps_nothing_but_the_pre_roll(app, ada):
     async with call(app, ada) as (talk, _, _):
         await say(talk, 0, then_ms=6400)
         assert len(talk._frames) * FRAME_MS <= 352
+
+
+async def test_a_call_goes_on_where_the_store_of_sound_is_away_and_says_what_is_not_kept(tmp_path, echo_server):
+    async with open_app(echo_settings(tmp_path, objects_url=NOBODY), local=echo_server, serving=True) as app:
+        who = await app.users.by_key((await app.users.make_key(await app.users.add("ada", None)))[1])
+        async with call(app, who, "good day to you") as (talk, listener, _):
+            await say(talk)
+            await listener.until("response.done")
+            assert listener.heard
+            await listener.until("error", timeout_s=20)
+            (message, answer) = (await app.chat.thread(who.user, talk.conversation_id)).messages
+        assert (message.content, answer.content) == ("good day to you", "You said: good day to you")
+        assert "sound of this turn is not kept" in listener.last("error")["what"]
+        assert (await app.voice.turn(who.user, message.id)).response.response_text == "You said: good day to you"

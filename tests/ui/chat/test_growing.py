@@ -116,7 +116,10 @@ async def test_nobody_follows_somebody_elses_answer_or_without_a_sign_in(app, ad
 
 
 @pytest.mark.anyio
-async def test_an_answer_that_is_written_elsewhere_is_asked_for_again_later(app, ada, echo_server, followed):
-    turn = await app.chat.send(ada, ask("[tokens=40 rate=40]"), detached=True)
+async def test_an_answer_that_is_written_elsewhere_grows_with_what_is_stored(app, ada, echo_server, followed):
+    turn = await app.chat.send(ada, ask("[tokens=60 rate=30]"), detached=True)
     async with open_app(app.settings, local=echo_server) as other:
-        assert await followed(await token_of(app, ada), turn.answer_id, house=Starlette(routes=[route(other)])) == (200, ["retry: 1000"])
+        _, events = await followed(await token_of(app, ada), turn.answer_id, house=Starlette(routes=[route(other)]))
+    assert events[-2:] == ["event: finished", "data: {}"]
+    assert len(events) >= 4, "more than once before its end"
+    assert "t59:" in drawn(events)
