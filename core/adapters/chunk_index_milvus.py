@@ -246,8 +246,9 @@ class MilvusChunkIndex:
 
     def _searched(self, client: MilvusClient, *, length: int, field: str, what: Any, filtered: str, limit: int) -> list[tuple[Hit, str]]:
         """Hits, each with its version of a document."""
-        options = {"filter": filtered, "limit": limit, "search_params": {"metric_type": "COSINE" if field == "dense" else "BM25"}}
-        (found,) = client.search(_name(length), [what], anns_field=field, output_fields=["document"], timeout=SEARCH_S, **options)
+        how = {"metric_type": "COSINE" if field == "dense" else "BM25"}
+        options = {"filter": filtered, "limit": limit, "search_params": how, "output_fields": ["document"], "timeout": SEARCH_S}
+        (found,) = client.search(_name(length), [what], anns_field=field, **options)
 
         def score(distance: float) -> float:  # BM25 is negative in Milvus Lite; the order is the same, best first
             return abs(distance) if field == "words" else max(-1.0, min(1.0, distance))
@@ -332,7 +333,7 @@ class MilvusChunkIndex:
         schema.add_field("document", DataType.VARCHAR, max_length=64)
         schema.add_field("dense", DataType.FLOAT_VECTOR, dim=length)
         indexes = client.prepare_index_params()
-        indexes.add_index("dense", index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200})
+        indexes.add_index("dense", index_type="FLAT", metric_type="COSINE")  # exact, and as cheap as what the filter leaves is small
         if self._words:
             analyzer = {"tokenizer": "standard"} if self._lite else {"type": "english"}
             schema.add_field("text", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=analyzer)
