@@ -3,7 +3,7 @@
 .PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models test-services clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
-SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes
+SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes leg=five-servers
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -16,8 +16,8 @@ run: ## Install what is missing, fetch the models, start Hearth (HEARTH_HOST, HE
 test: ## Everything that must hold: lint, types, stairs, tests, and a real browser
 	@scripts/setup test
 	@$(MAKE) --no-print-directory -j 2 test-models check
-	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not services' --ignore tests/browser
-	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not services' tests/browser
+	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not services' --ignore tests/browser
+	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not services' tests/browser
 
 test-services: ## The same house over real servers, started from packages: every leg must have run
 	@scripts/setup servers

@@ -1,5 +1,7 @@
 """A house that was lived in moves to other stores: everything is there, what it came from is as it was, and what is in the way is refused."""
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -20,17 +22,28 @@ from core.rag.model import RAGQuery
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def home(tmp_path, echo_server):
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory, echo_server):
     """A house with a bit of everything, that has ended."""
-    async with open_app(echo_settings(tmp_path / "from"), local=echo_server, serving=True) as app:
-        await app.users.add("ada", "correct horse battery", admin=True)
-        ada, _ = await app.users.sign_in("ada", "correct horse battery", "test")
-        for n in range(3):
-            await taken_in(app, ada, f"guide-{n}.md", f"# Guide {n}\n\nBackups run every night at 02:{n:02}.")
-        await finished(await app.chat.send(ada, ask("When do backups run?", collections=("lab",))))
-        await app.voice.answer(ada, say("How long?"))
-    return tmp_path / "from"
+    home = tmp_path_factory.mktemp("lived-in")
+
+    async def live():
+        async with open_app(echo_settings(home), local=echo_server, serving=True) as app:
+            await app.users.add("ada", "correct horse battery", admin=True)
+            ada, _ = await app.users.sign_in("ada", "correct horse battery", "test")
+            for n in range(3):
+                await taken_in(app, ada, f"guide-{n}.md", f"# Guide {n}\n\nBackups run every night at 02:{n:02}.")
+            await finished(await app.chat.send(ada, ask("When do backups run?", collections=("lab",))))
+            await app.voice.answer(ada, say("How long?"))
+
+    asyncio.run(live())
+    return home
+
+
+@pytest.fixture
+def home(lived_in, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(lived_in, tmp_path / "from")
 
 
 @asynccontextmanager
@@ -60,7 +73,7 @@ async def test_every_row_arrives_and_what_it_came_from_is_as_it_was(home, tmp_pa
     assert {kind.what: kind.count for kind in moved}["messages"] == len(before["messages"]) == 4
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 3])
 async def test_a_move_that_broke_off_anywhere_goes_on(home, tmp_path, monkeypatch, batch):
     monkeypatch.setattr(moving_sql, "BATCH", batch)
     monkeypatch.setattr(moving_sql, "BATCH_LARGE", batch)

@@ -74,7 +74,10 @@ class DrivenConsole:
 
 @contextmanager
 def driven(home, server, **given):
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_app(echo_settings(home, **given), local=server, serving=True)) as app:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(open_app(echo_settings(home, **given), local=server, serving=True, address="http://hearth.test")) as app,
+    ):
         with portal.wrap_async_context_manager(bridge.opened(app)):
             yield DrivenConsole(portal, app)
 
