@@ -3,7 +3,7 @@
 .PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models test-services clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
-SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes leg=five-servers
+SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes leg=five-servers leg=two-webs
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17

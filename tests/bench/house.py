@@ -32,9 +32,9 @@ class Person:
     cookie: str
 
 
-async def people(home, count, *, sign_in=True):
-    """So many users of a home that nobody serves yet."""
-    async with open_app(Settings(home=home)) as app:
+async def people(home, count, *, sign_in=True, **given):
+    """So many users of a home that nobody serves yet. given: its other settings."""
+    async with open_app(Settings(home=home, **given)) as app:
 
         async def one(n):
             user = await app.users.add(f"user{n}", PASSWORD if sign_in else None)

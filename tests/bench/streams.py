@@ -91,7 +91,7 @@ async def _cell(cell, target, session, house):
     await asyncio.sleep(SETTLE_S)
     used_s, after = cpu_s(target.pid) - cpu_before_s, await _counted(session, house)
     if cell.path == "api":
-        await _compare_stored(session, house, done)
+        await compare_stored(session, house, done)
     line = {"path": cell.path, "chats": cell.chats, "rounds": cell.rounds} | load.figures(done)
     line |= {
         "cpu_us_per_token": round(used_s / line["tokens"] * 1e6, 1) if line["tokens"] else None,
@@ -109,7 +109,7 @@ async def _counted(session, house):
         return {name: float(value) for name, value in STORED.findall(await answer.text())}
 
 
-async def _compare_stored(session, house, done):
+async def compare_stored(session, house, done):
     """A chat whose answer isn't stored exactly as it was streamed has failed."""
     few = asyncio.Semaphore(4)
 

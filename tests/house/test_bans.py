@@ -44,7 +44,7 @@ READS_THE_ENVIRONMENT = {
 }
 CATCHES_EVERYTHING = {
     ("core/app.py", "_every.rounds"): "a supervised loop",
-    ("core/adapters/database_sql.py", "Database._commit"): "the writer outlives every unit; each caller gets its error",
+    ("core/adapters/database_sql.py", "Database._tried"): "the writer outlives every unit; each caller gets its error",
     ("core/chat/room.py", "ChatRoom._conclude"): "a bug ends one answer and no other; it is logged and told",
     ("core/chat/room.py", "ChatRoom._keep_checkpoints"): "a supervised loop",
     ("core/chat/room.py", "ChatRoom._keep_leases"): "a supervised loop",

@@ -283,7 +283,7 @@ def is_worker(process):
 async def test_a_worker_that_is_killed_is_a_run_that_failed_with_a_sentence(here):
     run = await start(here, "stubborn")
     await here.step(run, "hold")
-    (worker,) = filter(is_worker, processes(run))
+    worker = min(filter(is_worker, processes(run)), key=psutil.Process.create_time)  # a step that it is about to start looks like it for a moment
     worker.kill()
     ended = await here.ended(run)
     assert (ended.status, ended.reason) == (RunStatus.FAILED, "The process of the run was killed, probably because memory ran out.")
