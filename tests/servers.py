@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,12 @@ class Server:
     def _end(self, number):
         if self.process is None:
             return
+        # PostgreSQL's children have groups of their own, and would finish what they are at.
+        with suppress(psutil.NoSuchProcess):
+            left = psutil.Process(self.process.pid).children(recursive=True) if number == signal.SIGKILL else []
+            for child in left:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
         with suppress(subprocess.TimeoutExpired):

@@ -104,13 +104,16 @@ class Stores:
         self.servers = of or {}
         self.settings = servers.addresses(self.servers)
 
-    def die(self, *parts):
-        """A server is killed, if there is one, and comes back; the house asks the records again a second later."""
+    def die(self, house, *parts):
+        """A server is killed, if there is one, and comes back, and the house has found it again."""
         for part in parts:
             if server := self.servers.get(part):
                 server.kill()
                 server.start()
-                time.sleep(1.5 if part == "records" else 0)
+                begun = time.monotonic()
+                while not house.get("/readyz", anonymous=True)[1]["parts"][part]["ready"]:
+                    assert time.monotonic() - begun < 20, house.log.read_text()[-2000:]
+                    time.sleep(0.1)
 
 
 @pytest.fixture(scope="module", params=servers.WHERE, ids=lambda leg: f"leg={leg}")

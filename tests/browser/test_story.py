@@ -48,11 +48,11 @@ def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there
         visitor.problems.clear()  # while the page is still being loaded it answers 503 and comes by itself
         visitor.shoot("chat-empty-light")
 
-        stores.die("events", "sessions")
+        stores.die(house, "events", "sessions")
         visitor.upload(pdf)
         page.wait_for_selector("#jobs .job.done", timeout=60_000)
         page.wait_for_selector("#collections .token")
-        stores.die("vectors", "objects")
+        stores.die(house, "vectors", "objects")
         visitor.ask("How long are backups kept?")
         answer = page.locator(".message.theirs").last
         assert "kept for 35 days" in answer.inner_text()
@@ -72,7 +72,7 @@ def test_from_the_first_link_to_an_answer_with_its_source_and_all_of_it_is_there
         page.fill("#text textarea", "Explain how a hash table works, in detail.")
         page.keyboard.press("Enter")
         page.wait_for_selector(".growing .text >> text=/\\w+ \\w+ \\w+/", timeout=60_000)
-        stores.die("records")
+        stores.die(house, "records")
         page.click("#stop")
         page.wait_for_selector(".trouble >> text=You stopped this answer")
         stopped = page.locator(".message.theirs").last.locator(".text").inner_text()

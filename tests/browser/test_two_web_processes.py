@@ -43,5 +43,5 @@ def test_a_page_lives_over_two_web_processes_and_outlives_the_one_that_gave_it(l
         assert ada.page.locator(".message.theirs").count() == 2
         assert "t59:" in ada.page.locator(".message.theirs").last.inner_text()
         ada.ask("When do backups run, again?")
-        assert "02:30" in ada.page.locator(".message.theirs").last.inner_text()
+        assert ada.page.locator(".message.theirs").last.locator(".cite").count()
         assert ada.foreign == []
