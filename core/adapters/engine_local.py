@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -140,7 +141,8 @@ class LocalEngine:
         except HearthError as error:
             yield RunReport(False, str(error))
             return
-        read_end, write_end = os.pipe()
+        # Sockets, not a pipe: uvloop closes the descriptor of a pipe twice, and by then it may be another thread's.
+        here, there = socket.socketpair()
         said = (order.folder / "worker.log").open("wb")
         try:
             environment = kept_environment() | {
@@ -150,7 +152,7 @@ class LocalEngine:
                 "PIP_NO_INDEX": "1",
                 "PYTHONUNBUFFERED": "1",
                 MARK: order.run_id,
-                EVENTS: str(write_end),
+                EVENTS: str(there.fileno()),
             }
             child = await asyncio.create_subprocess_exec(
                 *(self._python, str(self._worker), str(order.folder)),
@@ -160,26 +162,24 @@ class LocalEngine:
                 env=environment,
                 cwd=order.folder,
                 start_new_session=True,
-                pass_fds=(write_end,),
+                pass_fds=(there.fileno(),),
             )
         except BaseException:
-            os.close(read_end)
+            here.close()
             raise
         finally:
-            os.close(write_end)  # or the reader never sees the end
+            there.close()  # or the reader never sees the end
             said.close()
         try:
-            async for report in self._reports(order, child, read_end):
+            async for report in self._reports(order, child, here):
                 yield report
         finally:
             with anyio.CancelScope(shield=True):
                 await _end(child.pid, order.run_id)
                 await child.wait()
 
-    async def _reports(self, order: Order, child: asyncio.subprocess.Process, read_end: int) -> AsyncIterator[EngineReport]:
-        reader = asyncio.StreamReader(MAX_LINE_BYTES)
-        pipe = os.fdopen(read_end, "rb")
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    async def _reports(self, order: Order, child: asyncio.subprocess.Process, events: socket.socket) -> AsyncIterator[EngineReport]:
+        reader, writer = await asyncio.open_connection(sock=events, limit=MAX_LINE_BYTES)
         too_much = asyncio.create_task(_outgrown(order.folder, self._folder_bytes))
         try:
             while True:
@@ -204,7 +204,7 @@ class LocalEngine:
             return
         finally:
             too_much.cancel()
-            transport.close()
+            writer.close()
         code = await child.wait()
         if code in KILLED:
             yield RunReport(False, "The process of the run was killed, probably because memory ran out.")
