@@ -4,13 +4,15 @@ Nothing is changed in the source, and nothing is replaced in the target: what is
 houses are never mixed. In the end both databases are read again and compared, row by row.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, LargeBinary, Row, Select, Table, bindparam, func, insert, literal, select, tuple_, update
+from sqlalchemy import Column, Connection, LargeBinary, Row, Select, Table, bindparam, func, insert, literal, select, text, tuple_, update
 
 from core.adapters.database_sql import Database
 from core.adapters.migrations.run import HEAD
@@ -154,15 +156,20 @@ async def _refuse_others(source: Database, target: Database, rows: _Rows) -> Non
 
 
 async def _copy(source: Database, target: Database, rows: _Rows, moving: Moving, *, look: bool) -> Moved:
-    """look: some of the rows may be there."""
-    sums = _Sum()
-    async for batch in _batches(source, rows):
-        sums.add(batch)
-        there = await _found(target, rows, [rows.key_of(v) for v in batch]) if look else {}
-        if missing := [v for v in batch if rows.key_of(v) not in there]:
-            await target.write(lambda c, missing=missing: _insert(c, rows.table, missing))  # type: ignore[misc]
-        moving.done += len(batch)
-    await target.write(lambda c: _count_on(c, rows.table))
+    """look: some of the rows may be there. While a batch is written the next is read."""
+    sums, writing = _Sum(), asyncio.create_task(asyncio.sleep(0))
+    try:
+        async for batch in _batches(source, rows):
+            sums.add(batch)
+            there = await _found(target, rows, [rows.key_of(v) for v in batch]) if look else {}
+            missing = [v for v in batch if rows.key_of(v) not in there]
+            await writing
+            if missing:
+                writing = asyncio.create_task(target.write(partial(_insert, table=rows.table, values=missing)))
+            moving.done += len(batch)
+    finally:
+        await writing
+    await target.write(lambda c: _finish(c, rows.table))
     return sums.of(rows.table)
 
 
@@ -184,11 +191,17 @@ def _insert(connection: Connection, table: Table, values: Sequence[Mapping[str, 
         if live := [{"number": v["n"], "since": v["live"]} for v in values if v["live"]]:
             connection.execute(update(table).where(table.c.n == bindparam("number")).values(live=bindparam("since")), live)
         return
+    if table is chunks:
+        connection.execute(text("SET LOCAL gin_pending_list_limit = '1GB'"))  # their words are sorted into the index once, in the end
     connection.execute(insert(table), list(values))
 
 
-def _count_on(connection: Connection, table: Table) -> None:
-    """Lets PostgreSQL number the next row after those that brought their numbers; SQLite does so by itself."""
+def _finish(connection: Connection, table: Table) -> None:
+    """Lets PostgreSQL number the next row after those that brought their numbers, which SQLite does by itself; and sorts the words of chunks in."""
     column = table.autoincrement_column
-    if column is not None and connection.dialect.name == "postgresql":
+    if connection.dialect.name != "postgresql":
+        return
+    if table is chunks:
+        connection.execute(text("SELECT gin_clean_pending_list('ix_chunks_words')"))
+    if column is not None:
         connection.execute(select(func.setval(func.pg_get_serial_sequence(table.name, column.name), func.max(column))))
