@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines test-models test-services clean
+.PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines bench-servers test-models test-services clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
 SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes leg=five-servers leg=two-webs
@@ -64,6 +64,10 @@ bench-pipelines: ## Measure runs of pipelines, and evaluate-rag over eight setti
 	@scripts/setup test
 	@$(BIN)/hearth models fetch --home .test-home
 	@$(BIN)/python tests/bench/pipelines.py $(if $(WRITE),--write)
+
+bench-servers: ## Measure the house on servers beside the embedded one; JSON lines. WRITE=1 puts them into docs/benchmarks.md
+	@scripts/setup servers
+	@$(BIN)/python tests/bench/on_servers.py $(if $(WRITE),--write)
 
 HALF ?= tuning
 bench-retrieval: ## Measure how good search and quoting are; JSON lines. HALF=test WRITE=1 also writes docs/retrieval.md

@@ -141,6 +141,19 @@ themselves; one run for each setting, compared as one experiment):
 |---|---|---|{lines}---|
 {rows}
 """
+SERVERS = """
+## On servers
+
+The same house embedded and over servers from packages, on one machine in one run ({date}, commit {commit}, {processor}, {cores} cores). PostgreSQL 18 keeps to
+`fsync`; a turn is a stored question with its answer of one token, and what the model alone takes is taken off.
+
+| What | Target | Embedded | On servers |
+|---|---|---|---|
+{rows}
+
+Milvus 2.3.5 has no full text: its words are found in the rows. The copy of {chunks:,} chunks into it took {copied_per_s:,} chunks a second, and it found
+{recall_at_10:.0%} of the ten nearest.
+"""
 TAIL = """
 ## Repeat it
 
@@ -148,6 +161,7 @@ TAIL = """
     make bench-voice WRITE=1    # calls, about half an hour; writes their part of this file
     make bench-console WRITE=1  # the console over a large house, about six minutes; writes its part of this file
     make bench-pipelines WRITE=1    # pipelines, about three minutes; writes their part of this file
+    make bench-servers WRITE=1      # the house on servers, about five minutes; writes their part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds
 
 Both need nothing but the clone: the stub, the floor and the load are in `tests/bench/`, and everything stays on loopback. Close what else is running:
@@ -170,6 +184,7 @@ def document(machine, lines):
     parts += _beside(lines)
     parts += [PIPELINES.format(**line) for line in lines if line["figure"] == "pipeline run"]
     parts += _evaluation(lines)
+    parts += _servers(lines)
     parts += ["\n## Not measured\n\n" + "\n".join(f"- {m['what']}: {m['reason']}" for m in lines if m["figure"] == "missing") + "\n"] if _missing(lines) else []
     return "".join([*parts, TAIL])
 
@@ -179,6 +194,39 @@ def _beside(lines):
     named = ("path", "turns", "failed", "token_latency_p50_ms", "token_latency_p95_ms", "ttft_p95_ms")
     rows = "\n".join(f"| {' | '.join(str(line[name]) for name in named)} |" for line in found)
     return [BESIDE.format(chats=found[0]["chats"], pages_opened=found[-1]["pages_opened"], rows=rows)] if found else []
+
+
+def _servers(lines):
+    found = {(line["figure"], line.get("house") or line.get("records") or line.get("index") or line.get("to")): line for line in lines}
+    about = next((line for line in lines if line["figure"] == "turn overhead"), None)
+    if about is None:
+        return []
+    chats = [found["many chats", where] for where in ("embedded", "servers")]
+    events = [found["recorder", where] for where in ("sqlite", "postgres_18")]
+    moved = [found["migrate", where] for where in ("home", "servers")]
+    asked = [found["vectors", where] for where in ("embedded", "milvus-2.3")]
+    added = [f"{about[where]['p50_ms']} ({about[where]['p95_ms']}) ms" for where in ("embedded", "servers")]
+    rows = [
+        ("a turn over `/v1` with PostgreSQL, NATS and Valkey: added, p50 (p95)", "≤ 2x", added[0], f"{added[1]}, {about['ratio_p50']}x"),
+        ("50 chats at once: failed, of all", "0 of 1,500", *(f"{line['failed']} of {line['turns']:,}" for line in chats)),
+        ("the same: time to the first token, p50 (p95)", "", *(f"{line['ttft_p50_ms']:.0f} ({line['ttft_p95_ms']:.0f}) ms" for line in chats)),
+        (
+            f"hybrid search in {asked[0]['chunks']:,} chunks, p50 (p95); Milvus 2.3.5",
+            "",
+            *(f"{line['total_p50_ms']:.1f} ({line['total_p95_ms']:.1f}) ms" for line in asked),
+        ),
+        (
+            f"{events[0]['events']:,} events, each delivered 1 to 5 times and shuffled, recorded by SQLite; by PostgreSQL",
+            "≤ 10 s",
+            *(f"{line['seconds']} s, {line['lost']} lost, {line['doubled']} doubled" for line in events),
+        ),
+        (
+            f"`hearth migrate` of {moved[0]['chunks']:,} chunks: to the home folder; to PostgreSQL",
+            "≥ 5,000 chunks/s",
+            *(f"{line['chunks_per_s']:,} chunks/s" for line in moved),
+        ),
+    ]
+    return [SERVERS.format(rows="\n".join(f"| {' | '.join(row)} |" for row in rows), **asked[1] | about)]
 
 
 def _evaluation(lines):

@@ -1,15 +1,13 @@
-"""The API of the same house twice in one run: embedded, and over PostgreSQL, NATS and Valkey. Prints JSON lines.
-
-    .venv/bin/python tests/bench/on_servers.py [--rounds 30]
+"""The same house twice in one run: embedded, and over servers. Prints JSON lines; `--write` puts them into docs/benchmarks.md.
 
 `turn overhead`: an answer of one token, asked one after the other and of both houses in turn; what the model alone takes is taken off. `many chats`: 50 streams
-at the same time, again and again, each compared with what was stored.
+at the same time, again and again, each compared with what was stored. What else servers do is measured by the scripts in OTHERS.
 """
 
 import argparse
 import asyncio
 import json
-import os
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -23,10 +21,17 @@ from bench import load
 from bench.house import fresh_home, people
 from bench.load import percentile
 from bench.processes import serving
+from bench.report import ON_SERVERS, ROOT, keep, now_and_here
 from bench.streams import TOKENS, compare_stored
 from running_house import RunningHouse
 
-TURNS, CHATS = 100, 50
+TURNS, CHATS, ROUNDS = 100, 50, 30
+OTHERS = (
+    ("moving.py", "50000"),
+    ("events.py", "--records", "sqlite"),
+    ("events.py", "--records", "postgres_18"),
+    ("vectors.py", "milvus-2.3", "100000"),
+)
 
 
 async def overhead(stub, houses):
@@ -54,11 +59,8 @@ async def many(house, known, rounds):
     return load.figures(done) | {"wall_s": round(wall_s, 1)}
 
 
-def main():
-    """Both."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+def of_the_api():
+    """PostgreSQL, NATS and Valkey behind it."""
     with ExitStack() as stack:
         stub = stack.enter_context(serving("stub.py"))
         parts = {
@@ -74,15 +76,28 @@ def main():
             houses[name] = stack.enter_context(RunningHouse(home, HEARTH_LLM_URL=f"{stub.url}/v1#stub", **environment))
             houses[name].key = known[name][0].key
         added = uvloop.run(overhead(stub, houses))
-        ratio = round(added["servers"]["p50_ms"] / added["embedded"]["p50_ms"], 2)
-        print(
-            json.dumps({"figure": "turn overhead", "turns": TURNS, **added, "ratio_p50": ratio, "load_average_1min": round(os.getloadavg()[0], 2)}), flush=True
-        )
+        yield {"figure": "turn overhead", "turns": TURNS, **added, "ratio_p50": round(added["servers"]["p50_ms"] / added["embedded"]["p50_ms"], 2)}
         for name, house in houses.items():
-            print(
-                json.dumps({"figure": "many chats", "house": name, "chats": CHATS, "rounds": rounds, **uvloop.run(many(house, known[name], rounds))}),
-                flush=True,
-            )
+            yield {"figure": "many chats", "house": name, "chats": CHATS, "rounds": ROUNDS, **uvloop.run(many(house, known[name], ROUNDS))}
+
+
+def of_the_others():
+    """Each script by itself, for its servers and its memory end with it."""
+    for script, *how in OTHERS:
+        told = subprocess.run([sys.executable, Path(__file__).with_name(script), *how], check=True, stdout=subprocess.PIPE, text=True, timeout=600)
+        yield from map(json.loads, told.stdout.splitlines())
+
+
+def main():
+    """Prints, and writes where that was asked for."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--write", action="store_true")
+    given, lines = asked.parse_args(), []
+    for line in (*of_the_api(), *of_the_others()):
+        lines.append(now_and_here() | line)
+        print(json.dumps(lines[-1]), flush=True)
+    if given.write:
+        keep(ROOT / "docs", ON_SERVERS, lines)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,9 @@ QUICK = Plan(
     stops=5,
     memory_files=10,
 )
-BY_THEMSELVES = ("voice", "interruption", "console page", "console watched", "console chats", "pipeline run", "pipeline evaluation")
-"""Figures that other commands measure (`make bench-voice`, `make bench-console`, `make bench-pipelines`)."""
+ON_SERVERS = ("turn overhead", "many chats", "recorder", "vectors", "migrate")
+BY_THEMSELVES = ("voice", "interruption", "console page", "console watched", "console chats", "pipeline run", "pipeline evaluation", *ON_SERVERS)
+"""Figures that other commands measure (`make bench-voice`, `make bench-console`, `make bench-pipelines`, `make bench-servers`)."""
 SHORT = tuple(Round(path, chats, 1) for chats in (1, 10) for path in ("direct", "floor", "api"))
 SHORT_LIMITS = {"failed": 0, "sql_writes_per_answer": 12, "sql_commits_per_answer": 7, "bytes_per_token": 250}
 SHORT_CPU_TO_FLOOR = 6
