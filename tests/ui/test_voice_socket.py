@@ -5,7 +5,7 @@ import gc
 import json
 import socket
 import time
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import aiohttp
 import pytest
@@ -181,8 +181,14 @@ async def test_a_caller_who_vanishes_in_mid_turn_frees_their_place_within_two_se
         await server.close()
 
 
+def calls_there():
+    """What a call is made of, in the whole process: other tests may have left some."""
+    gc.collect()
+    return [thing for thing in gc.get_objects() if isinstance(thing, Talk | SocketLine)]
+
+
 async def test_of_many_callers_who_vanish_nothing_stays(app, url, cookie):
-    tasks = len(asyncio.all_tasks())
+    tasks, before = len(asyncio.all_tasks()), {id(thing) for thing in calls_there()}
     for _ in range(12):
         async with call(url, cookie) as line:
             await line.send_json({"type": "conversation.item.create", "text": f"[tokens={MANY} rate=200]"})
@@ -190,10 +196,12 @@ async def test_of_many_callers_who_vanish_nothing_stays(app, url, cookie):
             vanish(line)
 
     async def over():
-        gc.collect()
-        return not app.chat.open_answers and not any(isinstance(thing, Talk | SocketLine) for thing in gc.get_objects())
+        return not app.chat.open_answers and not {id(thing) for thing in calls_there()} - before
 
-    await until(over, 10)
+    with suppress(TimeoutError):
+        await until(over, 20)
+    assert app.chat.open_answers == 0
+    assert [gc.get_referrers(thing) for thing in calls_there() if id(thing) not in before] == []
     assert len(asyncio.all_tasks()) <= tasks + 1, "one socket of the server may still be closing"
 
 
