@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines bench-servers test-models test-services clean
+.PHONY: help run migrate test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines bench-servers test-models test-services clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
 SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes leg=five-servers leg=two-webs
@@ -12,6 +12,11 @@ run: ## Install what is missing, fetch the models, start Hearth (HEARTH_HOST, HE
 	@scripts/setup run
 	@$(BIN)/hearth models fetch
 	@exec $(BIN)/hearth up
+
+TO ?= servers
+migrate: ## Copy everything from the home folder to the servers of HEARTH_RECORDS_URL and HEARTH_OBJECTS_URL; TO=home copies it back
+	@scripts/setup run
+	@$(BIN)/hearth migrate --to $(TO)
 
 test: ## Everything that must hold: lint, types, stairs, tests, and a real browser
 	@scripts/setup test

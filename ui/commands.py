@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -361,7 +362,7 @@ async def _ingest_with_progress(app: App, user: User, collection: str, files: Se
                 await asyncio.sleep(0.25)
     failed += [j for j in jobs.values() if j.done and j.stage is not IngestStage.READY]
     for job in failed:
-        out.print(f"[red]✗[/] {job.title}: {job.error}")
+        out.print(f"[red]✗[/] {escape(job.title)}: {escape(job.error)}")
     return count, failed
 
 
@@ -525,7 +526,7 @@ async def doctor(settings: Settings, _args: argparse.Namespace) -> None:
     except HearthError as error:
         checks.append(Health("stores", False, str(error)))
     for check in checks:
-        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {check.detail}" if check.detail else ""), soft_wrap=True)
+        out.print(f"{'[green]✓[/]' if check.ready else '[red]✗[/]'} {check.part}" + (f": {escape(check.detail)}" if check.detail else ""), soft_wrap=True)
     if bad := [c for c in checks if not c.ready]:
         raise SettingsError(f"{len(bad)} of {len(checks)} checks failed.", hint="Each line above says what to do.")
 
