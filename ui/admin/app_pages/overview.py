@@ -25,7 +25,7 @@ def health(now: Now) -> None:
         {"Part": p.part, "State": "works" if p.ready else "does not work", "By": p.adapter, "Model": p.detail if p.ready else "", "Answers in ms": p.ms}
         for p in now.health
     ]
-    st.dataframe(rows, hide_index=True, key="health")
+    st.dataframe(rows, hide_index=True, height="content", key="health")
 
 
 def figures(now: Now) -> None:
