@@ -27,6 +27,23 @@ class Moved:
 
 
 @dataclass(slots=True)
+class Tally:
+    """Counts what is moved, with a checksum that doesn't depend on the order, because stores sort differently: the SHA-256 of each are added up."""
+
+    count: int = 0
+    total: int = 0
+
+    def add(self, one: bytes) -> None:
+        """One more."""
+        self.count += 1
+        self.total = (self.total + int.from_bytes(sha256(one).digest())) % (1 << 256)
+
+    def of(self, what: str) -> Moved:
+        """All of them so far."""
+        return Moved(what, self.count, f"{self.total:064x}")
+
+
+@dataclass(slots=True)
 class Moving:
     """How far a move is: what is being moved, and how many of its rows or objects were read; rows are read twice. total: 0 where unknown."""
 
@@ -42,7 +59,7 @@ async def move_objects(source: ObjectStore, target: ObjectStore, moving: Moving)
     """
     begins = len(beginning(source))
     moving.doing, moving.done, moving.total = "objects", 0, 0
-    count, total = 0, 0
+    tally = Tally()
     async for stored in _all(source):
         key = stored.uri[begins:]
         there, had = target.uri(key), await _digest(source, stored.uri, stored.size_bytes)
@@ -54,9 +71,9 @@ async def move_objects(source: ObjectStore, target: ObjectStore, moving: Moving)
             raise AlreadyThere(
                 f"What it is to be moved to has another object under {key}.", hint="Move into an empty bucket or home; nothing of it was changed."
             )
-        count, total = count + 1, (total + int.from_bytes(sha256(key.encode() + b"\0" + had).digest())) % (1 << 256)
+        tally.add(key.encode() + b"\0" + had)
         moving.done += 1
-    return Moved("objects", count, f"{total:064x}")
+    return tally.of("objects")
 
 
 def beginning(store: ObjectStore) -> str:

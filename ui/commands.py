@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,7 @@ import anyio
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from core.app import App, LocalInference, only_one, open_app, prepare_home
@@ -169,7 +169,7 @@ async def admin(settings: Settings, _args: argparse.Namespace) -> None:
 async def backup(settings: Settings, args: argparse.Namespace) -> None:
     """Writes a backup with progress; nothing half made is left when somebody stops it."""
     done = Done()
-    made = await _with_progress("backing up", done, app_backup(settings, args.file, done))
+    made = await _with_progress(DownloadColumn(), lambda: ("backing up", done.done_bytes, done.total_bytes), app_backup(settings, args.file, done))
     target, manifest = args.file or settings.backups_folder / made.name, made.manifest
     assert manifest is not None, "a new backup is always readable"
     out.print(f"[green]✓[/] {target}: {made.size_bytes / 1e6:,.1f} MB, {sum(manifest.rows.values()):,} rows and {manifest.files:,} files.", soft_wrap=True)
@@ -181,7 +181,7 @@ async def backup(settings: Settings, args: argparse.Namespace) -> None:
 async def restore(settings: Settings, args: argparse.Namespace) -> None:
     """Restores with progress into the home folder, which must be empty or not there yet."""
     done = Done()
-    manifest = await _with_progress("restoring", done, app_restore(settings, args.file, done))
+    manifest = await _with_progress(DownloadColumn(), lambda: ("restoring", done.done_bytes, done.total_bytes), app_restore(settings, args.file, done))
     out.print(
         f"[green]✓[/] {settings.home}: {sum(manifest.rows.values()):,} rows and {manifest.files:,} files of {manifest.made_at:%Y-%m-%d %H:%M} UTC.",
         soft_wrap=True,
@@ -192,17 +192,10 @@ async def restore(settings: Settings, args: argparse.Namespace) -> None:
 async def migrate(settings: Settings, args: argparse.Namespace) -> None:
     """Moves with progress, and says what was compared."""
     moving = Moving()
-    task = asyncio.ensure_future(app_move(settings, args.to, moving))
-    with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), console=out, transient=True) as progress:
-        shown_as = progress.add_task("moving", total=None)
-        try:
-            while not (await asyncio.wait([task], timeout=0.2))[0]:
-                progress.update(shown_as, description=moving.doing, completed=moving.done, total=moving.total or None)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    work = app_move(settings, args.to, moving)
+    moved = await _with_progress(TextColumn("{task.completed:,.0f}"), lambda: (moving.doing, moving.done, moving.total), work)
     table = Table("what", "moved", "SHA-256 of all, on both sides", box=None, pad_edge=False)
-    for kind in task.result():
+    for kind in moved:
         if kind.count:
             table.add_row(kind.what, f"{kind.count:,}", kind.sha256[:16] + "…")
     out.print(table)
@@ -212,13 +205,15 @@ async def migrate(settings: Settings, args: argparse.Namespace) -> None:
         out.print("Start Hearth without HEARTH_RECORDS_URL and HEARTH_OBJECTS_URL to use it.")
 
 
-async def _with_progress(what: str, done: Done, work: Coroutine[Any, Any, T]) -> T:
+async def _with_progress(count: ProgressColumn, told: Callable[[], tuple[str, int, int]], work: Coroutine[Any, Any, T]) -> T:
+    """told: what is being done, how much of it is done, and of how much; 0 where that isn't known.   count: how these are written."""
     task = asyncio.ensure_future(work)
-    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=out, transient=True) as progress:
-        shown_as = progress.add_task(what, total=None)
+    with Progress(TextColumn("{task.description}"), BarColumn(), count, console=out, transient=True) as progress:
+        shown_as = progress.add_task("", total=None)
         try:
             while not (await asyncio.wait([task], timeout=0.2))[0]:
-                progress.update(shown_as, completed=done.done_bytes, total=done.total_bytes or None)
+                what, done, total = told()
+                progress.update(shown_as, description=what, completed=done, total=total or None)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -16,13 +15,15 @@ from sqlalchemy import Column, Connection, LargeBinary, Row, Select, Table, bind
 
 from core.adapters.database_sql import Database
 from core.adapters.migrations.run import HEAD
-from core.adapters.tables_sql import Json, chunks, metadata
+from core.adapters.tables_sql import Json, chunks, documents, metadata
 from core.errors import AlreadyThere, ServiceUnavailable, SettingsError
-from core.moving import Moved, Moving
+from core.moving import Moved, Moving, Tally
 
 BATCH = 2_000
 BATCH_LARGE = 500
-"""Of rows that hold documents, messages or vectors."""
+"""Of rows that hold messages, passages or vectors."""
+BATCH_DOCUMENTS = 20
+"""Each holds the whole text of its document."""
 MOST_KEYS = 400
 """How many keys are asked for in one statement."""
 OF_THE_MOMENT = frozenset({"processes", "duties"})
@@ -31,21 +32,6 @@ ADDRESSES = {"uri", "object_uri"}
 MENTIONS = {("run_steps", "attempts"), ("run_steps", "outputs"), ("step_results", "result"), ("pipeline_runs", "parameters"), ("artifacts", "metadata")}
 """Columns of JSON with the addresses of objects in them."""
 _PACKED = msgspec.msgpack.Encoder(order="deterministic")
-
-
-@dataclass(slots=True)
-class _Sum:
-    """A checksum of rows that doesn't depend on their order: databases sort texts differently. The rows' own SHA-256 are added up."""
-
-    rows: int = 0
-    total: int = 0
-
-    def add(self, batch: Sequence[Mapping[str, Any]]) -> None:
-        self.rows += len(batch)
-        self.total = (self.total + sum(int.from_bytes(sha256(_PACKED.encode(list(row.values()))).digest()) for row in batch)) % (1 << 256)
-
-    def of(self, table: Table) -> Moved:
-        return Moved(table.name, self.rows, f"{self.total:064x}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +48,8 @@ class _Rows:
 
     @property
     def batch(self) -> int:
+        if self.table is documents:
+            return BATCH_DOCUMENTS
         return BATCH_LARGE if any(isinstance(c.type, (LargeBinary, Json)) or c.name == "content" for c in self.table.columns) else BATCH
 
     def after(self, last: Row[Any] | None) -> Select[Any]:
@@ -157,10 +145,10 @@ async def _refuse_others(source: Database, target: Database, rows: _Rows) -> Non
 
 async def _copy(source: Database, target: Database, rows: _Rows, moving: Moving, *, look: bool) -> Moved:
     """look: some of the rows may be there. While a batch is written the next is read."""
-    sums, writing = _Sum(), asyncio.create_task(asyncio.sleep(0))
+    sums, writing = Tally(), asyncio.create_task(asyncio.sleep(0))
     try:
         async for batch in _batches(source, rows):
-            sums.add(batch)
+            _add(sums, batch)
             there = await _found(target, rows, [rows.key_of(v) for v in batch]) if look else {}
             missing = [v for v in batch if rows.key_of(v) not in there]
             await writing
@@ -170,15 +158,20 @@ async def _copy(source: Database, target: Database, rows: _Rows, moving: Moving,
     finally:
         await writing
     await target.write(lambda c: _finish(c, rows.table))
-    return sums.of(rows.table)
+    return sums.of(rows.table.name)
 
 
 async def _read(database: Database, table: Table, moving: Moving) -> Moved:
-    sums = _Sum()
+    sums = Tally()
     async for batch in _batches(database, _Rows(table)):
-        sums.add(batch)
+        _add(sums, batch)
         moving.done += len(batch)
-    return sums.of(table)
+    return sums.of(table.name)
+
+
+def _add(sums: Tally, batch: Sequence[Mapping[str, Any]]) -> None:
+    for row in batch:
+        sums.add(_PACKED.encode(list(row.values())))
 
 
 def _parts(of: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
