@@ -46,9 +46,15 @@ def conversation(house, caller):
     return house.get(f"/v1/conversations/{wanted}")[1]["messages"]
 
 
+def known(house):
+    """The conversations there are."""
+    return {found["id"] for found in house.get("/v1/conversations")[1]["items"]}
+
+
 @pytest.mark.parametrize("house", WHERE, ids=lambda leg: f"leg={leg}", indirect=True)
 def test_a_call_hears_a_question_and_answers_aloud(house, caller):
     """Where servers keep things, each of them is killed once on the way and comes back."""
+    before = known(house)
     ada = caller(1.5, in_tones(QUESTION), 6.0)
     ada.shoot("voice-empty")
     assert "Recordings are kept for one hour" in ada.page.inner_text("#voice-empty")
@@ -60,6 +66,8 @@ def test_a_call_hears_a_question_and_answers_aloud(house, caller):
     assert ada.page.evaluate("document.querySelector('#voice-level').value") > 0.1
     ada.shoot("voice-hearing")
     ada.state("speaking")
+    while known(house) == before:  # it speaks as soon as the question is being stored; once it is, nothing of it may be lost
+        ada.page.wait_for_timeout(10)
     house.stores.die(house, "records", "events", "sessions")
     ada.shoot("voice-speaking")
     ada.done()
