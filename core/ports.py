@@ -857,6 +857,9 @@ class ObjectStore(Protocol):
     async def local_path(self, uri: str) -> Path:
         """The object as a readable file, fetched first where it is elsewhere. Raises: NotFound."""
 
+    async def lent(self, uri: str, *, name: str) -> str:
+        """An address that gives the object for a minute to whoever has it, to be saved under that name; "" where the store has none. Raises: NotFound."""
+
     async def drop(self, uri: str) -> bool:
         """Removes it; False if it was not there."""
 

@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     vectors_url: str = ""
     """Where chunks are searched: Milvus, like http://user:password@host:19530; a path names a database of the server. Empty: the records themselves."""
     objects_url: str = ""
-    """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder."""
+    """Where originals, sound and artifacts are kept: s3://key:secret@host:9000/bucket. Empty: a folder in the home folder.
+    With ?public=https://files.example.org, the address under which browsers reach that server, artifacts of runs are saved from there."""
     sessions_url: str = ""
     """What sessions are asked of, and what several processes of a house share: redis://user:password@host:6379/0, or rediss:// for TLS; Redis 7 or Valkey 8,
     or newer. Empty: the records, and this process alone."""

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 import anyio
 import psutil
@@ -35,12 +35,18 @@ PART_BYTES = 16 << 20
 """What is larger goes in several parts; the object is there when all of them are."""
 KEPT_S = 600
 """How long a fetched copy lies here: its pages are asked for one after the other."""
+LENT = timedelta(seconds=60)
+"""How long an address that is given to a browser opens its object."""
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObject"})
 NO_VERSIONS = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
 """How a server says that it doesn't know of versions, so that there are none to remove."""
 CLOSED = frozenset({"AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed"})
 FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "EntityTooLarge"})
 FORM = "It looks like s3://key:secret@host:9000/bucket, for a server without TLS s3+http://…; signs in the secret are written as in URLs (/ is %2F)."
+
+
+def _is_origin(parts: SplitResult) -> bool:
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path in ("", "/") and not (parts.query or parts.username)
 
 
 def _code(error: S3Error | InvalidResponseError) -> str:
@@ -81,22 +87,34 @@ class S3ObjectStore:
     """One bucket. What it fetches for reading as a file lies in a folder of its own for a while, and goes with it."""
 
     def __init__(self, url: str, *, home: Path) -> None:
-        """url: s3://key:secret@host:port/bucket, s3+http:// without TLS; `?region=` where the server has several. Raises: SettingsError."""
+        """url: s3://key:secret@host:port/bucket, s3+http:// without TLS. Raises: SettingsError.
+
+        `?region=` where the server has several; `?public=https://files.example.org` where browsers reach the same server under that address.
+        """
         try:
             parts = urlsplit(url)
+            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            public = urlsplit(query.get("public", ""))
             place, key, secret = parts.netloc.rpartition("@")[2], unquote(parts.username or ""), unquote(parts.password or "")
             self._bucket, deeper = parts.path.strip("/"), "/" in parts.path.strip("/")
         except ValueError as error:
             raise SettingsError("HEARTH_OBJECTS_URL is no address of a bucket.", hint=FORM) from error
         if not (place and key and secret and self._bucket) or deeper:
             raise SettingsError("HEARTH_OBJECTS_URL lacks the host, the key, its secret or the bucket's name.", hint=FORM)
+        if "public" in query and not _is_origin(public):
+            raise SettingsError("What HEARTH_OBJECTS_URL calls public is no address of a server.", hint="It looks like ?public=https://files.example.org.")
         pool = urllib3.PoolManager(
             maxsize=AT_ONCE,
             timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
             retries=urllib3.Retry(total=RETRIES, backoff_factor=0.2, backoff_jitter=0.2, status_forcelist=(500, 502, 503, 504)),
         )
-        region = parse_qs(parts.query).get("region", [None])[0]
-        self._client = Minio(place, access_key=key, secret_key=secret, secure=parts.scheme != "s3+http", region=region or "us-east-1", http_client=pool)
+
+        def client(at: str, secure: bool) -> Minio:
+            return Minio(at, access_key=key, secret_key=secret, secure=secure, region=query.get("region", "us-east-1"), http_client=pool)
+
+        self._client = client(place, parts.scheme != "s3+http")
+        self._signer = client(public.netloc, public.scheme == "https") if public.netloc else None
+        """Asks nothing: an address is signed for the name under which it is asked for."""
         self._calls = anyio.CapacityLimiter(AT_ONCE)
         self._versioned: bool | None = None
         """Whether the bucket keeps what is replaced and removed; None until it could be asked."""
@@ -210,6 +228,20 @@ class S3ObjectStore:
         await self._call(fetch)
         self._forget_later(key, path)
         return path
+
+    async def lent(self, uri: str, *, name: str) -> str:
+        """As the port says: presigned (AWS Signature Version 4, by query), where the server has a public address."""
+        key, signer = key_of(uri, self._bucket), self._signer
+        if not await self.exists(uri):
+            raise NotFound("The object is not there any more.")
+        if signer is None:
+            return ""
+        shown: dict[str, Any] = {
+            "response-content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            "response-content-type": "application/octet-stream",
+            "response-cache-control": "no-store",
+        }
+        return await self._call(lambda: signer.presigned_get_object(self._bucket, key, LENT, shown))
 
     async def drop(self, uri: str) -> bool:
         """As the port says. Where the bucket keeps versions, all of them go: deleted means deleted."""

@@ -288,10 +288,19 @@ class PipelineRoom:
 
     async def artifact(self, user: User, run_id: str, artifact_id: str) -> tuple[Artifact, Path]:
         """An artifact with its bytes as a file. Raises: NotFound."""
+        found = await self._artifact(user, run_id, artifact_id)
+        return found, await self._objects.local_path(found.uri)
+
+    async def artifact_to_save(self, user: User, run_id: str, artifact_id: str) -> tuple[Artifact, Path | str]:
+        """An artifact with its bytes as a file, or the address of them that the object store lends: they may be gigabytes. Raises: NotFound."""
+        found = await self._artifact(user, run_id, artifact_id)
+        return found, await self._objects.lent(found.uri, name=found.name) or await self._objects.local_path(found.uri)
+
+    async def _artifact(self, user: User, run_id: str, artifact_id: str) -> Artifact:
         found = next((a for a in (await self.run(user, run_id)).artifacts if a.id == artifact_id), None)
         if found is None:
             raise NotFound("There is no such artifact.", hint="It may have been deleted meanwhile.")
-        return found, await self._objects.local_path(found.uri)
+        return found
 
     async def terminate(self, user: User, run_id: str) -> PipelineRun:
         """Ends a run; it is over when this returns. One that was over before stays as it is. Raises: NotFound; ServiceError of its cluster."""

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import subprocess
+import urllib.error
+import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -153,6 +155,48 @@ async def test_a_wrong_secret_is_refused_with_what_to_check(leg, rclone, tmp_pat
         with pytest.raises(ServiceRefused, match=r"(SignatureDoesNotMatch|AccessDenied).*Check key and secret") as refused:
             await objects.check()
         assert "wrong" not in str(refused.value)
+
+
+def fetched(address):
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return answer.read(), answer.headers
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("leg", SERVED, ids=lambda leg: f"leg={leg}")
+async def test_an_address_that_is_lent_gives_that_object_to_be_saved_for_a_minute(leg, request, tmp_path):
+    server = request.getfixturevalue(leg)
+    async with S3ObjectStore(f"{server.url}?public=http://127.0.0.1:{server.port}", home=tmp_path) as objects:
+        address = await objects.lent(await objects.put("runs/one/a ü", b"bytes"), name="scores of Zoë.csv")
+        assert "X-Amz-Expires=60&" in address
+        content, headers = await asyncio.to_thread(fetched, address)
+        assert content == b"bytes"
+        if leg == "rclone":  # moto checks no signatures, rclone's server knows nothing of names to save under
+            for changed in (address.replace("/one/", "/two/"), address.replace("Expires=60&", "Expires=6000&"), address.partition("?")[0]):
+                with pytest.raises(urllib.error.HTTPError, match=r"40[03]"):
+                    await asyncio.to_thread(fetched, changed)
+        else:
+            assert headers["Content-Disposition"] == "attachment; filename*=UTF-8''scores%20of%20Zo%C3%AB.csv"
+        await objects.drop(objects.uri("runs/one/a ü"))
+        with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
+            await asyncio.to_thread(fetched, address)
+        with pytest.raises(NotFound):
+            await objects.lent(objects.uri("runs/one/a ü"), name="x")
+
+
+async def test_a_store_that_no_browser_reaches_lends_no_address(objects):
+    assert await objects.lent(await objects.put("one", b"bytes"), name="one") == ""
+    with pytest.raises(NotFound):
+        await objects.lent(objects.uri("two"), name="two")
+
+
+@pytest.mark.parametrize("public", ["files.example.org", "ftp://files.example.org", "https://files.example.org/below", "https://[", ""])
+def test_a_public_address_that_is_none_is_refused(public, tmp_path):
+    if public:
+        with pytest.raises(SettingsError, match=r"HEARTH_OBJECTS_URL"):
+            S3ObjectStore(f"s3://key:secret@host/bucket?public={public}", home=tmp_path)
+    else:
+        S3ObjectStore("s3://key:secret@host/bucket?public=", home=tmp_path)
 
 
 @pytest.mark.services

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import anyio
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from core.app import App
@@ -148,9 +148,11 @@ def artifact_address(run_id: str, artifact_id: str) -> str:
 
 
 async def artifact(app: App, admin: Admin, request: Request) -> Response:
-    """An artifact; always as a file to be saved, whatever is in it."""
-    made, path = await app.pipelines.artifact(admin.user, request.path_params["run_id"], request.path_params["artifact_id"])
-    return FileResponse(path, media_type="application/octet-stream", headers=_saved_as(made.name))
+    """An artifact; always as a file to be saved, whatever is in it, and from the object store itself where that lends addresses."""
+    made, at = await app.pipelines.artifact_to_save(admin.user, request.path_params["run_id"], request.path_params["artifact_id"])
+    if isinstance(at, str):
+        return RedirectResponse(at, 303, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+    return FileResponse(at, media_type="application/octet-stream", headers=_saved_as(made.name))
 
 
 def artifact_page_address(run_id: str, artifact_id: str) -> str:

@@ -6,9 +6,11 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import servers
 from PIL import Image
 from pipelining import scripted
 from seeded_runs import BEGUN, SPEC, pipeline, run
@@ -27,6 +29,21 @@ FILES = (
     ("broken.png", ArtifactType.DATASET, "image/png", b"no picture"),
     ("weights.bin", ArtifactType.MODEL, "", b"\0\1\2"),
 )
+
+
+@pytest.fixture(scope="module")
+def rclone():
+    with servers.s3_rclone() as server:
+        yield server
+
+
+@pytest.fixture
+def house_settings(request):
+    """Over a bucket that browsers reach, where a test asks for that."""
+    if not request.node.get_closest_marker("services"):
+        return {}
+    server = request.getfixturevalue("rclone")
+    return {"objects_url": f"{server.url}?public=http://127.0.0.1:{server.port}"}
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +225,17 @@ def test_artifacts_are_shown_downloaded_and_html_is_boxed(console, seeded):
     assert saved.headers["content-type"] == "application/octet-stream"
     assert console.download(f"runs/{made.id}/artifacts/{found['report.html']}", name="bob").status_code == 404
     assert console.download(f"runs/{made.id}/artifacts/nothing").status_code == 404
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("leg", ["rclone"], ids=lambda leg: f"leg={leg}")
+def test_an_artifact_is_saved_from_the_bucket_itself_where_browsers_reach_it(leg, console, seeded):
+    made = seeded.run(files=FILES)
+    (of,) = [a.id for a in console.call(seeded.room.run, console.ada, made.id).artifacts if a.name == "weights.bin"]
+    answer = console.download(f"runs/{made.id}/artifacts/{of}")
+    assert (answer.status_code, answer.headers["cache-control"], answer.headers["referrer-policy"]) == (303, "no-store", "no-referrer")
+    assert httpx.get(answer.headers["location"]).content == b"\0\1\2"
+    assert console.download(f"runs/{made.id}/artifacts/{of}", name="bob").status_code == 404
 
 
 def packed(table):
