@@ -24,8 +24,9 @@ class Rules:
     """How much of what came before the first speech belongs to the utterance: a soft consonant isn't loud enough to be noticed."""
     shortest_ms: int = 128
     """Speech that is shorter is a click, not an utterance."""
-    final_ms: int = 64
-    """Silence after which the final text is asked for, so that it is there when the turn ends, and its answer has begun."""
+    final_ms: int = 32
+    """Silence after which the final text is asked for, so that it is there when the turn ends, and its answer has begun. One frame is enough: Silero notices
+    the end of speech some 50 ms late, and in 40 sentences of two flite voices it found no such pause."""
     endpoint_ms: int = 288
     """Silence that ends the turn: a pause of 250 ms inside a sentence ends none."""
     first_partial_ms: int = 300

@@ -77,8 +77,8 @@ def test_the_turn_ends_after_288_ms_of_silence_and_its_text_is_asked_for_before(
     call.silence(640)
     call.hear(960)
     assert only(call.silence(256), TurnEnded) == []
-    assert call.silence(32) == [TurnEnded(10, 51)]
-    assert only(call.effects, FinalWanted) == [FinalWanted(10, 51)]
+    assert call.silence(32) == [TurnEnded(10, 50)]
+    assert only(call.effects, FinalWanted) == [FinalWanted(10, 50)]
     assert call.machine.state is State.LISTENING
 
 
