@@ -1,4 +1,7 @@
-"""The last errors of the house, kept through a restart: what the log says at level error, as lines of JSON in the home folder."""
+"""The last errors of the house, kept through a restart: what the log says at level error, as lines of JSON in the home folder.
+
+A store that is away is met by every loop of the house many times a minute; `OnceAMinute` keeps that from filling the log.
+"""
 
 import json
 import logging
@@ -15,6 +18,26 @@ MAX_BYTES = 500_000
 SHOWN = 20
 READ_BYTES = 64_000
 MAX_CHARS = 500
+REPEATED_S = 60.0
+
+
+class OnceAMinute(logging.Filter):
+    """Lets a warning or an error with the same words through once a minute; what says something else, and what only informs, always."""
+
+    def __init__(self) -> None:
+        """Of a handler of its own: each handler tells its own readers."""
+        super().__init__()
+        self._told: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """As logging wants it."""
+        if record.levelno < logging.WARNING:
+            return True
+        what = record.name, record.getMessage()
+        if record.created - self._told.get(what, -REPEATED_S) < REPEATED_S:
+            return False
+        self._told = {w: at for w, at in self._told.items() if record.created - at < REPEATED_S} | {what: record.created}
+        return True
 
 
 class _Lines(logging.Formatter):
@@ -38,6 +61,7 @@ def kept(home: Path) -> Iterator[None]:
     handler = RotatingFileHandler(home / FILE, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8", delay=True)
     handler.setLevel(logging.ERROR)
     handler.setFormatter(_Lines())
+    handler.addFilter(OnceAMinute())
     root = logging.getLogger()
     root.addHandler(handler)
     try:

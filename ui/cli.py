@@ -13,6 +13,7 @@ from core.crash import arm
 from core.errors import HearthError
 from core.moving import Where
 from core.settings import SERVICES, read_settings
+from core.troubles import OnceAMinute
 from core.users.model import Scope
 from core.workflow.model import Engine
 from ui import commands, running
@@ -29,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
         elif args.command is commands.admin:
             flags = {"home": flags["home"], "host": flags["host"], "admin_port": flags["port"]}
         settings = read_settings(os.environ, **flags)
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        told = logging.StreamHandler()
+        told.addFilter(OnceAMinute())
+        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[told])
         arm(os.environ.get("HEARTH_CRASH", ""))
         result = args.command(settings, args)
         if asyncio.iscoroutine(result):
