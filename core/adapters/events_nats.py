@@ -346,6 +346,8 @@ class NatsEventLog(OutboxEventLog):
                 messages = await self._pulls[name].fetch(limit, timeout=WAIT_S)
             except (nats.errors.TimeoutError, TimeoutError):
                 break
+            if not messages:  # what the server said to the round before has ended this one
+                continue
             crash("after_consume")
             ours = [m.headers[ID] for m in messages if m.headers and OURS in m.headers and ID in m.headers]
             theirs = [read(m) for m in messages if not (m.headers and OURS in m.headers)]
