@@ -857,6 +857,9 @@ class ObjectStore(Protocol):
     async def local_path(self, uri: str) -> Path:
         """The object as a readable file, fetched first where it is elsewhere. Raises: NotFound."""
 
+    async def fetch(self, uri: str, to: Path, demand: Callable[[int], None] | None = None) -> None:
+        """Copies its bytes into a file. demand: is told how many there are before they are read, and may raise. Raises: NotFound, NoSpace."""
+
     async def drop(self, uri: str) -> bool:
         """Removes it; False if it was not there."""
 
