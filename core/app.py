@@ -32,12 +32,14 @@ from core.console.notes import Notes
 from core.console.overview import Overview, Percentiles, waits
 from core.console.people import People
 from core.console.reading import Reading
+from core.console.trees import Trees
 from core.console.versions import Versions
 from core.doctor import examined
 from core.errors import HearthError, NoSpace, SettingsError
 from core.ids import new_id
 from core.inference import Model, Queue, Service
-from core.moving import Moved, Moving, Where, beginning, move_objects
+from core.moving import Moved, Moving, Where, move_objects
+from core.objects import beginning
 from core.ports import (
     AudioCodec,
     AuditLog,
@@ -549,8 +551,7 @@ async def open_app(
                     notes,
                     begun,
                     clock,
-                    roots=settings.folders,
-                    closed=(settings.home, settings.backups_folder),
+                    Trees(objects, library.demand_size, roots=settings.folders, closed=(settings.home, settings.backups_folder)),
                 ),
             ),
             processes=kept.processes,

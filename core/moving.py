@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import AlreadyThere, ServiceUnavailable
+from core.objects import beginning
 from core.ports import ObjectStore
 from core.records import Stored, every_page
 
@@ -74,11 +75,6 @@ async def move_objects(source: ObjectStore, target: ObjectStore, moving: Moving)
         tally.add(key.encode() + b"\0" + had)
         moving.done += 1
     return tally.of("objects")
-
-
-def beginning(store: ObjectStore) -> str:
-    """What the addresses of all its objects begin with."""
-    return store.uri("x")[:-1]
 
 
 async def _all(store: ObjectStore) -> AsyncIterator[Stored]:

@@ -860,6 +860,9 @@ class ObjectStore(Protocol):
     async def lent(self, uri: str, *, name: str) -> str:
         """An address that gives the object for a minute to whoever has it, to be saved under that name; "" where the store has none. Raises: NotFound."""
 
+    async def fetch(self, uri: str, to: Path, demand: Callable[[int], None] | None = None) -> None:
+        """Copies its bytes into a file. demand: is told how many there are before they are read, and may raise. Raises: NotFound, NoSpace."""
+
     async def drop(self, uri: str) -> bool:
         """Removes it; False if it was not there."""
 

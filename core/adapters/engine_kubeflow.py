@@ -16,6 +16,7 @@ import msgspec
 
 from core.adapters.engine_cluster import ClusterEngine, Connection, Look, Seen, Sleep, moment
 from core.adapters.pipelines.kubeflow_artifacts import DATASET, TYPES
+from core.objects import RUNS as OF_RUNS
 from core.ports import ObjectStore
 from core.records import every_page
 from core.workflow.definitions import documents
@@ -238,7 +239,7 @@ def _display_name(run_id: str) -> str:
 
 
 def _folder(run_id: str) -> str:
-    return f"runs/{run_id}"
+    return f"{OF_RUNS}{run_id}"
 
 
 def _began(task: _Task) -> str:

@@ -28,8 +28,12 @@ MOST_KEYS = 400
 """How many keys are asked for in one statement."""
 OF_THE_MOMENT = frozenset({"processes", "duties"})
 """Tables that say what runs just now, which is nothing while a house moves."""
-ADDRESSES = {"uri", "object_uri"}
-MENTIONS = {("run_steps", "attempts"), ("run_steps", "outputs"), ("step_results", "result"), ("pipeline_runs", "parameters"), ("artifacts", "metadata")}
+ADDRESSES = {"uri", "object_uri", "source_url", "watched"}
+"""Columns with an address, of an object or a prefix or of something else."""
+MENTIONS = {
+    ("run_steps", "attempts"), ("run_steps", "outputs"), ("step_results", "result"), ("artifacts", "metadata"),
+    ("pipeline_runs", "parameters"), ("triggers", "parameters"),
+}  # fmt: skip
 """Columns of JSON with the addresses of objects in them."""
 _PACKED = msgspec.msgpack.Encoder(order="deterministic")
 

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +16,7 @@ import anyio
 
 from core.adapters.object_keys import key_of, parts_of
 from core.errors import NoSpace, NotFound
+from core.objects import written
 from core.records import Page, Stored
 
 BUCKET = "hearth"
@@ -79,6 +80,22 @@ class FolderObjectStore:
         """As the port says: a folder has no addresses."""
         await self.local_path(uri)
         return ""
+
+    async def fetch(self, uri: str, to: Path, demand: Callable[[int], None] | None = None) -> None:
+        """As the port says."""
+        path = await self.local_path(uri)
+
+        def copy() -> None:
+            try:
+                source = path.open("rb")
+            except FileNotFoundError as error:
+                raise NotFound("The original is not there any more.") from error
+            with source:
+                if demand is not None:
+                    demand(os.fstat(source.fileno()).st_size)
+                written(source, to, path.name)
+
+        await anyio.to_thread.run_sync(copy)
 
     async def drop(self, uri: str) -> bool:
         """As the port says."""

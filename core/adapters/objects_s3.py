@@ -11,9 +11,9 @@ from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar, cast
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 import anyio
@@ -25,6 +25,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 from core.adapters.object_keys import key_of, parts_of
 from core.errors import HearthError, NoSpace, NotFound, ServiceRefused, ServiceUnavailable, SettingsError
 from core.ids import new_id
+from core.objects import CHECKS, written
 from core.records import Facts, Page, Stored
 
 T = TypeVar("T")
@@ -165,7 +166,7 @@ class S3ObjectStore:
 
         def probe() -> None:
             self._ready()
-            name = f"checks/{new_id()}"
+            name = f"{CHECKS}{new_id()}"
             self._client.put_object(self._bucket, name, io.BytesIO(b""), 0)
             self._removed(name)
 
@@ -173,7 +174,7 @@ class S3ObjectStore:
 
     async def facts(self) -> Facts:
         """As the port says: some bytes are written, read and removed. Their time is the server's, to the second."""
-        key, content = f"checks/{new_id()}", os.urandom(4096)
+        key, content = f"{CHECKS}{new_id()}", os.urandom(4096)
         uri = await self.put(key, content)
         try:
             same, put_at = await self.get(uri) == content, (await self._call(lambda: self._stat(key))).last_modified
@@ -242,6 +243,22 @@ class S3ObjectStore:
             "response-cache-control": "no-store",
         }
         return await self._call(lambda: signer.presigned_get_object(self._bucket, key, LENT, shown))
+
+    async def fetch(self, uri: str, to: Path, demand: Callable[[int], None] | None = None) -> None:
+        """As the port says."""
+        key = key_of(uri, self._bucket)
+
+        def copy() -> None:
+            answer = self._client.get_object(self._bucket, key)
+            try:
+                if demand is not None:
+                    demand(int(answer.headers.get("Content-Length", 0)))
+                written(cast(IO[bytes], answer), to, PurePosixPath(key).name)
+            finally:
+                answer.close()
+                answer.release_conn()
+
+        await self._call(copy)
 
     async def drop(self, uri: str) -> bool:
         """As the port says. Where the bucket keeps versions, all of them go: deleted means deleted."""

@@ -1,16 +1,21 @@
-"""Objects that no row names, which a crash between an object and its row leaves: looked for in the whole store, and removed when somebody asks."""
+"""Objects that no row names, which a crash between an object and its row leaves: looked for where the house keeps its own, and removed when somebody asks.
+
+What other programs have put elsewhere into the store is theirs: it is neither looked at nor removed.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 
 from core.audit import Act
 from core.console.begun import Begun
 from core.console.notes import Notes
 from core.errors import HearthError, IllegalStep, ServiceBusy, ServiceUnavailable
+from core.objects import OWN
 from core.ports import Belongings, ObjectStore
-from core.records import DeleteReceipt, Stored, every_page
+from core.records import DeleteReceipt, Page, Stored, every_page
 from core.users.model import Admin
 
 YOUNG = timedelta(hours=1)
@@ -54,7 +59,7 @@ class Leftovers:
 
 
 class LeftoverRoom:
-    """Looks through the store of all users, once at a time. A look that is ended is simply repeated."""
+    """Looks through what the house keeps of all users, once at a time. A look that is ended is simply repeated."""
 
     def __init__(self, objects: ObjectStore, belongings: Belongings, notes: Notes, begun: Begun, clock: Callable[[], datetime]) -> None:
         self._objects, self._belongings, self._notes, self._begun, self._clock = objects, belongings, notes, begun, clock
@@ -112,18 +117,20 @@ class LeftoverRoom:
     async def _go_through(self, now: Leftovers, drop: bool) -> None:
         """The names come first: an object whose row is written after that is young."""
         before, named = self._clock() - YOUNG, await self._named(now)
-        cursor = ""
-        while not now.stopped:
-            page = await self._objects.all(limit=AT_ONCE, cursor=cursor)
-            for stored in page.items:
-                if stored.uri in named or stored.put_at > before:
-                    continue
-                now.add(stored)
-                if drop and not now.stopped and await self._objects.drop(stored.uri):
-                    now.dropped = now.dropped[0] + 1, now.dropped[1] + stored.size_bytes
-            now.looked_at += len(page.items)
-            if not (cursor := page.next_cursor):
-                return
+        for own in OWN:
+            async for page in every_page(partial(self._page, own)):
+                for stored in page:
+                    if stored.uri in named or stored.put_at > before:
+                        continue
+                    now.add(stored)
+                    if drop and not now.stopped and await self._objects.drop(stored.uri):
+                        now.dropped = now.dropped[0] + 1, now.dropped[1] + stored.size_bytes
+                now.looked_at += len(page)
+                if now.stopped:
+                    return
+
+    async def _page(self, prefix: str, cursor: str) -> Page[Stored]:
+        return await self._objects.all(prefix=prefix, limit=AT_ONCE, cursor=cursor)
 
     async def _named(self, now: Leftovers) -> set[str]:
         """About 20 MB for 100,000 objects."""

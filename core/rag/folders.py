@@ -71,9 +71,9 @@ def opened(path: Path) -> BufferedReader:
     """A file that `inside` has found, to be read. Raises: Unreadable if it can't be, or if it or a folder on its way has become a link meanwhile."""
     try:
         with ExitStack() as stack:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe is opened too, and doesn't wait for its writer
-            file = stack.enter_context(os.fdopen(handle, "rb"))
-            status = os.fstat(handle)
+            flags = os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is opened too, and doesn't wait for its writer
+            file = stack.enter_context(open(path, "rb", opener=lambda name, reading: os.open(name, reading | flags)))
+            status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and path.resolve() == path and os.path.samestat(status, path.lstat()):
                 stack.pop_all()
                 return file

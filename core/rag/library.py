@@ -23,6 +23,7 @@ from core.crash import crash
 from core.errors import AlreadyThere, BadInput, HearthError, NoSpace, NotAllowed, NotFound, ServiceError, TooLong
 from core.ids import new_id
 from core.inference import Caller
+from core.objects import ORIGINALS
 from core.ports import ChunkIndex, Documents, Embedder, ObjectStore, Pages, Parser, Traces
 from core.rag.archives import is_archive, unpacked
 from core.rag.chunking import chunk, chunker_name, embedding_text
@@ -199,7 +200,7 @@ class Library:
         home = await self._home(user, collection)
         now, document_id = self._clock(), new_id()
         sha256 = await anyio.to_thread.run_sync(_sha256, content)
-        uri = await self._objects.put(f"originals/{user.id}/{document_id}", content)
+        uri = await self._objects.put(f"{ORIGINALS}{user.id}/{document_id}", content)
         crash("after_object_put")
         wanted = Document(
             id=document_id,

@@ -11,6 +11,7 @@ from core.chat.room import ChatRoom
 from core.errors import NoSpeech, ServiceError
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
+from core.objects import SOUND
 from core.ports import ObjectStore, SpokenTurns, Traces, VoiceActivity
 from core.traces import NO_TRACES
 from core.users.model import User
@@ -82,7 +83,7 @@ class Calls:
     async def heard(self, who: SignedIn, heard: Heard) -> ServiceError | None:
         """As the port says."""
         sound, now = wav(heard.pcm, RATE_HZ), self._clock()
-        key = f"voice/{heard.request_id}.wav"
+        key = f"{SOUND}{heard.request_id}.wav"
         user, language = who.user, heard.language or who.user.preferences.speech_language
         request = VoiceRequest(
             heard.request_id,
@@ -110,7 +111,7 @@ class Calls:
     async def told(self, who: SignedIn, told: Told) -> ServiceError | None:
         """As the port says. The events describe the whole answer, in the domain's order; that it was spoken while it was written is in their times."""
         heard, latency = told.heard, told.latency_ms
-        key = f"voice/{heard.request_id}-answer.wav"
+        key = f"{SOUND}{heard.request_id}-answer.wav"
         reached = dict(zip(STAGES, accumulate(latency.get(stage, 0.0) for stage in STAGES), strict=True))
         first_audio_ms = reached["tts_ttfb"] if told.pcm else None
         timing = VoiceTiming(latency.get("stt"), latency.get("rag"), reached["llm_ttft"] if "llm_ttft" in latency else None, None, first_audio_ms)

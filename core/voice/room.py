@@ -22,6 +22,7 @@ from core.errors import BadInput, HearthError, NotFound, ServiceBusy, ServiceErr
 from core.events import Event, EventType
 from core.ids import new_id, reply_id
 from core.inference import Caller, TextDelta
+from core.objects import SOUND
 from core.ports import AudioCodec, ObjectStore, Signals, SpokenTurns, Synthesizer, Traces, Transcriber, Usage
 from core.rag.library import Library
 from core.signals import Signal
@@ -330,7 +331,7 @@ class VoiceRoom:
         keeping = None
         if stored is None:
             session = (await self._users.voice_session(who)).session
-            key = f"voice/{spoken.request_id}.{spoken.audio.format}"
+            key = f"{SOUND}{spoken.request_id}.{spoken.audio.format}"
             uri = self._objects.uri(key)
             preferences = who.user.preferences
             request = VoiceRequest(
@@ -472,7 +473,7 @@ class VoiceRoom:
         if spoken.streamed and sound:
             sound = wav(sound, SPEECH_RATE_HZ)
         said = " ".join(progress.spoken) if interrupted else message.content if message is not None else progress.error
-        key = f"voice/{spoken.request_id}-answer.{audio_format}"
+        key = f"{SOUND}{spoken.request_id}-answer.{audio_format}"
         trouble = await progress.keeping if progress.keeping is not None else None
         error = progress.error or str(trouble or "")
         response = VoiceResponse(

@@ -23,6 +23,7 @@ from typing import Self
 from core.errors import BadInput, HearthError, IllegalStep, NotFound, ServiceTimeout
 from core.events import Event, EventType
 from core.ids import new_id
+from core.objects import RUNS
 from core.ports import ObjectStore, PipelineEngine, Workflows
 from core.records import every_page
 from core.workflow.model import (
@@ -405,7 +406,7 @@ class Dispatcher:
 
     async def _put(self, run: PipelineRun, step: str, file: Produced) -> Artifact:
         if file.uri:
-            if not file.uri.startswith(self._objects.uri(f"runs/{run.id}/")):  # it would go with the run, whosever it is
+            if not file.uri.startswith(self._objects.uri(f"{RUNS}{run.id}/")):  # it would go with the run, whosever it is
                 raise BadInput(f"The artifact {file.name!r} of step {step!r} lies outside of the run's folder.", hint="Write it where the definition says.")
             return Artifact(new_id(), run.id, file.name, file.type, file.uri, dict(file.metadata), step)
         folder = self.folder_of(run.id)
@@ -466,7 +467,7 @@ def _sweep(folder: Path, kept: Set[str]) -> None:
 
 def _key(run_id: str, step: str, name: str) -> str:
     """Where what a step has made lies in the object store."""
-    return "/".join(("runs", run_id, _in_key(step), _in_key(name)))
+    return f"{RUNS}{run_id}/{_in_key(step)}/{_in_key(name)}"
 
 
 def _log_name(attempt: int) -> str:

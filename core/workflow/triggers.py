@@ -14,6 +14,7 @@ from core.audit import Act, AuditEntry
 from core.errors import BadInput, HearthError, NotAllowed, NotFound
 from core.events import Event
 from core.ids import new_id, timed_id
+from core.objects import beginning, prefix_of
 from core.ports import Accounts, AuditLog, ObjectStore, Workflows
 from core.records import DeleteReceipt, Page, Stored, every_page
 from core.users.model import Role, User
@@ -27,8 +28,6 @@ LOOK_EVERY_S = 1.0
 FILES_EVERY = timedelta(seconds=5)
 URI = "uri"
 """The parameter that gets the address of the file which started the run."""
-RUNS = "runs/"
-"""Where runs put what they make."""
 
 
 def next_time(expression: str, after: datetime) -> datetime:
@@ -87,7 +86,7 @@ class Triggers:
             next_at = next_time(watched, now)
         else:
             _demand_watcher(user)
-            watched = self._prefix(watched)
+            watched = self._objects.uri(prefix_of(self._objects, watched))
         name = (await self._room.pipeline(user, pipeline_name)).name
         await self._room.fitting(user, name, await self._with_file(user, name, parameters, watched) if kind is TriggerKind.FILE else parameters)
         within = (await self._room.experiment_for(user, experiment)).id if experiment else ""
@@ -251,18 +250,8 @@ class Triggers:
         met[file.uri] = mark
         return new
 
-    def _prefix(self, watched: str) -> str:
-        """What somebody types as the uri of a prefix. Raises: BadInput."""
-        bucket = self._objects.uri("x").removesuffix("x")
-        key = watched.removeprefix(bucket)
-        if not key or "://" in key:
-            raise BadInput(f"{watched[:80]!r} can't be watched.", hint=f"Name a folder in the object store, such as {bucket}incoming/.")
-        if key.startswith(RUNS) or RUNS.startswith(key):
-            raise BadInput("What runs make can't start runs: each would start the next.", hint="Name another folder.")
-        return self._objects.uri(key)
-
     def _key(self, uri: str) -> str:
-        return uri.removeprefix(self._objects.uri("x").removesuffix("x"))
+        return uri.removeprefix(beginning(self._objects))
 
     async def _note(self, user: User, act: Act, trigger_id: str, **detail: object) -> None:
         await self._audit.write(AuditEntry(self._clock(), user.id, user.username, act, f"trigger {trigger_id}", detail))

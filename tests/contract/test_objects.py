@@ -16,7 +16,7 @@ from minio.versioningconfig import VersioningConfig
 
 from core.adapters.objects_folder import FolderObjectStore
 from core.adapters.objects_s3 import S3ObjectStore
-from core.errors import BadInput, NoSpace, NotFound, ServiceRefused, ServiceUnavailable, SettingsError
+from core.errors import BadInput, NoSpace, NotFound, ServiceRefused, ServiceUnavailable, SettingsError, TooLong
 from core.ids import new_id
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +85,25 @@ async def test_an_object_is_kept_whole_under_its_uri_until_it_is_dropped(objects
     for bad in ("", "/a", "a/../b", "a\0b"):
         with pytest.raises(BadInput):
             await objects.put(bad, b"x")
+
+
+async def test_an_object_is_fetched_into_a_file_unless_its_size_is_refused_first(objects, tmp_path):
+    uri, sizes = await objects.put("a/one", b"bytes"), []
+    await objects.fetch(uri, tmp_path / "copy", sizes.append)
+    assert ((tmp_path / "copy").read_bytes(), sizes) == (b"bytes", [5])
+
+    def too_large(size_bytes):
+        raise TooLong("too large")
+
+    with pytest.raises(TooLong):
+        await objects.fetch(uri, tmp_path / "none", too_large)
+    await objects.drop(uri)
+    with pytest.raises(NotFound):
+        await objects.fetch(uri, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    again = await objects.put("a/one", b"x")
+    with pytest.raises(NoSpace, match="can't be copied"):
+        await objects.fetch(again, tmp_path / "no" / "folder")
 
 
 async def test_what_is_stored_is_listed_with_its_size_and_when_it_was_put(objects):

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 
 import pytest
 import servers
@@ -13,11 +14,14 @@ from sqlalchemy import select, update
 from core.adapters import moving_sql
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.objects_folder import FolderObjectStore
+from core.adapters.records_sql import Records
 from core.adapters.tables_sql import documents, users
 from core.app import move, only_one, open_app
 from core.errors import AlreadyThere, ServiceUnavailable, SettingsError
+from core.ids import new_id
 from core.moving import Moving, move_objects
 from core.rag.model import RAGQuery
+from core.workflow.model import Trigger, TriggerKind
 
 pytestmark = pytest.mark.anyio
 
@@ -157,11 +161,20 @@ async def test_whoever_writes_meanwhile_shows_in_the_end(home, tmp_path, monkeyp
 
 
 async def test_addresses_of_objects_are_those_of_the_new_bucket(home, tmp_path):
+    incoming = "s3://hearth/incoming/"
     async with pair(home, tmp_path) as (source, target):
+        ada = await source.read(lambda c: c.execute(select(users.c.id)).scalar_one())
+        watching = Trigger(new_id(), "ingest-folder", TriggerKind.FILE, incoming, {"folder": incoming}, ada, datetime.now(UTC))
+        await Records(source).workflows.add_trigger(watching)
+        await source.write(lambda c: c.execute(update(documents).values(source_url="s3://hearth/incoming/a.md")))
         await moving_sql.move_rows(source, target, {"s3://hearth/": "s3://attic/"}, Moving())
         old = await source.read(lambda c: c.execute(select(documents.c.uri).order_by(documents.c.id)).scalars().all())
         new = await target.read(lambda c: c.execute(select(documents.c.uri).order_by(documents.c.id)).scalars().all())
+        came_from = await target.read(lambda c: c.execute(select(documents.c.source_url)).scalars().all())
+        moved = await Records(target).workflows.trigger(watching.id)
     assert new == [uri.replace("s3://hearth/", "s3://attic/") for uri in old]
+    assert set(came_from) == {"s3://attic/incoming/a.md"}
+    assert (moved.watched, dict(moved.parameters)) == ("s3://attic/incoming/", {"folder": "s3://attic/incoming/"})
 
 
 async def test_a_copied_object_that_differs_is_found_and_another_in_its_place_stays(home, tmp_path):

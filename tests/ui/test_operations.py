@@ -80,7 +80,32 @@ async def test_a_folder_that_may_not_be_read_is_refused(app, ada, api):
     await app.library.create(ada.user, "lab")
     assert (await api.get(f"{AT}/collections/lab/folder")).status_code == 404
     assert (await api.post(f"{AT}/collections/lab/folder", json={"folder": "/etc"})).status_code == 403
+    for own in ("s3://hearth/originals/", "s3://hearth/", "s3://elsewhere/incoming/"):
+        assert (await api.post(f"{AT}/collections/lab/folder", json={"folder": own})).status_code == 400
     assert (await api.post(f"{AT}/collections/lab/folder/take-in")).status_code == 409
+
+
+async def test_a_folder_of_the_object_store_is_taken_in_by_an_admin_and_by_nobody_else(app, ada, api, bobs):
+    file = app.settings.home / "objects/incoming/guide.md"
+    file.parent.mkdir()
+    file.write_text(GUIDE)
+    await app.library.create(ada.user, "lab")
+    at, body = f"{AT}/collections/lab/folder", {"folder": "s3://hearth/incoming"}
+    assert (await bobs.post("/v1/collections", json={"name": "lab"})).status_code == 201
+    assert [(await bobs.post(at, json=body)).status_code, (await bobs.post(f"{at}/take-in")).status_code] == [404, 404]
+    assert (await api.post(at, json=body)).json()["folder"] == "s3://hearth/incoming/"
+    found = await over(api, at)
+    assert (found["counts"], found["compared"]) == ({"new": 1}, True)
+    await api.post(f"{at}/take-in")
+    assert (await over(api, at))["counts"] == {"new": 0, "taken in": 1}
+    assert [d.name for d in (await app.library.documents(ada.user, "lab")).items] == ["incoming/guide.md"]
+
+
+async def over(api, at):
+    """How a folder stands when nothing goes on there any more."""
+    while not (state := (await api.get(at)).json())["over"]:
+        await asyncio.sleep(0.02)
+    return state
 
 
 async def test_a_collection_may_be_made_with_another_model_and_searched_less_deep(app, ada, api):

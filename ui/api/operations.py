@@ -54,9 +54,9 @@ class VersionIn(BaseModel):
 
 
 class FolderIn(BaseModel):
-    """A folder of the server; HEARTH_SYNC_FOLDERS names those that may be read."""
+    """A folder of the server, or one in the object store, as s3://bucket/folder/."""
 
-    folder: Text = Field(min_length=1, max_length=4000)
+    folder: Text = Field(min_length=1, max_length=4000, description="HEARTH_SYNC_FOLDERS names the folders of the server that may be read.")
 
 
 class FolderOut(BaseModel):
@@ -157,10 +157,10 @@ async def folder(name: str, by: By, app: Hearth) -> FolderOut:
     if sync is None:
         raise NotFound("No folder was compared with this collection.", hint="Begin with one.")
     counts = {kind.value: count for kind, count in sync.counts.items()}
-    return FolderOut(folder=str(sync.folder), counts=counts, **{k: getattr(sync, k) for k in ("doing", "done", "total", "compared", "over", "problem")})
+    return FolderOut(folder=sync.folder, counts=counts, **{k: getattr(sync, k) for k in ("doing", "done", "total", "compared", "over", "problem")})
 
 
-@router.post("/collections/{name}/folder", status_code=202, summary="Compare a folder of the server with a collection")
+@router.post("/collections/{name}/folder", status_code=202, summary="Compare a folder with a collection")
 async def compare_folder(name: str, body: FolderIn, by: By, app: Hearth) -> FolderOut:
     """It goes on by itself. 429 while a folder is read."""
     await app.console.folders.compare(by, await _own(by, app, name), body.folder)

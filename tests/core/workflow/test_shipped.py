@@ -26,7 +26,8 @@ from core.workflow import kubeflow
 from core.workflow.argo import local_spec
 from core.workflow.evaluation import Setting, combined
 from core.workflow.kubeflow import cluster_spec
-from core.workflow.model import Engine, Parameter, PipelineSpec, RunStatus
+from core.workflow.model import Cause, Engine, Parameter, PipelineSpec, RunStatus, TriggerKind
+from core.workflow.shelf import RunFilter
 from core.workflow.shipped import SHIPPED, TWIN, define_shipped, definition
 from ui.server import LatePage, web
 
@@ -330,3 +331,20 @@ async def test_the_twins_do_with_kfp_what_the_others_do(tmp_path, echo_server, m
         assert backed.metrics["files"] >= 0
         assert len(await app.console.keeping.backups(Admin(ada.user))) == 1
         assert (await app.evaluation.promote(ada.user, evaluated.id)).collection == "lab"
+
+
+async def test_a_file_that_lands_under_a_watched_prefix_is_taken_in_by_the_run_that_it_starts(tmp_path, echo_server, monkeypatch):
+    engine = LocalEngine("argo", "argo_worker.py", local_spec, log_bytes=1 << 20, folder_bytes=1 << 28)
+    async with running(tmp_path, echo_server, monkeypatch, Engine.ARGO, engine) as (app, ada, _):
+        folder = {"folder": "s3://hearth/incoming/", "collection": "papers"}
+        await app.triggers.add(ada.user, "ingest-folder", TriggerKind.FILE, "s3://hearth/incoming/", folder)
+        (incoming := tmp_path / "objects/incoming").mkdir()
+        for name, text in TEXTS.items():
+            (incoming / f".{name}").write_text(text)
+            (incoming / f".{name}").rename(incoming / name)
+        async with asyncio.timeout(120):
+            while len(runs := (await app.pipelines.runs(ada.user, RunFilter(pipeline="ingest-folder"))).items) < len(TEXTS):
+                await asyncio.sleep(0.1)
+        assert {run.cause for run in await over(app, ada, [run.id for run in runs])} == {Cause.FILE}
+        documents = (await app.library.documents(ada.user, "papers")).items
+        assert sorted((d.name, d.source_url) for d in documents) == [(f"incoming/{name}", f"s3://hearth/incoming/{name}") for name in sorted(TEXTS)]

@@ -308,8 +308,25 @@ async def test_files_that_came_while_a_trigger_was_off_start_nothing(reading):
     assert not await here.runs()
 
 
-@pytest.mark.parametrize("watched", ["", "s3://other/incoming/", "file:///etc", "/etc", "../x", "runs/", "ru", "runs/x", "s3://hearth/", "s3://hearth/runs/"])
-async def test_only_folders_of_the_store_where_runs_write_nothing_are_watched(here, watched):
+@pytest.mark.parametrize(
+    "watched",
+    [
+        "",
+        "s3://other/incoming/",
+        "file:///etc",
+        "/etc",
+        "../x",
+        "runs/",
+        "ru",
+        "runs/x",
+        "s3://hearth/",
+        "s3://hearth/runs/",
+        "originals/",
+        "voice/x",
+        "checks/",
+    ],
+)
+async def test_only_folders_of_the_store_where_the_house_writes_nothing_are_watched(here, watched):
     with pytest.raises(BadInput):
         await here.triggers.add(here.ada, "nightly", FILE, watched, {})
     assert not (await here.triggers.triggers(here.ada)).items

@@ -193,6 +193,18 @@ def test_objects_that_no_row_names_are_counted_once_they_are_an_hour_old_and_del
     assert [subject for subject, _ in console.noted(Act.READ)] == ["objects that no row names"]
 
 
+def test_what_other_programs_have_put_into_the_store_is_theirs_and_is_never_left_over(console):
+    theirs = [left_behind(console, key, 600) for key in ("incoming/report.pdf", "incoming/originals/x", "other", "runsheet/a", "voices/b")]
+    ours = [left_behind(console, key, 61) for key in ("originals/x/lost", "runs/x/step/metrics.json", "voice/lost.wav", "checks/x")]
+    console.call(console.app.console.leftovers.look, console.admin)
+    page = once(console.page("retention"), lambda p: [b for b in p.button if b.key == "leftovers"])
+    assert {(r["Of"], r["Objects"]) for r in rows(page, "Objects")} == {("originals", 1), ("runs", 1), ("voice", 1), ("checks", 1)}
+    receipt = console.call(console.app.console.leftovers.drop, console.admin)
+    assert (receipt.removed["objects"], receipt.complete) == (4, True)
+    assert all(path.exists() for path in theirs)
+    assert not any(path.exists() for path in ours)
+
+
 def test_a_look_for_objects_is_stopped_and_there_is_one_at_a_time(console, monkeypatch):
     room = console.app.console.leftovers
     monkeypatch.setattr(leftovers, "AT_ONCE", 1)

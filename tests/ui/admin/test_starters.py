@@ -90,10 +90,10 @@ def test_a_folder_is_watched_and_its_files_address_is_not_asked_for(console, nig
     assert not [w for w in page.text_area if w.key == "p-nightly-trigger-uri"]
     assert "uri gets the address of the file." in said(page)
     press(page, "Add")
-    assert "can't be watched" in said(page)
+    assert "is no folder in the object store" in said(page)
     page.text_input(key="prefix").set_value("runs/").run()
     press(page, "Add")
-    assert "What runs make can't start runs" in said(page)
+    assert "Hearth keeps files of its own there" in said(page)
     page.text_input(key="prefix").set_value("incoming/").run()
     press(page, "Add")
     (made,) = kept(console)

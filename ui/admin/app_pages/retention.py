@@ -104,7 +104,8 @@ def leftovers(now: Leftovers) -> None:
 
 st.subheader(
     "Objects that no row names",
-    help="A crash can leave a file in the object store whose row was never written. What is younger than an hour is not counted: its row may be on its way.",
+    help="A crash can leave a file in the object store whose row was never written. What is younger than an hour is not counted: its row may be on its way. "
+    "What other programs have put there is theirs, and not looked at.",
 )
 room = console().leftovers
 found = underway("stop-leftovers", lambda: ask(room.found), leftovers, lambda: ask(room.stop))

@@ -8,7 +8,7 @@ import streamlit as st
 from core.console.collections import Holdings
 from core.console.folders import Kind, Sync
 from ui.admin.bridge import ask, console
-from ui.admin.frame import ago, cursor, deleting, from_the_start, live, nothing, pager, shown, size, underway
+from ui.admin.frame import ago, cursor, deleting, from_the_start, live, pager, shown, size, underway
 
 
 def adding(held: Holdings) -> None:
@@ -25,25 +25,22 @@ def adding(held: Holdings) -> None:
 
 
 def folder(held: Holdings) -> None:
-    """A folder of the server against it."""
-    place = ask(console().folders.place)
-    if not place.inside:
-        nothing(
-            "No folder of the server may be read.",
-            then="Set HEARTH_SYNC_FOLDERS to those that may: none by default, because whoever owns a collection can read what is taken into it.",
-            icon=":material/folder_off:",
-        )
-        return
+    """A folder of the server or of the object store against it."""
+    place = start = ask(console().folders.place)
     with shown():
         place = ask(console().folders.place, st.query_params.get("folder", ""))
     around = [place.folder, place.above or "all folders"] if place.folder else []
     st.selectbox("Folder", [*around, *place.inside], 0 if around else None, placeholder="Choose one", key="place", on_change=_go_to, accept_new_options=True)
+    if not place.folder:
+        st.caption(f"Or type the address of one in the object store, such as {start.store}incoming/.")
+    if not start.inside:
+        st.caption("Folders of the server are read once HEARTH_SYNC_FOLDERS names them: whoever owns a collection can read what is taken into it.")
     collection_id = held.collection.id
     now = underway("stop-sync", lambda: ask(console().folders.sync, collection_id), sync, lambda: ask(console().folders.stop, collection_id))
     if (now is None or now.over) and place.folder and st.button("Look what is new", icon=":material/difference:", key="compare"):
         ask(console().folders.compare, collection_id, place.folder)
         st.rerun()
-    if now is not None and now.over and now.compared and place.folder in ("", str(now.folder)):
+    if now is not None and now.over and now.compared and place.folder in ("", now.folder):
         compared(held, now)
     jobs(collection_id)
 
