@@ -27,7 +27,7 @@ def prefix_of(store: ObjectStore, typed: str) -> str:
     if not key or "://" in key:
         raise BadInput(f"{typed[:80]!r} is no folder in the object store.", hint=f"Name another one, such as {bucket}incoming/.")
     store.uri(key)
-    if any(key.startswith(own) or own.startswith(key) for own in OWN):
+    if any(key.casefold().startswith(own) or own.startswith(key.casefold()) for own in OWN):  # some disks don't tell the two apart
         raise BadInput("Hearth keeps files of its own there.", hint=f"Name another one, such as {bucket}incoming/.")
     return key
 

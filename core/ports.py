@@ -944,7 +944,7 @@ class Workflows(Protocol):
         """Removes a version that no run refers to. Raises: NotFound; IllegalStep while it has runs."""
 
     async def add_run(self, run: PipelineRun, events: Sequence[Event]) -> None:
-        """Keeps a pending run. Raises: AlreadyThere for a used id; NotFound for an unknown pipeline or experiment."""
+        """Keeps a pending run with the artifacts that it is given. Raises: AlreadyThere for a used id; NotFound for an unknown pipeline or experiment."""
 
     async def run(self, run_id: str) -> PipelineRun:
         """With its artifacts. Raises: NotFound."""

@@ -35,10 +35,10 @@ class Works:
     home: Path
     language: Engine
 
-    async def start(self, code, name="scripted", by=None, cache=True, **given):
+    async def start(self, code, name="scripted", by=None, cache=True, files=None, **given):
         """A run of these instructions."""
         pipeline = await self.room.define(self.ada, name, self.language, code)
-        return await self.room.start(by or self.ada, pipeline.id, given, cache=cache)
+        return await self.room.start(by or self.ada, pipeline.id, given, cache=cache, files=files)
 
     async def ended(self, run, within_s=20):
         """The run once it is over."""

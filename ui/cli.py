@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_pipelines(add: Callable[..., argparse.ArgumentParser]) -> None:
     run = add("run", running.run, "run a pipeline and follow it to its end; the running Hearth runs it, or this command does")
     run.add_argument("pipeline", metavar="PIPELINE", help="a name for its latest version, or one like name@2")
-    run.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="texts as they are, everything else as JSON writes it")
+    run.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="texts as they are, others as JSON writes them; KEY=@PATH gives the run that file")
     run.add_argument("--file", action="append", default=[], metavar="KEY=PATH", help="a parameter whose value is what the file holds")
     run.add_argument("--experiment", default="", metavar="NAME", help="the experiment that the run is compared in; it is made if it isn't there")
     run.add_argument("--no-cache", dest="cache", action="store_false", help="every step runs, also one whose outputs an earlier run of yours has made")

@@ -3,6 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import TooLong
+from core.workflow.inputs import MOST_INPUT_BYTES
 from ui.errors import response
 
 MAX_BODY_BYTES = 4 << 20
@@ -14,12 +15,13 @@ MAX_DRAINED_BYTES = 1 << 30
 
 
 class BodyLimit:
-    """Wraps the web application. Uploads may be as large as a document or a recording, everything else as large as a long question."""
+    """Wraps the web application. Uploads may be as large as a document, a recording or what a run may be given, everything else as large as a long question."""
 
     def __init__(self, inner: ASGIApp, *, upload_bytes: int, audio_bytes: int) -> None:
         """upload_bytes, audio_bytes: of the largest document and recording."""
         self._inner = inner
         self._most = {
+            "inputs": MOST_INPUT_BYTES + MAX_BODY_BYTES,
             "document": upload_bytes + FRAME_BYTES,
             "recording": audio_bytes + FRAME_BYTES,
             "turn": audio_bytes * 4 // 3 + FRAME_BYTES,
@@ -57,6 +59,7 @@ _HINTS = {
     "document": "Split the document, or raise HEARTH_UPLOAD_MAX_MB.",
     "recording": _RECORDING,
     "turn": _RECORDING,
+    "inputs": "Put large files into the object store, and give their addresses.",
     "": "Put long text into a document and ask about it.",
 }
 
@@ -65,6 +68,8 @@ def _carried(path: str) -> str:
     """What a request to that path carries, where it may be large."""
     if path.startswith("/v1/collections/") and path.endswith("/documents"):
         return "document"
+    if path.startswith("/v1/runs/") and path.endswith("/with-files"):
+        return "inputs"
     return {"/v1/audio/transcriptions": "recording", "/v1/voice": "turn", "/voice/gradio_api/upload": "recording"}.get(path, "")
 
 

@@ -17,6 +17,7 @@ from core.errors import BadInput
 from core.records import every_page
 from core.settings import Settings
 from core.users.model import User
+from core.workflow.inputs import InputFile
 from core.workflow.model import Cause, Engine, Parameter, Pipeline, PipelineRun, RunStatus, Step, StepStatus, Value, read_parameter
 from core.workflow.room import MAX_DEFINITION_BYTES
 from ui.commands import house, out, running_inference, whose
@@ -34,8 +35,8 @@ async def run(settings: Settings, args: argparse.Namespace) -> int:
         pipeline = await app.pipelines.pipeline(user, args.pipeline)
         if alone and await app.pipelines.borrows(user, pipeline):
             raise BadInput("This pipeline uses Hearth's API, and no Hearth is running.", hint="Start it with `hearth up`, and run this command beside it.")
-        parameters = await _given(app, user, pipeline, args.parameters, args.file)
-        started = await app.pipelines.start(user, pipeline.id, parameters, cause=Cause.COMMAND, experiment=args.experiment, cache=args.cache)
+        parameters, files = await _given(app, user, pipeline, args.parameters, args.file)
+        started = await app.pipelines.start(user, pipeline.id, parameters, files=files, cause=Cause.COMMAND, experiment=args.experiment, cache=args.cache)
         try:
             ended = await _followed(app, user, started)
         except asyncio.CancelledError:
@@ -67,14 +68,16 @@ async def pipelines(settings: Settings, args: argparse.Namespace) -> None:
         out.print(f"[green]✓[/] {made.id} can be run.")
 
 
-async def _given(app: App, user: User, pipeline: Pipeline, typed: Sequence[str], files: Sequence[str]) -> dict[str, Value]:
-    """The parameters by name, each read as its type asks. Raises: BadInput."""
+async def _given(app: App, user: User, pipeline: Pipeline, typed: Sequence[str], files: Sequence[str]) -> tuple[dict[str, Value], dict[str, InputFile]]:
+    """The parameters by name, each read as its type asks, and those that get a whole file. Raises: BadInput."""
     known = {p.name: p for p in (await app.pipelines.spec(user, pipeline)).parameters}
     texts = dict(_pair(one, "KEY=VALUE") for one in typed)
+    whole = {name: await _file(Path(text[1:])) for name, text in texts.items() if text.startswith("@") and not text.startswith("@@")}
+    texts = {name: text[1:] if text.startswith("@@") else text for name, text in texts.items() if name not in whole}
     for one in files:
         name, path = _pair(one, "--file KEY=PATH")
         texts[name] = await _text(Path(path))
-    return {name: read_parameter(known[name] if name in known else Parameter(name), text) for name, text in texts.items()}
+    return {name: read_parameter(known[name] if name in known else Parameter(name), text) for name, text in texts.items()}, whole
 
 
 def _pair(typed: str, form: str) -> tuple[str, str]:
@@ -82,6 +85,12 @@ def _pair(typed: str, form: str) -> tuple[str, str]:
     if not (name and equals):
         raise BadInput(f"{typed!r} is no parameter.", hint=f"Write {form}.")
     return name, value
+
+
+async def _file(path: Path) -> InputFile:
+    if not await anyio.Path(path).is_file():
+        raise BadInput(f"{path} is no file.", hint="A value that begins with @ names a file; write @@ for an @ of its own.")
+    return InputFile(path, path.name)
 
 
 async def _text(path: Path) -> str:

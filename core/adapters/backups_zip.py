@@ -30,7 +30,7 @@ from sqlalchemy import create_engine, func, inspect, select, table, union_all
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.migrations.run import HEAD, current
 from core.adapters.objects_folder import BUCKET
-from core.adapters.tables_sql import documents, voice_requests, voice_responses
+from core.adapters.tables_sql import artifacts, documents, voice_requests, voice_responses
 from core.backups import Backup, Manifest, Progress
 from core.errors import AlreadyThere, HearthError, IllegalStep, NoSpace, NotFound, ServiceUnavailable, Unreadable
 
@@ -279,7 +279,7 @@ def _contents(path: Path) -> tuple[str, Mapping[str, int], set[str]]:
     engine = create_engine(f"sqlite:///{path}")
     try:
         tables = [name for name in inspect(engine).get_table_names() if not name.startswith(_NOT_COUNTED)]
-        pointing = [t for t in (documents, voice_requests, voice_responses) if t.name in tables]
+        pointing = [t for t in (documents, voice_requests, voice_responses, artifacts) if t.name in tables]
         with engine.connect() as connection:
             rows = {name: connection.execute(select(func.count()).select_from(table(name))).scalar_one() for name in tables}
             uris = connection.execute(union_all(*(select(t.c.uri).where(t.c.uri != "") for t in pointing))).scalars() if pointing else ()

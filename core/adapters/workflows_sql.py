@@ -161,6 +161,8 @@ class SqlWorkflows:
             if run.experiment_id and not connection.execute(select(experiments.c.id).where(experiments.c.id == run.experiment_id)).first():
                 raise _no("experiment")
             connection.execute(insert(pipeline_runs).values(values))
+            if run.artifacts:
+                _keep_artifacts(connection, run.artifacts)
             append(connection, events)
 
         try:

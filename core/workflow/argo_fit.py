@@ -109,7 +109,8 @@ def demand_no_circle(templates: Mapping[str, Template]) -> None:
 def demand_entry_fits(entry: Template, given: set[str], at: str) -> None:
     """Raises: BadInput for a first template that takes anything but the workflow's parameters."""
     if entry.artifacts:
-        raise refused(f"{at}.inputs.artifacts", "artifacts of the first template", "Nothing comes before it: let a task make them.")
+        hint = "Nothing comes before it: let a task make them, or give the run a file for a parameter."
+        raise refused(f"{at}.inputs.artifacts", "artifacts of the first template", hint)
     if missing := [name for name, default in entry.parameters.items() if default is None and name not in given]:
         raise refused(f"{at}.inputs.parameters", f"{missing[0]!r}, which is no parameter of the workflow", "Add it to spec.arguments.parameters.")
 

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from core.ids import is_id, new_id
 from core.ports import AuditLog, ObjectStore, PipelineEngine, Workflows
 from core.records import DeleteReceipt, Page
 from core.users.model import Role, User
+from core.workflow.inputs import InputFile, Inputs
 from core.workflow.model import (
     LENT,
     Artifact,
@@ -80,7 +82,7 @@ class PipelineRoom:
         clock: Callable[[], datetime],
     ) -> None:
         self._workflows, self._engines, self._dispatcher, self._objects = workflows, engines, dispatcher, objects
-        self._audit, self._clock = audit, clock
+        self._audit, self._clock, self._inputs = audit, clock, Inputs(objects)
 
     async def validate(self, user: User, engine: Engine, definition: str) -> PipelineSpec:
         """What a definition says; nothing of it is run. Raises: BadInput with the place in it; NotAllowed."""
@@ -156,6 +158,7 @@ class PipelineRoom:
         pipeline: str,
         parameters: Mapping[str, Value],
         *,
+        files: Mapping[str, InputFile] | None = None,
         cause: Cause = Cause.API,
         experiment: str = "",
         run_id: str = "",
@@ -166,19 +169,28 @@ class PipelineRoom:
 
         pipeline: a version's id, or a name for its latest.   experiment: its name; one that isn't there is made.   run_id: made by the caller, so that asking
         twice makes one run.   cache: whether steps may take over what earlier runs of the same user have made, where the definition lets them.
-        Raises: NotFound; BadInput for parameters that the pipeline doesn't take and for a definition that can't be run here; AlreadyThere if the id was used
-        for another run.
+        files: by parameter; each is kept with the run, and the parameter's value is its address.
+        Raises: NotFound; TooLong, NoSpace for a file; BadInput for parameters that the pipeline doesn't take and for a definition that can't be run here;
+        AlreadyThere if the id was used for another run.
         """
-        found, checked = await self.fitting(user, pipeline, parameters)
         if run_id and not is_id(run_id):
             raise BadInput("A run's id is a UUID.", hint="Leave it out, and one is made.")
-        if run_id and (known := await self._known(user, run_id, found, checked)) is not None:
-            return known
-        within = (await self.experiment_for(user, experiment)).id if experiment else ""
-        now = self._clock()
-        run = PipelineRun(run_id or new_id(), found.id, RunStatus.PENDING, None, None, checked, (), user.id, now, cause, within, rerun_of, cache=cache)
+        asked, run_id = bool(run_id), run_id or new_id()
+        async with self._inputs.of(run_id, parameters, files or {}, partial(self.run, user)) as inputs:
+            addresses = {str(artifact.metadata["parameter"]): artifact.uri for _, artifact in inputs}
+            found, checked = await self.fitting(user, pipeline, {**parameters, **addresses})
+            if asked and (known := await self._known(user, run_id, found, checked)) is not None:
+                return known
+            within = (await self.experiment_for(user, experiment)).id if experiment else ""
+            made = tuple(artifact for _, artifact in inputs)
+            run = PipelineRun(run_id, found.id, RunStatus.PENDING, None, None, checked, made, user.id, self._clock(), cause, within, rerun_of, cache=cache)
+            await self._inputs.store(inputs)
+            return await self._add(user, run, found, checked)
+
+    async def _add(self, user: User, run: PipelineRun, found: Pipeline, checked: dict[str, Value]) -> PipelineRun:
+        """Keeps a run and lets it be begun. If that fails, what it was given is left over, and found as such: it may be another's of the same id."""
         events = [
-            Event(new_id(), kind, user.id, run.id, now, {"pipeline": found.id, "cause": cause.value})
+            Event(new_id(), kind, user.id, run.id, self._clock(), {"pipeline": found.id, "cause": run.cause.value})
             for kind in (EventType.PIPELINE_TRIGGER_RECEIVED, EventType.PIPELINE_RUN_CREATED)
         ]
         try:
@@ -187,7 +199,7 @@ class PipelineRoom:
             if (known := await self._known(user, run.id, found, checked)) is None:
                 raise
             return known
-        await self._note(user, Act.RAN, f"run {run.id}", pipeline=found.id, cause=cause.value)
+        await self._note(user, Act.RAN, f"run {run.id}", pipeline=found.id, cause=run.cause.value)
         self._dispatcher.arrived()
         return run
 
@@ -214,26 +226,27 @@ class PipelineRoom:
         run_id: str,
         changes: Mapping[str, Value],
         *,
+        files: Mapping[str, InputFile] | None = None,
         latest: bool = False,
         drop: bool = False,
         experiment: str = "",
         cache: bool = True,
     ) -> PipelineRun:
-        """The same run once more, with some parameters changed. latest: of the pipeline's latest version instead of the same one.
+        """The same run once more, with some parameters or files changed. latest: of the pipeline's latest version instead of the same one.
 
         drop: whether parameters that this version doesn't take as they were are left out.   Raises: as `start`; BadInput naming those that would be.
         """
         run = await self.run(user, run_id)
         within = experiment or ((await self._workflows.experiment(run.experiment_id)).name if run.experiment_id else "")
         begins = await self.again(user, run_id, run.pipeline_name if latest else "")
-        if (lost := sorted(set(begins.dropped) - set(changes))) and not drop:
+        if (lost := sorted(set(begins.dropped) - set(changes) - set(files or {}))) and not drop:
             told = " ".join(f"{name}: {begins.dropped[name]}" for name in lost)
             raise BadInput(
                 f"{begins.pipeline.id} doesn't take all parameters of that run. {told}",
                 hint="Give these another value, or say that they are to be dropped.",
             )
         parameters = {**begins.parameters, **changes}
-        return await self.start(user, begins.pipeline.id, parameters, cause=Cause.RERUN, experiment=within, rerun_of=run.id, cache=cache)
+        return await self.start(user, begins.pipeline.id, parameters, files=files, cause=Cause.RERUN, experiment=within, rerun_of=run.id, cache=cache)
 
     async def run(self, user: User, run_id: str) -> PipelineRun:
         """With its artifacts. Raises: NotFound, also for somebody else's unless an admin asks."""
@@ -301,6 +314,10 @@ class PipelineRoom:
         if found is None:
             raise NotFound("There is no such artifact.", hint="It may have been deleted meanwhile.")
         return found
+
+    async def stored(self, user: User, uri: str) -> tuple[str, str, Path]:
+        """What a step of the user's may read at an address. Raises: as `Inputs.read`."""
+        return await self._inputs.read(user, uri, self._workflows.run)
 
     async def terminate(self, user: User, run_id: str) -> PipelineRun:
         """Ends a run; it is over when this returns. One that was over before stays as it is. Raises: NotFound; ServiceError of its cluster."""

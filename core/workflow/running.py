@@ -415,7 +415,7 @@ class Dispatcher:
             raise BadInput(f"The artifact {file.name!r} of step {step!r} lies outside of the run's folder.", hint="Write it where the definition says.")
         if not await asyncio.to_thread(path.is_file):
             raise NotFound(f"The artifact {file.name!r} of step {step!r} was not written.", hint="Write it where the definition says.")
-        told = await asyncio.to_thread(_described, path, file)
+        told = await asyncio.to_thread(described, path, file)
         async with self._storing if file.type is ArtifactType.LOGS else nullcontext():
             uri = await self._objects.put(_key(run.id, step, file.name), path)
         return Artifact(new_id(), run.id, file.name, file.type, uri, {**file.metadata, **told}, step)
@@ -447,7 +447,7 @@ def _after(before: Step | None, report: StepReport, run_id: str) -> Step:
     )
 
 
-def _in_key(name: str) -> str:
+def in_key(name: str) -> str:
     """A name as a part of an object's key. What can't stand there is left out, and a digest keeps two names apart that would be one then."""
     plain = _NOT_IN_KEYS.sub("-", name).strip(".-")
     return plain if plain == name else f"{plain[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".lstrip("-")
@@ -467,7 +467,7 @@ def _sweep(folder: Path, kept: Set[str]) -> None:
 
 def _key(run_id: str, step: str, name: str) -> str:
     """Where what a step has made lies in the object store."""
-    return f"{RUNS}{run_id}/{_in_key(step)}/{_in_key(name)}"
+    return f"{RUNS}{run_id}/{in_key(step)}/{in_key(name)}"
 
 
 def _log_name(attempt: int) -> str:
@@ -492,7 +492,7 @@ def _logged(attempts: Sequence[Attempt], made: Sequence[Artifact]) -> tuple[Atte
     return tuple(replace(attempt, log=uris.get(attempt.number, attempt.log)) for attempt in attempts)
 
 
-def _described(path: Path, file: Produced) -> dict[str, object]:
+def described(path: Path, file: Produced) -> dict[str, object]:
     """What is said of a file: its size, checksum and kind, and of metrics the numbers."""
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()

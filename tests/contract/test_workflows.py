@@ -103,6 +103,16 @@ async def test_pipelines_are_listed_by_name_with_how_their_runs_went_and_shared_
         await kept.share("nothing", True)
 
 
+async def test_what_a_run_is_given_is_kept_with_it_and_goes_with_it(kept, pipeline):
+    run = a_run()
+    given = Artifact(new_id(), run.id, "table.csv", ArtifactType.DATASET, f"s3://hearth/runs/{run.id}/inputs/table.csv", {"schema": "input"})
+    await kept.add_run(replace(run, artifacts=(given,)), [])
+    assert (await kept.run(run.id)).artifacts == (given,)
+    await over(kept, run)
+    receipt, uris = await kept.drop_run(run.id)
+    assert (receipt.removed["artifacts"], list(uris)) == (1, [given.uri])
+
+
 async def test_a_version_goes_only_when_no_run_refers_to_it(kept, pipeline):
     run = a_run()
     await kept.add_run(run, [])

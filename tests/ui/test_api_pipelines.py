@@ -58,6 +58,45 @@ def error(answer):
     return answer.json()["error"]
 
 
+async def with_files(client, run, at="/v1/runs/with-files", **files):
+    return await client.post(at, data={"run": run if isinstance(run, str) else json.dumps(run)}, files=files)
+
+
+async def test_a_run_is_started_with_a_file_which_its_owner_reads_by_its_address_and_nobody_else(app, api, bobs, train):
+    answer = await with_files(api, {"pipeline": "train", "parameters": {"n": 2}}, word=("photo.png", b"\x89PNG\xff", "image/png"))
+    assert answer.status_code == 202, answer.text
+    made = answer.json()
+    (given,) = made["artifacts"]
+    assert (given["name"], given["type"], made["parameters"]) == ("photo.png", "dataset", {"n": 2, "word": given["uri"]})
+    read = await api.get("/v1/operations/objects", params={"uri": given["uri"]})
+    assert (read.status_code, read.content, read.headers["content-disposition"].partition(";")[0]) == (200, b"\x89PNG\xff", "attachment")
+    assert (await bobs.get("/v1/operations/objects", params={"uri": given["uri"]})).status_code == 404
+    await over(api, made["id"])
+    again = await with_files(api, {}, f"/v1/runs/{made['id']}/rerun/with-files", word=("other.txt", b"other", "text/plain"))
+    assert [a["name"] for a in again.json()["artifacts"]] == ["other.txt"]
+    kept = (await api.post(f"/v1/runs/{made['id']}/rerun", json={})).json()
+    assert (await api.get("/v1/operations/objects", params={"uri": kept["parameters"]["word"]})).content == b"\x89PNG\xff"
+    receipt = (await api.delete(f"/v1/runs/{made['id']}")).json()
+    assert receipt["complete"] is True
+    assert (await api.get("/v1/operations/objects", params={"uri": given["uri"]})).status_code == 404
+
+
+async def test_a_form_that_is_none_and_a_file_that_no_parameter_takes_are_refused_with_a_sentence(app, api, train, monkeypatch):
+    for run, files, status, said in (
+        ("{", {}, 422, "run"),
+        ({"parameters": {}}, {}, 422, "pipeline"),
+        ({"pipeline": "train"}, {"n": ("x", b"1")}, 400, "a whole number"),
+        ({"pipeline": "train"}, {"m": ("x", b"1")}, 400, "no parameter 'm'"),
+        ({"pipeline": "nothing"}, {"word": ("x", b"1")}, 404, "no such pipeline"),
+    ):
+        refused = await with_files(api, run, **files)
+        assert (refused.status_code, said in refused.text) == (status, True), refused.text
+    monkeypatch.setattr("core.workflow.inputs.MOST_INPUT_BYTES", 3)
+    refused = await with_files(api, {"pipeline": "train"}, word=("x", b"1234"))
+    assert (refused.status_code, "at most 0 MB in one file" in refused.text) == (413, True), refused.text
+    assert not list((app.settings.home / "objects").rglob("*-x"))
+
+
 async def test_a_pipeline_is_defined_run_looked_into_and_its_run_deleted_without_a_rest(app, api, train):
     assert (train["id"], train["version"], train["engine"], train["shared"]) == ("train@1", 1, "argo", False)
     made = await started(api, parameters={"n": 2}, experiment="sizes")

@@ -98,9 +98,22 @@ def test_values_are_read_as_the_parameters_type_says_also_from_files(hearth, hom
     assert runs(home)[0].parameters == {"n": 3, "names": ["a", "b"], "note": "12"}
 
 
+def test_a_value_that_begins_with_an_at_sign_gives_the_run_that_file_and_two_of_them_mean_one(hearth, home, greet, tmp_path):
+    (tmp_path / "table.bin").write_bytes(b"\x00\xff")
+    assert hearth("run", "greet", "n=3", f"word=@{tmp_path / 'table.bin'}")[0] == 0
+    assert hearth("run", "greet", "word=@@home")[0] == 0
+    plain, given = runs(home)
+    assert plain.parameters["word"] == "@home"
+    (artifact,) = [a for a in given.artifacts if a.metadata.get("schema") == "input"]
+    assert (given.parameters["word"], artifact.name) == (artifact.uri, "table.bin")
+    assert (home / "objects" / artifact.uri.removeprefix("s3://hearth/")).read_bytes() == b"\x00\xff"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
+        (["greet", "word=@/nowhere"], 65, "/nowhere is no file."),
+        (["greet", "word=@/"], 65, "is no file."),
         (["nothing"], 66, "no such pipeline"),
         (["greet", "n=two"], 65, "takes a whole number"),
         (["greet", "m=1"], 65, "no parameter 'm'"),

@@ -45,11 +45,12 @@ OWN_CHECK = {
     ("GET", "/v1/runs"), ("POST", "/v1/runs"), ("GET", "/v1/runs/{run_id}"), ("DELETE", "/v1/runs/{run_id}"), ("GET", "/v1/runs/{run_id}/steps"),
     ("GET", "/v1/runs/{run_id}/log"), ("GET", "/v1/runs/{run_id}/artifacts/{artifact_id}"),
     ("POST", "/v1/runs/{run_id}/terminate"), ("GET", "/v1/runs/{run_id}/rerun"), ("POST", "/v1/runs/{run_id}/rerun"),
+    ("POST", "/v1/runs/with-files"), ("POST", "/v1/runs/{run_id}/rerun/with-files"),
     ("GET", "/v1/experiments"), ("GET", "/v1/experiments/{experiment}"), ("DELETE", "/v1/experiments/{experiment}"),
     ("PUT", "/v1/experiments/{experiment}/baseline"),
     ("GET", "/v1/triggers"), ("POST", "/v1/triggers"), ("GET", "/v1/triggers/{trigger_id}"), ("PATCH", "/v1/triggers/{trigger_id}"),
     ("DELETE", "/v1/triggers/{trigger_id}"),
-    ("GET", "/v1/operations/golden-sets"), ("GET", "/v1/operations/golden-sets/{name}"),
+    ("GET", "/v1/operations/objects"), ("GET", "/v1/operations/golden-sets"), ("GET", "/v1/operations/golden-sets/{name}"),
     ("POST", "/v1/operations/evaluations"), ("POST", "/v1/operations/promotions"),
 }  # fmt: skip
 ADMINS_ALONE = {
@@ -91,6 +92,7 @@ BODIES = {
     "/v1/prompts": {"json": {"name": "n", "text": "t"}},
     "/v1/pipelines/{pipeline}": {"json": {"shared": True}},
     "/v1/runs/{run_id}/rerun": {"json": {}},
+    "/v1/runs/{run_id}/rerun/with-files": {"data": {"run": "{}"}},
     "/v1/experiments/{experiment}/baseline": {"json": {"run_id": ""}},
     "/v1/triggers/{trigger_id}": {"json": {"enabled": False}},
     "/v1/operations/collections/{name}/versions": {"json": {"embedding_model": "echo-embed"}},
@@ -784,4 +786,5 @@ async def test_no_form_makes_an_upload_stumble(api, kind):
         b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--",
     ]
     for body in [*forms, b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\ny\r\n' * 2000 + b"--b--"]:
-        assert_no_stumble(await api.post("/v1/collections/lab/documents", content=body, headers={"Content-Type": kind}), (kind, body[:40]))
+        for path in ("/v1/collections/lab/documents", "/v1/runs/with-files"):
+            assert_no_stumble(await api.post(path, content=body, headers={"Content-Type": kind}), (path, kind, body[:40]))

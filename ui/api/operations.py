@@ -1,4 +1,6 @@
-"""What admins do without the console: sweeps, backups, other versions of a collection's vectors, folders taken in; and evaluations, which everybody starts.
+"""What admins do without the console: sweeps, backups, other versions of a collection's vectors, folders taken in.
+
+Everybody starts evaluations, and reads what their runs were given.
 
 Collections are the caller's own. It is what pipelines that ship with Hearth are made of: each step is one of these.
 """
@@ -8,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from core.app import App
 from core.backups import Backup
@@ -18,6 +21,7 @@ from core.users.model import Admin
 from core.workflow.evaluation import MOST_SETTINGS, Promoted, Setting
 from core.workflow.model import Experiment
 from ui.api.auth import Hearth, KnownFirst, Who
+from ui.api.files import file_response
 from ui.api.shapes import CollectionOut, PageOut, ReceiptOut, Text
 
 router = APIRouter(prefix="/v1/operations", tags=["operations"], route_class=KnownFirst)
@@ -172,6 +176,13 @@ async def take_folder_in(name: str, by: By, app: Hearth) -> FolderOut:
     """Of the folder that was compared. Each file becomes a job."""
     await app.console.folders.take_in(by, await _own(by, app, name))
     return await folder(name, by, app)
+
+
+@router.get("/objects", summary="The bytes at an address that a step was given", response_model=None)
+async def stored(who: Who, app: Hearth, uri: Annotated[Text, Query(min_length=1, max_length=4000)]) -> Response:
+    """For everybody: what their own runs were given or have made. For admins also what others have put into the object store, where files start runs."""
+    name, media_type, path = await app.pipelines.stored(who.user, uri)
+    return file_response(path, name, media_type)
 
 
 @router.get("/golden-sets", summary="The golden sets about your own collections, with how many rows each has")

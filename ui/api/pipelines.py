@@ -1,11 +1,21 @@
 """Pipelines, runs, experiments and triggers over HTTP."""
 
-from typing import Annotated
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from core.errors import BadInput
+from core.objects import written
+from core.workflow.inputs import InputFile
 from core.workflow.model import Cause, RunStatus
 from core.workflow.room import LOG_BYTES, MOST_LISTED
 from core.workflow.shelf import CREATED, RunFilter
@@ -36,6 +46,8 @@ from ui.api.shapes import PageOut, ReceiptOut
 router = APIRouter(prefix="/v1", tags=["pipelines"], route_class=KnownFirst)
 Limit = Annotated[int, Query(ge=1, le=MOST_LISTED)]
 MAX_OFFSET = 1 << 50
+In = TypeVar("In", bound=BaseModel)
+AS_JSON = "What is sent without files, as JSON."
 
 
 @router.get("/pipelines", summary="The pipelines that you may run")
@@ -95,6 +107,20 @@ async def start(body: RunIn, who: Who, app: Hearth) -> RunOut:
     """Accepted when this answers: it waits for its turn, and goes on by itself."""
     made = await app.pipelines.start(who.user, body.pipeline, body.parameters, cause=Cause.API, experiment=body.experiment, run_id=body.id, cache=body.cache)
     return RunOut.of(made, ahead=await app.pipelines.ahead_of(who.user, made))
+
+
+@router.post("/runs/with-files", status_code=202, summary="Run a pipeline with files")
+async def start_with_files(run: Annotated[str, Form(description=AS_JSON)], request: Request, who: Who, app: Hearth) -> RunOut:
+    """A form: `run`, as JSON, and for each parameter that gets a file a part of the parameter's name.
+
+    Each file is kept with its run, and its address is the parameter's value; a step reads it at /v1/operations/objects.
+    """
+    body = _read(run, RunIn)
+    async with _files(request) as given:
+        made = await app.pipelines.start(
+            who.user, body.pipeline, body.parameters, files=given, cause=Cause.API, experiment=body.experiment, run_id=body.id, cache=body.cache
+        )
+    return RunOut.of(made, whole=True, ahead=await app.pipelines.ahead_of(who.user, made))
 
 
 @router.get("/runs", summary="Your runs")
@@ -174,6 +200,37 @@ async def rerun(run_id: str, body: RerunIn, who: Who, app: Hearth) -> RunOut:
     """Another run with the same parameters, but for those that are given."""
     made = await app.pipelines.rerun(who.user, run_id, body.parameters, latest=body.latest, drop=body.drop, experiment=body.experiment, cache=body.cache)
     return RunOut.of(made)
+
+
+@router.post("/runs/{run_id}/rerun/with-files", status_code=202, summary="Run it once more with other files")
+async def rerun_with_files(run_id: str, run: Annotated[str, Form(description=AS_JSON)], request: Request, who: Who, app: Hearth) -> RunOut:
+    """A form, as for a first run. Files that aren't given are those of the other run, copied."""
+    body = _read(run, RerunIn)
+    async with _files(request) as given:
+        made = await app.pipelines.rerun(
+            who.user, run_id, body.parameters, files=given, latest=body.latest, drop=body.drop, experiment=body.experiment, cache=body.cache
+        )
+    return RunOut.of(made, whole=True)
+
+
+def _read(text: str, shape: type[In]) -> In:
+    """The part of a form that is JSON. Raises: RequestValidationError."""
+    try:
+        return shape.model_validate_json(text)
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("body", "run", *one["loc"])} for one in error.errors()]) from error
+
+
+@asynccontextmanager
+async def _files(request: Request) -> AsyncIterator[dict[str, InputFile]]:
+    """The files of a form by the names of their parts, as files of this machine while this lasts. Raises: NoSpace."""
+    parts = {name: part for name, part in (await request.form()).items() if isinstance(part, UploadFile)}
+    with tempfile.TemporaryDirectory(prefix="hearth-inputs-", ignore_cleanup_errors=True) as folder:
+        given = {}
+        for number, (name, part) in enumerate(parts.items()):
+            given[name] = InputFile(Path(folder) / str(number), part.filename or name)
+            await asyncio.to_thread(written, part.file, given[name].path, given[name].name)
+        yield given
 
 
 @router.delete("/runs/{run_id}", summary="Delete a run that is over")

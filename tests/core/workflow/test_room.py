@@ -3,8 +3,10 @@
 import pytest
 from pipelining import works
 
-from core.errors import AlreadyThere, BadInput, NotAllowed, NotFound
+from core.errors import AlreadyThere, BadInput, NotAllowed, NotFound, TooLong
 from core.ids import new_id
+from core.workflow import inputs
+from core.workflow.inputs import InputFile
 from core.workflow.model import Artifact, ArtifactType, Cause, Engine, Parameter, ParameterType, PipelineSpec, RunStatus, given, read_parameter
 from core.workflow.shelf import RunFilter
 
@@ -50,6 +52,92 @@ async def test_unknown_and_wrongly_typed_parameters_are_refused_and_no_run_is_ma
     with pytest.raises(BadInput, match=said):
         await here.start(DONE, **parameters)
     assert not (await here.room.runs(here.ada, RunFilter())).items
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """No text."""
+    path = tmp_path / "upload"
+    path.write_bytes(bytes(range(256)))
+    return InputFile(path, "../my photo ü.png")
+
+
+async def test_a_file_is_kept_with_its_run_as_an_artifact_and_its_address_is_the_value(here, photo):
+    run = await here.ended(await here.start(DONE, files={"word": photo}))
+    (artifact,) = (await here.room.run(here.ada, run.id)).artifacts
+    assert run.parameters["word"] == artifact.uri
+    assert artifact.uri.startswith(here.objects.uri(f"runs/{run.id}/inputs/word-"))
+    assert (artifact.name, artifact.type, artifact.step) == ("my photo ü.png", ArtifactType.DATASET, "")
+    assert {k: artifact.metadata[k] for k in ("size_bytes", "media_type", "schema", "parameter")} == {
+        "size_bytes": 256, "media_type": "image/png", "schema": "input", "parameter": "word",
+    }  # fmt: skip
+    name, media_type, path = await here.room.stored(here.ada, artifact.uri)
+    assert (name, media_type, path.read_bytes()) == ("my photo ü.png", "image/png", bytes(range(256)))
+    receipt = await here.room.delete_run(here.ada, run.id)
+    assert (receipt.removed["artifacts"], receipt.removed["objects"], receipt.complete) == (1, 1, True)
+    assert not await here.objects.exists(artifact.uri)
+
+
+async def test_a_rerun_gets_a_copy_of_the_file_or_another_one_instead(here, photo, tmp_path):
+    first = await here.ended(await here.start(DONE, files={"word": photo}))
+    again = await here.ended(await here.room.rerun(here.ada, first.id, {"n": 3}))
+    assert again.parameters["word"].startswith(here.objects.uri(f"runs/{again.id}/inputs/"))
+    await here.room.delete_run(here.ada, first.id)
+    assert await here.objects.get(again.parameters["word"]) == bytes(range(256))
+    (tmp_path / "other").write_bytes(b"other")
+    other = await here.ended(await here.room.rerun(here.ada, again.id, {}, files={"word": InputFile(tmp_path / "other", "other.txt")}))
+    assert await here.objects.get(other.parameters["word"]) == b"other"
+    assert [a.name for a in (await here.room.run(here.ada, other.id)).artifacts] == ["other.txt"]
+    await here.objects.drop(again.parameters["word"])
+    with pytest.raises(BadInput, match=r"'word' is not there any more\. Choose it again"):
+        await here.room.rerun(here.ada, again.id, {})
+
+
+async def test_a_file_of_somebody_elses_run_is_neither_read_nor_copied(here, photo):
+    hers = await here.ended(await here.start(DONE, files={"word": photo}))
+    await here.room.share(here.ada, "scripted", True)
+    his = await here.ended(await here.room.start(here.bob, "scripted", {}, files={"word": photo}))
+    for uri in (hers.parameters["word"], hers.parameters["word"] + "x", here.objects.uri("originals/x"), "s3://other/x", "file:///etc/passwd", "", "x"):
+        with pytest.raises(NotFound):
+            await here.room.stored(here.bob, uri)
+    with pytest.raises(BadInput, match="not there any more"):
+        await here.room.start(here.bob, "scripted", {"word": hers.parameters["word"]})
+    assert (await here.room.stored(here.bob, his.parameters["word"]))[2].read_bytes() == bytes(range(256))
+    with pytest.raises(NotFound):
+        await here.room.stored(here.ada, his.parameters["word"])
+
+
+async def test_what_others_have_put_into_the_store_is_read_for_admins_and_what_the_house_keeps_for_nobody(here):
+    theirs, ours = await here.objects.put("incoming/a.csv", b"1,2"), await here.objects.put("originals/x/y", b"bob's")
+    name, _, path = await here.room.stored(here.ada, theirs)
+    assert (name, path.read_bytes()) == ("a.csv", b"1,2")
+    for who, uri in ((here.bob, theirs), (here.ada, ours), (here.ada, ours.replace("originals", "Originals")), (here.ada, f"{theirs}/../../originals/x/y")):
+        with pytest.raises(NotFound):
+            await here.room.stored(who, uri)
+
+
+async def test_a_file_that_no_run_is_made_with_is_not_stored(here, photo, tmp_path, monkeypatch):
+    await here.room.define(here.ada, "scripted", Engine.ARGO, DONE)
+    for files, said in (({"n": photo}, "a whole number"), ({"m": photo}, "no parameter 'm'")):
+        with pytest.raises(BadInput, match=said):
+            await here.room.start(here.ada, "scripted", {}, files=files)
+    monkeypatch.setattr(inputs, "MOST_INPUT_BYTES", 255)
+    with pytest.raises(TooLong, match=r"my photo ü\.png has 0 MB; a run is given at most 0 MB"):
+        await here.room.start(here.ada, "scripted", {}, files={"word": photo})
+    assert not (await here.objects.all()).items
+
+
+async def test_the_same_id_with_the_same_file_makes_one_run_and_with_another_is_refused_and_replaces_nothing(here, photo, tmp_path):
+    await here.room.define(here.ada, "scripted", Engine.ARGO, DONE)
+    await here.room.share(here.ada, "scripted", True)
+    run_id = new_id()
+    first = await here.room.start(here.ada, "scripted", {}, files={"word": photo}, run_id=run_id)
+    assert (await here.room.start(here.ada, "scripted", {}, files={"word": photo}, run_id=run_id)).id == first.id
+    (tmp_path / "other").write_bytes(b"other")
+    for who in (here.ada, here.bob):
+        with pytest.raises(AlreadyThere):
+            await here.room.start(who, "scripted", {}, files={"word": InputFile(tmp_path / "other", photo.name)}, run_id=run_id)
+    assert await here.objects.get(first.parameters["word"]) == bytes(range(256))
 
 
 async def test_the_same_id_makes_one_run_and_another_body_is_refused(here):

@@ -25,6 +25,7 @@ from core.users.model import Admin
 from core.workflow import kubeflow
 from core.workflow.argo import local_spec
 from core.workflow.evaluation import Setting, combined
+from core.workflow.inputs import InputFile
 from core.workflow.kubeflow import cluster_spec
 from core.workflow.model import Cause, Engine, Parameter, PipelineSpec, RunStatus, TriggerKind
 from core.workflow.shelf import RunFilter
@@ -300,6 +301,25 @@ async def test_somebody_who_is_no_admin_compares_settings_and_an_admin_embeds_an
         await over(app, ada, [again.id])
         assert [(c.name, c.version) for c, _ in (await app.library.collections(ada.user)).items] == [("lab", 2)]
         assert [(c.name, c.version) for c, _ in (await app.library.collections(bob.user)).items] == [("lab", 1)]
+
+
+async def test_a_step_reads_the_file_that_its_run_was_given_as_the_documentation_shows(tmp_path, echo_server, monkeypatch):
+    engine = LocalEngine("argo", "argo_worker.py", local_spec, log_bytes=1 << 20, folder_bytes=1 << 28)
+    text = (ROOT / "docs" / "pipelines.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
+    (table := tmp_path / "table.csv").write_bytes(b"a,b\n" * 1234 + b"\xff\xfe\n")
+    async with running(tmp_path / "home", echo_server, monkeypatch, Engine.ARGO, engine) as (app, ada, bob):
+        await app.pipelines.define(ada.user, "count-lines", Engine.ARGO, text)
+        await app.pipelines.share(ada.user, "count-lines", True)
+        runs = [await app.pipelines.start(who.user, "count-lines", {}, files={"table": InputFile(table, "table.csv")}) for who in (ada, bob)]
+        for who, run in zip((ada, bob), runs, strict=True):
+            assert (await over(app, who, [run.id]))[0].metrics == {"lines": 1235}
+        again = await app.pipelines.rerun(bob.user, runs[1].id, {})
+        assert (await over(app, bob, [again.id]))[0].metrics == {"lines": 1235}
+        stolen = await app.pipelines.start(bob.user, "count-lines", {"table": "s3://hearth/originals/x/y"})
+        async with asyncio.timeout(60):
+            while not (ended := await app.pipelines.run(bob.user, stolen.id)).status.over:
+                await asyncio.sleep(0.05)
+        assert ended.status is RunStatus.FAILED
 
 
 async def test_the_twins_do_with_kfp_what_the_others_do(tmp_path, echo_server, monkeypatch, kfp_python):

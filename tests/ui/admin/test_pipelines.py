@@ -355,6 +355,27 @@ def test_a_file_fills_a_parameter_or_is_refused_with_a_sentence(console, seeded)
     assert seeded.all_runs()[0].parameters["settings"] == {"depth": 12}
 
 
+def test_a_file_of_any_kind_is_given_as_it_is_where_a_text_is_asked_for_and_stays_with_a_rerun(console, seeded):
+    kept = console.call(seeded.room.define, console.ada, "embed-again", Engine.ARGO, "tell()")
+    name = "collection"
+    page = console.page("pipelines", pipeline="embed-again")
+    assert not [t for t in page.toggle if t.key == f"p-{kept.id}--settings-whole"], "an object is no file"
+    page.file_uploader(key=f"p-{kept.id}--{name}-file").set_value(("a.png", b"\x89PNG\xff", "image/png"))
+    next(b for b in page.button if b.label == "Start").click().run()
+    assert "Choose a text file, or give the file itself." in said(page)
+    page.file_uploader(key=f"p-{kept.id}--{name}-file").set_value(("a.png", b"\x89PNG\xff", "image/png"))
+    page.toggle(key=f"p-{kept.id}--{name}-whole").set_value(True)
+    next(b for b in page.button if b.label == "Start").click().run()
+    (made,) = seeded.all_runs()
+    page = console.page("run", run=made.id)
+    assert [(r["Name"], r["Step"], r["Address"]) for r in rows(page, "Address")] == [("a.png", f"given as {name}", made.parameters[name])]
+    page = console.page("pipelines", pipeline="embed-again", rerun=made.id)
+    next(b for b in page.button if b.label == "Start").click().run()
+    again = next(run for run in seeded.all_runs() if run.id != made.id)
+    assert again.parameters[name].startswith(f"s3://hearth/runs/{again.id}/inputs/")
+    assert (console.app.settings.home / "objects" / again.parameters[name].removeprefix("s3://hearth/")).read_bytes() == b"\x89PNG\xff"
+
+
 def test_a_run_is_deleted_with_a_receipt(console, seeded):
     made = seeded.run(files=FILES)
     page = console.page("run", run=made.id)

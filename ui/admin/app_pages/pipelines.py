@@ -12,7 +12,7 @@ from ui.admin.bridge import ask_room, pipelines
 from ui.admin.frame import ago, cursor, deleting, nothing, pager
 from ui.admin.pipeline_views.comparing import status, told
 from ui.admin.pipeline_views.definitions import editor, explained, versions
-from ui.admin.pipeline_views.form import run_form
+from ui.admin.pipeline_views.form import as_files, run_form
 from ui.admin.pipeline_views.starters import listed, starters
 from ui.errors import sentence
 
@@ -142,9 +142,9 @@ def starting(chosen: Pipeline) -> None:
     try:
         sent = run_form(f"{chosen.id}-{again}", spec.parameters, before, experiment)
         if sent is not None:
-            values, within = sent
             cause, of = (Cause.RERUN, run.id) if run is not None else (Cause.CONSOLE, "")
-            made = ask_room(room.start, chosen.id, values, cause=cause, experiment=within, rerun_of=of, cache=cache)
+            with as_files(sent.files) as files:
+                made = ask_room(room.start, chosen.id, sent.values, files=files, cause=cause, experiment=sent.experiment, rerun_of=of, cache=cache)
             st.switch_page("app_pages/run.py", query_params={"run": made.id})
     except BadInput as error:
         st.error(sentence(error), icon=":material/error:")

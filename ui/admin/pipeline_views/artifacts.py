@@ -26,7 +26,7 @@ def artifacts(run: PipelineRun) -> None:
             {
                 "Name": a.name,
                 "Type": a.type.value,
-                "Step": a.step,
+                "Step": _made_by(a),
                 "Size": size(_bytes(a)) if "size_bytes" in a.metadata else "–",
                 "Download": artifact_address(run.id, a.id),
                 "Address": a.uri,
@@ -37,7 +37,7 @@ def artifacts(run: PipelineRun) -> None:
         column_config={"Download": st.column_config.LinkColumn(display_text="download")},
         key="artifact-list",
     )
-    names = {a.id: f"{a.step} · {a.name}" for a in shown}
+    names = {a.id: f"{_made_by(a)} · {a.name}" for a in shown}
     asked = st.query_params.get("artifact", "")
     if asked in names:
         st.session_state["preview"] = asked
@@ -53,6 +53,11 @@ def _choose() -> None:
         st.query_params["artifact"] = st.session_state["preview"]
     else:
         st.query_params.pop("artifact", None)
+
+
+def _made_by(artifact: Artifact) -> str:
+    """Its step; of what the run was given, the parameter."""
+    return artifact.step or f"given as {artifact.metadata.get('parameter', '')}"
 
 
 def _bytes(artifact: Artifact) -> int:

@@ -1,11 +1,17 @@
 """The form of a run, made from the parameters that its definition declares."""
 
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import BadInput
+from core.objects import written
+from core.workflow.inputs import InputFile
 from core.workflow.model import Parameter, ParameterType, Value, read_parameter
 from ui.admin.pipeline_views.comparing import told
 
@@ -23,21 +29,42 @@ def text_of(file: UploadedFile) -> str:
     try:
         return file.getvalue().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise BadInput(f"The file {file.name[:80]!r} is no text in UTF-8.", hint="Choose a text file.") from None
+        raise BadInput(f"The file {file.name[:80]!r} is no text in UTF-8.", hint="Choose a text file, or give the file itself.") from None
 
 
-def run_form(of: str, parameters: tuple[Parameter, ...], before: Mapping[str, Value], experiment: str) -> tuple[dict[str, Value], str] | None:
-    """Draws the form; once it is sent, what to start with: values by name and the experiment.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a run is to start with. files: those that are given as they are, by parameter."""
+
+    values: dict[str, Value]
+    files: dict[str, UploadedFile]
+    experiment: str
+
+
+@contextmanager
+def as_files(uploaded: Mapping[str, UploadedFile]) -> Iterator[dict[str, InputFile]]:
+    """What was uploaded, as files of this machine while this lasts. Raises: NoSpace."""
+    with tempfile.TemporaryDirectory(prefix="hearth-console-", ignore_cleanup_errors=True) as folder:
+        given = {}
+        for number, (name, file) in enumerate(uploaded.items()):
+            given[name] = InputFile(Path(folder) / str(number), file.name)
+            written(file, given[name].path, file.name)
+        yield given
+
+
+def run_form(of: str, parameters: tuple[Parameter, ...], before: Mapping[str, Value], experiment: str) -> Sent | None:
+    """Draws the form; once it is sent, what to start with.
 
     of: what the form belongs to, so that another one's input isn't kept in it.   before: the values that it begins with, where they aren't the defaults.
     Raises: BadInput for a value that is none of its type.
     """
+    files: dict[str, UploadedFile] = {}
     with st.form(f"run-{of}"):
-        read = fields(of, parameters, before)
+        read = fields(of, parameters, before, files)
         within = experiment_field(of, experiment)
         if not st.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
             return None
-    return read(), within.strip()
+    return Sent(read(), files, within.strip())
 
 
 def experiment_field(of: str, experiment: str) -> str:
@@ -45,14 +72,17 @@ def experiment_field(of: str, experiment: str) -> str:
     return st.text_input("Experiment (may be left empty)", experiment, key=f"experiment-{of}", placeholder="lower-case letters, digits, hyphens")
 
 
-def fields(of: str, parameters: Sequence[Parameter], before: Mapping[str, Value]) -> Callable[[], dict[str, Value]]:
+def fields(
+    of: str, parameters: Sequence[Parameter], before: Mapping[str, Value], files: dict[str, UploadedFile] | None = None
+) -> Callable[[], dict[str, Value]]:
     """Draws a field for each parameter, inside of a form; gives what reads them once it is sent. What is left empty isn't among the values.
 
-    of, before: as of `run_form`.   What reads them raises: BadInput for a value that is none of its type.
+    of, before: as of `run_form`.   files: gets those that are to be given as they are, once it is read; None where none can be.
+    What reads them raises: BadInput for a value that is none of its type.
     """
     if not parameters:
         st.caption("This pipeline takes no parameters.")
-    drawn = {one.name: _field(one, f"p-{of}-{one.name}", before.get(one.name, one.default)) for one in parameters}
+    drawn = {one.name: _field(one, f"p-{of}-{one.name}", before.get(one.name, one.default), files) for one in parameters}
     if any(one.required for one in parameters):
         st.caption("* has no default: it must be given.")
 
@@ -63,7 +93,7 @@ def fields(of: str, parameters: Sequence[Parameter], before: Mapping[str, Value]
     return read
 
 
-def _field(one: Parameter, key: str, start: Value) -> Callable[[], Value]:
+def _field(one: Parameter, key: str, start: Value, files: dict[str, UploadedFile] | None) -> Callable[[], Value]:
     """Draws the field of a parameter; gives what reads it once the form is sent: None for one that is left empty."""
     label, about = f"{one.name} ({one.type.value})" + (" *" if one.required else ""), one.description or None
     number = start if isinstance(start, (int, float)) and not isinstance(start, bool) else None
@@ -79,21 +109,30 @@ def _field(one: Parameter, key: str, start: Value) -> Callable[[], Value]:
     elif one.type is ParameterType.NUMBER:
         chosen = st.number_input(label, value=None if number is None else float(number), step=0.01, format="%g", key=key, help=about)
     else:
-        return _written(one, key, start, label)
+        return _written(one, key, start, label, files)
     return lambda: chosen
 
 
-def _written(one: Parameter, key: str, start: Value, label: str) -> Callable[[], Value]:
-    """A field for text, or for JSON as text; a file may fill it."""
+def _written(one: Parameter, key: str, start: Value, label: str, files: dict[str, UploadedFile] | None) -> Callable[[], Value]:
+    """A field for text, or for JSON as text; a file may fill it. One for text may be given any file, whose address is its value then."""
     typed = st.text_area(
         label, "" if start is None else told(start), key=key, help=one.description or None, height="content", placeholder=_EXAMPLES.get(one.type, "")
     )
-    file = None
+    file, whole = None, False
     if one.type in FROM_FILES:
         with st.expander(f"Fill {one.name} from a file"):
-            file = st.file_uploader("A text file; it counts instead of what is typed", key=f"{key}-file")
+            file = st.file_uploader("It counts instead of what is typed", key=f"{key}-file")
+            if one.type is ParameterType.STRING and files is not None:
+                whole = st.toggle(
+                    "Give the file itself, of whatever kind",
+                    key=f"{key}-whole",
+                    help="It is kept with the run, and the value is its address. Otherwise its text is the value.",
+                )
 
     def read() -> Value:
+        if file is not None and whole and files is not None:
+            files[one.name] = file
+            return None
         text = text_of(file) if file is not None else typed or ""
         meant = text or (one.type is ParameterType.STRING and (one.default is not None or file is not None))
         return read_parameter(one, text) if meant else None
