@@ -25,6 +25,7 @@ from bench.load import percentile
 from bench.processes import cpu_s, serving
 from bench.report import ROOT, keep, now_and_here
 from browser.conftest import ARGUMENTS, chromium
+from console_visits import DRAWN
 from playwright.sync_api import sync_playwright
 from running_house import PASSWORD, RunningHouse
 from sqlalchemy import insert, update
@@ -241,7 +242,8 @@ def measure(scale):
                     page.goto(house.url + path.format(collection=collection))
                     there(page)
                     if "view=map" in path:
-                        page.wait_for_selector(".js-plotly-plot .nsewdrag")
+                        page.wait_for_selector(DRAWN)
+                        page.evaluate("new Promise(painted => requestAnimationFrame(() => requestAnimationFrame(painted)))")
                     took.append(time.monotonic() - begun_s)
                 yield {"figure": "console page", "page": name, **size, "first_s": round(took[0], 2), "warm_p50_s": round(percentile(took[1:], 50), 2)}
             page.context.close()
