@@ -12,6 +12,8 @@ LOOKS = {
     "dark": {"color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True},
 }
+DRAWN = "[data-testid=stEChartsChart][aria-busy=false] canvas"
+"""A chart that has been given its data."""
 
 
 def id_of(house, name):

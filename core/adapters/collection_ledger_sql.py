@@ -58,18 +58,18 @@ class SqlCollectionLedger:
         """As the port says."""
         here = (chunks.c.collection_id == collection_id, chunks.c.live > 0)
 
-        def work(connection: Connection) -> Sequence[Any]:
+        def work(connection: Connection) -> tuple[Sequence[Passage], Vector]:
             every = connection.execute(select(func.count()).where(*here)).scalar_one()
             step = max(1, -(-every // limit))
             named = (chunks.c.id, chunks.c.document_id, chunks.c.title, func.substr(chunks.c.content, 1, SHOWN_CHARS), chunk_vectors.c.embedding)
             of = version if version is not None else _searched(collection_id)
-            return connection.execute(
+            rows = connection.execute(
                 select(*named).select_from(chunks.join(chunk_vectors, vector_of(of))).where(*here, chunks.c.n % step == 0).order_by(chunks.c.n).limit(limit)
             ).all()
+            vectors = np.frombuffer(b"".join(row[4] for row in rows), np.float32).reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32)
+            return [Passage(*row[:4]) for row in rows], vectors  # made here, in the thread: they may be tens of thousands
 
-        rows = await self._database.read(work)
-        vectors = np.frombuffer(b"".join(row[4] for row in rows), np.float32).reshape(len(rows), -1) if rows else np.zeros((0, 0), np.float32)
-        return [Passage(row[0], row[1], row[2], row[3]) for row in rows], vectors
+        return await self._database.read(work)
 
     async def rows(self, collection_id: str, limit: int, after: str = "") -> Sequence[ExportedRow]:
         """As the port says."""

@@ -59,8 +59,9 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """Passages and where they lie: points is (n, 2) float32."""
+    """Passages and where they lie: points is (n, 2) float32. state: the collection's, as in `Holdings`."""
 
+    state: int
     passages: Sequence[Passage]
     points: Vector
 
@@ -96,8 +97,8 @@ class Collections:
 
     def __init__(self, ledger: CollectionLedger, accounts: Accounts, library: Library, objects: ObjectStore, notes: Notes, begun: Begun) -> None:
         self._ledger, self._accounts, self._library, self._objects, self._notes, self._begun = ledger, accounts, library, objects, notes, begun
-        self._landscapes: dict[str, tuple[int, Landscape]] = {}
-        """The last one that was asked for, with the collection's state then."""
+        self._landscapes: dict[str, Landscape] = {}
+        """The last one that was asked for."""
 
     async def every(self, admin: Admin, cursor: str = "", *, limit: int = 50) -> Page[Holdings]:
         """All collections, made last first."""
@@ -133,11 +134,11 @@ class Collections:
         held = await self._ledger.holding(collection_id)
         await self._notes.look(admin, _named(held), **_of(held), map=True)
         known = self._landscapes.get(collection_id)
-        if known is None or known[0] != held.state:
+        if known is None or known.state != held.state:
             passages, vectors = await self._ledger.sample(collection_id, MAPPED)
-            known = held.state, Landscape(passages, await asyncio.to_thread(plane, vectors))
+            known = Landscape(held.state, passages, await asyncio.to_thread(plane, vectors))
             self._landscapes = {collection_id: known}  # one at a time: it is some megabytes
-        return known[1]
+        return known
 
     async def duplicates(self, admin: Admin, collection_id: str, threshold: float) -> tuple[int, Sequence[tuple[Passage, Passage, float]]]:
         """(how many passages were compared, the pairs that are nearly alike, most alike first). Raises: NotFound; BadInput for a threshold outside 0.5 to 1."""

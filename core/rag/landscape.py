@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.inference import Vector
 
@@ -33,6 +34,21 @@ def plane(vectors: Vector) -> Vector:
     two = axes[:, ::-1][:, :2]
     two = two * np.sign(two[np.abs(two).argmax(axis=0), np.arange(two.shape[1])])
     return np.asarray(centred @ two, np.float32)
+
+
+def inside(points: Vector, outline: Vector) -> NDArray[np.bool_]:
+    """Which points lie inside an outline: those from which a line to the right crosses it an odd number of times. On the outline itself it is either.
+
+    points: (n, 2); outline: (m, 2), its corners in order, the last joined to the first.   Gives (n,).
+    Source: Shimrat, "Algorithm 112: Position of point relative to polygon", 1962.
+    """
+    x, y = points[:, 0], points[:, 1]
+    within = np.zeros(len(points), bool)
+    for (from_x, from_y), (to_x, to_y) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+        if from_y != to_y:
+            crossed = ((from_y > y) != (to_y > y)) & (x < from_x + (y - from_y) * (to_x - from_x) / (to_y - from_y))
+            within ^= crossed
+    return within
 
 
 def near_pairs(vectors: Vector, threshold: float, most: int) -> list[Pair]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.rag import landscape
-from core.rag.landscape import near_pairs, plane
+from core.rag.landscape import inside, near_pairs, plane
 
 
 def unit(random, n, d):
@@ -26,6 +26,17 @@ def test_the_plane_is_that_of_the_largest_variance():
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_few_lie_in_the_middle(n):
     assert plane(np.ones((n, 4), np.float32)).tolist() == [[0, 0]] * n
+
+
+def test_what_lies_in_a_notch_of_an_outline_is_not_inside():
+    notched = np.array([(0, 0), (4, 0), (4, 4), (2, 1), (0, 4)], np.float32)
+    points = np.array([(1, 1), (3, 1), (2, 0.5), (2, 2), (2, 5), (-1, 1), (5, 1)], np.float32)
+    assert inside(points, notched).tolist() == [True, True, True, False, False, False, False]
+    assert inside(points, notched[::-1]).tolist() == inside(points, notched).tolist(), "whichever way it was drawn"
+
+
+def test_a_line_holds_nothing():
+    assert not inside(np.zeros((3, 2), np.float32), np.array([(-1, 0), (1, 0)], np.float32)).any()
 
 
 @settings(deadline=None, max_examples=40)

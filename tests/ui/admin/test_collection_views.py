@@ -15,8 +15,11 @@ from sqlalchemy import insert
 from core.adapters.database_sql import SqliteDatabase
 from core.adapters.tables_sql import chunks
 from core.audit import Act
+from core.console.collections import Passage
 from core.errors import BadInput, HearthError, NotFound
 from core.ids import new_id
+from core.rag.landscape import inside
+from ui.admin.collection_views.landscape import COLOURS, MANY, chart, outline
 
 PARTS = "\n\n".join(f"# Part {n}\n\nThis is about {thing} and nothing else, number {n}." for n, thing in enumerate(("keys", "tea", "wool", "rain", "bread")))
 TWICE = b"# Again\n\nThe shed is locked at night.\n"
@@ -87,13 +90,47 @@ def test_the_map_shows_every_passage_and_is_kept_until_the_collection_changes(co
     assert console.call(room.landscape, console.admin, collection) is first
     page = console.page("collection", collection=collection, view="map")
     assert f"{len(first.passages):,} of" in said(page)
-    assert page.get("plotly_chart")
+    drawn = [point for series in json.loads(page.get("echarts_chart")[0].proto.spec)["series"] for point in series["data"]]
+    assert sorted(text for _, _, text in drawn) == sorted(p.content[:80] for p in first.passages)
     assert (f"collection {collection}", {"name": "lab", "of": "bob", "map": True}) in console.noted(Act.READ)
     console.call(_swapped, console.app)
     again = console.call(room.landscape, console.admin, collection)
     assert len(again.passages) == len(first.passages)
     assert not any("shed" in p.content for p in again.passages), "what was deleted is not shown any more"
     assert any("garden" in p.content for p in again.passages)
+
+
+def _mapped(documents, each):
+    """The map of so many documents, each with so many passages."""
+    passages = [Passage(f"{d}-{n}", str(d), f"Chapter {d}", f"passage {n} of {d}") for n in range(each) for d in range(documents)]
+    return passages, chart(passages, np.arange(2 * len(passages), dtype=np.float32).reshape(-1, 2))
+
+
+def test_each_of_a_few_documents_has_its_colour_and_its_name_on_the_map():
+    _, drawn = _mapped(COLOURS, 3)
+    assert [one["name"] for one in drawn["series"]] == [f"Chapter {d}" for d in range(COLOURS)]
+    assert drawn["legend"]["show"]
+    assert all(text.endswith(f"of {d}") for d, one in enumerate(drawn["series"]) for _, _, text in one["data"])
+    assert not any(one["large"] for one in drawn["series"]), "each point is its own, so it can be dimmed"
+
+
+def test_of_many_documents_each_keeps_to_one_colour_and_no_passage_is_lost():
+    passages, drawn = _mapped(COLOURS + 3, MANY // COLOURS)
+    colours = [{text.rpartition(" ")[2] for _, _, text in one["data"]} for one in drawn["series"]]
+    assert len(colours) == COLOURS
+    assert sum(map(len, colours)) == COLOURS + 3
+    assert sum(len(one["data"]) for one in drawn["series"]) == len(passages)
+    assert all(one["large"] for one in drawn["series"])
+    assert not drawn["legend"]["show"]
+
+
+def test_a_box_and_a_lasso_around_the_same_hold_the_same():
+    box = outline({"brush_type": "rect", "coord_range": [[0, 2], [1, 3]]})
+    lasso = outline({"brush_type": "polygon", "coord_range": [[0, 1], [2, 1], [2, 3], [0, 3]]})
+    points = np.random.default_rng(1).uniform(-1, 4, (200, 2)).astype(np.float32)
+    within = (points > [0, 1]).all(axis=1) & (points < [2, 3]).all(axis=1)
+    assert np.array_equal(inside(points, box), within)
+    assert np.array_equal(inside(points, lasso), within)
 
 
 def test_what_says_the_same_twice_is_found(console, collection):

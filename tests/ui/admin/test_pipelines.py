@@ -410,10 +410,11 @@ def test_an_experiment_compares_its_runs_with_a_baseline_and_names_the_best(cons
     assert "epochs" in table[0]
     assert "collection" not in table[0], "all have the same"
     page.selectbox(key=f"baseline-{seeded.experiment.id}").set_value(made[0].id).run()
-    page = console.page("experiments", experiment=seeded.experiment.id, best="recall")
+    page = console.page("experiments", experiment=seeded.experiment.id, best="recall", y="recall")
     assert [round(r["Δ recall"], 3) for r in rows(page, "recall")] == [0.2, 0.4, 0.0]
     assert f"embed-again@1 {made[1].id[-6:]}: recall 0.9" in said(page)
-    assert page.get("plotly_chart")
+    drawn = json.loads(page.get("echarts_chart")[0].proto.spec)["series"][0]["data"]
+    assert [(name, value) for name, value, _ in drawn] == [(run.id[-6:], run.metrics["recall"]) for run in made]
     page.button(key="delete-experiment").click().run()
     page.button(key="delete-experiment-yes").click().run()
     assert "Deleted the experiment wider-windows" in said(page)

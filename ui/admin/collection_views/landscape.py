@@ -1,41 +1,75 @@
 """Where a collection's passages lie beside each other, and which say nearly the same."""
 
-import pandas as pd
-import plotly.express as px
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
 import streamlit as st
 
-from core.console.collections import Holdings
+from core.console.collections import Holdings, Passage
+from core.inference import Vector
+from core.rag.landscape import inside
 from ui.admin.bridge import ask, console
-from ui.admin.frame import nothing
+from ui.admin.frame import live, nothing
+
+COLOURS = 10
+"""What the theme has. Up to so many documents have one each, and a legend; of more, each tenth has the same."""
+MANY = 2000
+"""More points than this are drawn in one stroke, and small: a mark of its own for each takes a browser seconds."""
+HOVERED_CHARS = 80
+MOST_READ = 200
 
 
+@live(None)
 def landscape(held: Holdings) -> None:
-    """Its passages as points: near means alike."""
+    """Its passages as points: near means alike. It draws itself again alone when some are circled."""
     found = ask(console().collections.landscape, held.collection.id)
     if len(found.passages) < 3:
         nothing("There are too few passages for a map.", icon=":material/map:")
         return
-    titles, texts = [p.document for p in found.passages], [p.content[:80] for p in found.passages]
-    frame = pd.DataFrame({"x": found.points[:, 0], "y": found.points[:, 1], "document": titles, "passage": texts})
-    many = frame["document"].nunique() > 20
-    figure = px.scatter(frame, x="x", y="y", color=None if many else "document", hover_name="passage", render_mode="webgl", height=520)
-    figure.update_layout(xaxis_title=None, yaxis_title=None, margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    if many:
-        figure.update_traces(marker={"color": pd.factorize(frame["document"])[0], "colorscale": "Turbo", "size": 4})
-    event = st.plotly_chart(figure, on_select="rerun", selection_mode=("lasso", "box", "points"), key="map")
-    st.caption(f"{len(found.passages):,} of {held.live_chunks:,} passages, on the two axes along which they differ most. Circle some to read them.")
-    picked = [found.passages[n] for n in _picked(event, many, frame)][:200]
-    if picked:
+    places = np.asarray(found.points / (np.abs(found.points).max() or 1), np.float32)  # the axes have no unit, and a few digits are enough of one
+    told = f"{len(found.passages):,} of {held.live_chunks:,} passages, on the two axes along which they differ most."
+    # What was circled in a collection as it was means nothing once it has changed.
+    event = st.echarts_chart(chart(found.passages, places), height=520, on_select="rerun", key=f"map-{held.collection.id}-{found.state}", alt=told)
+    st.caption(f"{told} Circle some with the lasso to read them; drag and scroll to look closer.")
+    circled = {n for area in event["selection"]["areas"] for n in np.flatnonzero(inside(places, outline(area))).tolist()}
+    if circled:
+        picked = [found.passages[n] for n in sorted(circled)[:MOST_READ]]
         st.dataframe([{"Document": p.document, "Passage": p.content, "Chunk": p.chunk_id} for p in picked], hide_index=True, key="picked")
 
 
-def _picked(event: object, many: bool, frame: pd.DataFrame) -> list[int]:
-    """The places of the selected points; with a colour per document each document is a trace of its own."""
-    points = getattr(getattr(event, "selection", None), "points", [])
-    if many:
-        return [int(p["point_index"]) for p in points]
-    order = {n: list(group.index) for n, (_, group) in enumerate(frame.groupby("document", sort=False))}
-    return [int(order[p["curve_number"]][p["point_index"]]) for p in points]
+def chart(passages: Sequence[Passage], places: Vector) -> Mapping[str, Any]:
+    """The map as ECharts draws it: what shares a colour is a series, and a point is [x, y, the passage]."""
+    by_document: dict[str, list[int]] = {}
+    for n, passage in enumerate(passages):
+        by_document.setdefault(passage.document_id, []).append(n)
+    documents, few = list(by_document.values()), len(by_document) <= COLOURS
+    series = [(passages[d[0]].document, d) for d in documents] if few else [(f"{n}", [*chain(*documents[n::COLOURS])]) for n in range(COLOURS)]
+    many = len(passages) > MANY
+    mark = {"type": "scatter", "symbolSize": 4 if many else 9, "large": many, "largeThreshold": 1}
+    points = [[x, y, passage.content[:HOVERED_CHARS]] for (x, y), passage in zip(places.astype(float).round(4).tolist(), passages, strict=True)]
+    axis = {"type": "value", "scale": True, "axisLabel": {"show": False}, "axisTick": {"show": False}}
+    return {
+        "animation": False,
+        "grid": {"left": 8, "right": 8, "top": 40, "bottom": 40 if few else 8},
+        "xAxis": axis,
+        "yAxis": axis,
+        "legend": {"show": few, "type": "scroll", "bottom": 0},
+        "tooltip": {"formatter": "{@[2]}", "confine": True},
+        "dataZoom": [{"type": "inside", "xAxisIndex": 0, "filterMode": "none"}, {"type": "inside", "yAxisIndex": 0, "filterMode": "none"}],
+        "toolbox": {"left": 0, "feature": {"brush": {"type": ["polygon", "rect", "clear"], "title": {"polygon": "Lasso", "rect": "Box", "clear": "Clear"}}}},
+        "brush": {"xAxisIndex": 0, "yAxisIndex": 0},
+        "series": [mark | {"name": name, "data": [points[n] for n in of]} for name, of in series],
+    }
+
+
+def outline(area: Mapping[str, Any]) -> Vector:
+    """The corners of what was circled: ECharts tells areas, and which points lie in them only where it draws each for itself."""
+    if area["brush_type"] == "rect":
+        (left, right), (low, high) = area["coord_range"]
+        return np.array([(left, low), (right, low), (right, high), (left, high)], np.float32)
+    return np.array(area["coord_range"], np.float32)
 
 
 def duplicates(held: Holdings) -> None:
