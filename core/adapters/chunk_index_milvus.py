@@ -246,8 +246,9 @@ class MilvusChunkIndex:
         here = f"id >= {literal(low)} and id < {literal(high)}"
         between = and_(chunks.c.id >= low, chunks.c.id < high, func.length(chunk_vectors.c.embedding) == length * 4)
         async with self._writing:
-            there = {row["id"] for row in await self._query(name, here, ["id"])}
-            twice = await self._count(name, here) > len(there)  # what has one id is told as one, and counted as it lies there
+            found, counted = await asyncio.gather(self._query(name, here, ["id"]), self._count(name, here))
+            there = {row["id"] for row in found}
+            twice = counted > len(there)  # rows of one id are told as one, and counted as they lie there
             rows = await self._database.read(lambda c: c.execute(_select(chunks.c.id, chunk_vectors.c.version, chunks.c.live).where(between)).all())
             extra = sorted(there - {_scope(row.id, row.version) for row in rows})
             for start in range(0, len(extra), BATCH):

@@ -206,14 +206,17 @@ async def test_another_form_is_filled_beside_the_one_that_answers_and_then_takes
     monkeypatch.setattr("core.adapters.chunk_index_milvus.PARTITIONS", 4)
     async with opened(f"http://127.0.0.1:{way.port}", database) as other:
         assert (await ids(other, collection))[0] == chunk_id(kept.id, 1, 0)
+        assert len(await ids(other, busy)) == 2
         await published(store, other, ada, busy, ["new"], sha="c" * 64)
         assert len(await names(other)) == 2
         with pytest.raises(ServiceUnavailable, match="1 of 3 passages have not come"):
             await ids(other, busy)
-        await store.bury_for(ada.id, gone.id)
-        receipt = await other.drop_document(gone.id)
-        assert (receipt.removed, receipt.left) == ({KIND: 2}, {KIND: 0})
-        await store.remove(gone.id)
+        brief = await published(store, other, ada, busy, ["brief"], sha="d" * 64)
+        for document, count in ((gone, 2), (brief, 1)):  # one lies in what is searched, the other in what is being filled
+            await store.bury_for(ada.id, document.id)
+            receipt = await other.drop_document(document.id)
+            assert (receipt.removed, receipt.left) == ({KIND: count}, {KIND: 0})
+            await store.remove(document.id)
         assert await other.settle() == {"added": 2}
         assert len(await ids(other, collection)) == 2
         assert len(await ids(other, busy)) == 1
