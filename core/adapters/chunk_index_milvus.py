@@ -50,6 +50,7 @@ AGAIN = {"grpc.initial_reconnect_backoff_ms": 200, "grpc.max_reconnect_backoff_m
 """A server that is back is found again within two seconds; the library's own pauses grow to two minutes."""
 AT_ONCE = 16
 BATCH = 2_000
+"""At most some 50 MB of the longest passages; Milvus takes 64 MB at once."""
 PARTITIONS = 16
 """By a hash of the tenant, so a question of one looks through a part. Each costs Milvus memory."""
 MOST = 16_384

@@ -16,7 +16,7 @@ QUESTION = "What is the code of the green door?"
 KIND = "vectors in Milvus"
 
 
-@pytest.fixture(scope="module", params=["milvus-lite"], ids=lambda leg: f"leg={leg}")
+@pytest.fixture(scope="module", params=servers.MILVUS, ids=lambda leg: f"leg={leg}")
 def milvus(request):
     with servers.milvus(request.param) as server, Proxy(server.port) as way:
         server.way = way

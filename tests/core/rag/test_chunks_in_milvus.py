@@ -20,7 +20,7 @@ OTHER = "echo-embed-small"
 GUIDE = "# Guide\n\nThe key hangs behind the north door.\n\n## Coats\n\nThe coat hangs behind the south door.\n"
 
 
-@pytest.fixture(scope="module", params=["milvus-lite"], ids=lambda leg: f"leg={leg}")
+@pytest.fixture(scope="module", params=servers.MILVUS, ids=lambda leg: f"leg={leg}")
 def milvus(request):
     with servers.milvus(request.param) as server:
         yield server
