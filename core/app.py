@@ -606,6 +606,10 @@ async def _working(
         if member.has(Duty.TRIGGERS):
             await triggers.keep_up()
 
+    async def settle_vectors() -> None:
+        if member.has(Duty.VECTORS):
+            await index.settle()
+
     async def back_up_when_due() -> None:
         if member.has(Duty.BACKUPS):
             await backups.keep_up()
@@ -614,7 +618,7 @@ async def _working(
         await stack.enter_async_context(_every(RECORD_EVERY_S, events.record, "the recorder"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, retention.keep_up, "the retention sweep"))
         await stack.enter_async_context(_every(KEEP_UP_EVERY_S, back_up_when_due, "the backup on schedule"))
-        await stack.enter_async_context(_every(SETTLE_EVERY_S, index.settle, "what the index of chunks lacks"))
+        await stack.enter_async_context(_every(SETTLE_EVERY_S, settle_vectors, "what the index of chunks lacks"))
         await stack.enter_async_context(library)
         await stack.enter_async_context(reembedding)
         await stack.enter_async_context(dispatcher)

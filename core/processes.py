@@ -44,6 +44,7 @@ class Duty(StrEnum):
 
     BACKUPS = "backups"
     TRIGGERS = "triggers"
+    VECTORS = "vectors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class Settled(MilvusChunkIndex):
 def emptied(url):
     client = MilvusClient(url, dedicated=True)
     for name in client.list_collections():
+        for alias in client.list_aliases(name)["aliases"]:
+            client.drop_alias(alias)
         client.drop_collection(name)
     client.close()
     return url

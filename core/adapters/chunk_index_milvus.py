@@ -1,10 +1,13 @@
 """Chunks in Milvus: meaning by dense vectors, words by its BM25. The chunk rows stay the truth, and Milvus holds a copy of what they say.
 
-One Milvus collection for each length of vectors; `scope` in it is a version of a Hearth collection, so another version is searched as soon as its rows say so.
-A filter keeps every search to what may be found, before anything is ranked. What Milvus has too much or too little is put right by `settle`.
+What is searched is an alias for each length of vectors (`hearth_384`). Behind it stands a generation, a Milvus collection whose name says its form; where this
+house makes another form, `settle` fills that beside the old one and moves the alias. `tenant` in it is whose a passage is, and parts the collection; `scope` is
+a version of a Hearth collection, so another version is searched as soon as its rows say so. A filter keeps every search to what may be found, before anything
+is ranked. What Milvus has too much or too little is put right by `settle`.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
@@ -15,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -46,7 +49,10 @@ AWAY_S = 10.0
 AGAIN = {"grpc.initial_reconnect_backoff_ms": 200, "grpc.max_reconnect_backoff_ms": 2_000}
 """A server that is back is found again within two seconds; the library's own pauses grow to two minutes."""
 AT_ONCE = 16
-BATCH = 500
+BATCH = 2_000
+"""At most some 50 MB of the longest passages; Milvus takes 64 MB at once."""
+PARTITIONS = 16
+"""By a hash of the tenant, so a question of one looks through a part. Each costs Milvus memory."""
 MOST = 16_384
 """Rows that one answer of Milvus may hold."""
 COMPARED_AT_ONCE = 5_000
@@ -58,6 +64,7 @@ UNREACHED = 2
 KIND = "vectors in Milvus"
 FORM = "It looks like http://user:password@host:19530, or https://…; a path names a database of the server."
 _REFUSED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_OURS = re.compile(r"hearth_\d+(_[0-9a-f]{8})?")
 _CLOSED = re.compile(r"unauthenticated|auth check|permission.?denied", re.IGNORECASE)
 _ROWS = chunks.join(chunk_vectors, chunk_vectors.c.chunk_n == chunks.c.n).join(documents, documents.c.id == chunks.c.document_id)
 _WANTED = documents.c.status.not_in(GONE)
@@ -102,6 +109,14 @@ def _away() -> ServiceUnavailable:
     return ServiceUnavailable("Milvus, which holds the vectors, doesn't answer.", service="vectors", hint="Is it running? `hearth doctor` checks it.")
 
 
+class _Of(NamedTuple):
+    """A collection as it is searched now, and whose it is."""
+
+    version: int
+    dimensions: int
+    tenant: str
+
+
 class MilvusChunkIndex:
     """The chunk index over a Milvus server: 2.5 or later; an older one finds by meaning, and words are then found in the rows."""
 
@@ -123,7 +138,7 @@ class MilvusChunkIndex:
         self._connected: MilvusClient | None = None
         self._words = False
         self._lite = False
-        self._made: set[int] = set()
+        self._made: dict[int, str] = {}
         self._whole: set[str] = set()
         self._away_until = 0.0
         self._writing = asyncio.Lock()
@@ -149,7 +164,7 @@ class MilvusChunkIndex:
     async def nearest(self, versions: Mapping[str, int], query: Vector, top_k: int) -> list[Hit]:
         """As the port says."""
         found = await self._database.read(lambda c: _searched(c, list(versions)))
-        for collection_id, (version, dimensions) in found.items():
+        for collection_id, (version, dimensions, _) in found.items():
             if version != versions[collection_id]:
                 raise re_embedded()
             if dimensions != query.shape[0]:
@@ -165,8 +180,9 @@ class MilvusChunkIndex:
         if not await self._ask(lambda client: self._words):
             return await self._rows.matching(collection_ids, text, top_k)
         rankings = []
-        for length in sorted({dimensions for _, dimensions in found.values()}):
-            rankings += await self._search("words", " ".join(words), length, {i: f for i, f in found.items() if f[1] == length}, top_k)
+        for length in sorted({of.dimensions for of in found.values()}):
+            these = {i: of for i, of in found.items() if of.dimensions == length}
+            rankings += await self._search("words", " ".join(words), length, these, top_k)
         return sorted(rankings, key=lambda hit: (-hit.score, hit.chunk_id))[:top_k]
 
     async def size(self, collection_ids: Sequence[str]) -> int:
@@ -198,44 +214,57 @@ class MilvusChunkIndex:
     async def settle(self) -> Mapping[str, int]:
         """As the port says. Counts what is searched every time; compares every id where the counts differ, and the first time.
 
-        What is on its way is left to those who bring it.
+        What is on its way is left to those who bring it. A generation that has everything is searched from then on.
         """
         done: Counter[str] = Counter()
         wanted, hidden = await self._database.read(lambda c: (_lengths(c), _hidden(c)))
-        there = await self._call(_lengths_there, WRITE_S)
+        there = {_length(name) for name in await self._call(_there, WRITE_S)}
         for length in sorted({*wanted, *there}):
-            if self._compared and wanted.get(length, 0) == await self._count(length, _none_of("document", hidden)):
-                continue
-            for low, high in _parts(max(wanted.get(length, 0), await self._count(length))):
-                done += await self._settle_part(length, low, high)
+            done += await self._settle_length(length, wanted.get(length, 0), hidden)
         self._compared = True
         if done:
             log.warning("Milvus was brought to what the records hold: %s", ", ".join(f"{count} {kind}" for kind, count in sorted(done.items())))
         return dict(done)
 
-    async def _settle_part(self, length: int, low: str, high: str) -> Counter[str]:
+    async def _settle_length(self, length: int, wanted: int, hidden: Sequence[str]) -> Counter[str]:
+        done: Counter[str] = Counter()
+        name = await self._make(length)
+        held = await self._count(name)
+        if not held:
+            await self._copy(and_(chunks.c.live > 0, func.length(chunk_vectors.c.embedding) == length * 4))
+            done["added"] += wanted
+        elif not self._compared or wanted != (await self._count(name, _none_of("document", hidden)) if hidden else held):
+            for low, high in _parts(max(wanted, held)):
+                done += await self._settle_part(name, length, low, high)
+        if name != _alias(length):
+            await self._call(lambda client: _serve(client, length, name), WRITE_S)
+            self._made[length] = _alias(length)
+            log.warning("Milvus answers from %s now.", name)
+        return +done
+
+    async def _settle_part(self, name: str, length: int, low: str, high: str) -> Counter[str]:
         """Compares the chunks whose ids lie between. Written is under the lock that everything is written under, from what the rows say then."""
         here = f"id >= {literal(low)} and id < {literal(high)}"
         between = and_(chunks.c.id >= low, chunks.c.id < high, func.length(chunk_vectors.c.embedding) == length * 4)
         async with self._writing:
-            await self._make(length)
-            there = {row["id"] for row in await self._query(length, here, ["id"])}
+            found, counted = await asyncio.gather(self._query(name, here, ["id"]), self._count(name, here))
+            there = {row["id"] for row in found}
+            twice = counted > len(there)  # rows of one id are told as one, and counted as they lie there
             rows = await self._database.read(lambda c: c.execute(_select(chunks.c.id, chunk_vectors.c.version, chunks.c.live).where(between)).all())
             extra = sorted(there - {_scope(row.id, row.version) for row in rows})
             for start in range(0, len(extra), BATCH):
-                await self._write("delete", length, ids=extra[start : start + BATCH])
-        lacking = [row.id for row in rows if row.live and _scope(row.id, row.version) not in there]
+                await self._write("delete", name, ids=extra[start : start + BATCH])
+        lacking = [row.id for row in rows if row.live and (twice or _scope(row.id, row.version) not in there)]
         for start in range(0, len(lacking), BATCH):
             await self._copy(chunks.c.id.in_(lacking[start : start + BATCH]))
         return Counter({kind: count for kind, count in (("removed", len(extra)), ("added", len(lacking))) if count})
 
-    async def _search(self, field: str, what: Any, length: int, found: Mapping[str, tuple[int, int]], top_k: int) -> list[Hit]:
-        scopes = [_scope(collection_id, version) for collection_id, (version, _) in found.items()]
+    async def _search(self, field: str, what: Any, length: int, found: Mapping[str, _Of], top_k: int) -> list[Hit]:
         if not await self._demand_whole(length, found):
             return []
         hidden = await self._database.read(lambda c: _hidden(c, list(found)))
         for fetch in (top_k, *[min(top_k * WIDER, MOST)] * (ROUNDS - 1)):
-            filtered = " and ".join(filter(None, (_one_of("scope", scopes), _none_of("document", hidden))))
+            filtered = " and ".join(filter(None, (_within(found), _none_of("document", hidden))))
             hits = await self._ask(partial(self._searched, length=length, field=field, what=what, filtered=filtered, limit=fetch))
             live, standing = await self._database.read(partial(_live, hits=hits))
             kept = sorted((hit for hit, _ in hits if hit.chunk_id in live), key=lambda hit: (-hit.score, hit.chunk_id))
@@ -248,33 +277,38 @@ class MilvusChunkIndex:
         """Hits, each with its version of a document."""
         how = {"metric_type": "COSINE" if field == "dense" else "BM25"}
         options = {"filter": filtered, "limit": limit, "search_params": how, "output_fields": ["document"], "timeout": SEARCH_S}
-        (found,) = client.search(_name(length), [what], anns_field=field, **options)
+        (found,) = client.search(_alias(length), [what], anns_field=field, **options)
 
         def score(distance: float) -> float:  # BM25 is negative in Milvus Lite; the order is the same, best first
             return abs(distance) if field == "words" else max(-1.0, min(1.0, distance))
 
         return [(Hit(hit["id"].partition("/")[0], score(hit["distance"])), hit["entity"]["document"]) for hit in found]
 
-    async def _demand_whole(self, length: int, found: Mapping[str, tuple[int, int]]) -> bool:
+    async def _demand_whole(self, length: int, found: Mapping[str, _Of]) -> bool:
         """Looks once whether all that may be found has come to Milvus: an answer from a half would look like a whole one. False if there is nothing.
 
         Raises: ServiceUnavailable.
         """
-        unsure = {_scope(i, version): i for i, (version, _) in found.items()}
-        sure = self._whole & set(unsure)
-        unsure = {scope: i for scope, i in unsure.items() if scope not in sure}
+        unsure = {i: of for i, of in found.items() if _scope(i, of.version) not in self._whole}
         if not unsure:
             return True
-        needed = await self._database.read(lambda c: _live_count(c, list(unsure.values())))
-        count = partial(_counted, name=_name(length), filtered=_one_of("scope", list(unsure)), timeout_s=SEARCH_S)
-        there = (await self._ask(count)) if needed else 0
+        needed = await self._database.read(lambda c: _live_count(c, list(unsure)))
+        there, stays = await self._ask(partial(self._come, length=length, filtered=_within(unsure))) if needed else (0, False)
         if there < needed:
             raise ServiceUnavailable(
                 f"{needed - there:,} of {needed:,} passages have not come to Milvus yet.", service="vectors", hint="They are being copied; ask again soon."
             )
-        if needed:
-            self._whole |= set(unsure)
-        return bool(needed or sure)
+        if stays:
+            self._whole |= {_scope(i, of.version) for i, of in unsure.items()}
+        return bool(needed or len(unsure) < len(found))
+
+    def _come(self, client: MilvusClient, *, length: int, filtered: str) -> tuple[int, bool]:
+        """How much of it is searched, and whether that is the generation to which all that is new comes. One that lacks a field can't be searched."""
+        form, behind = self._form(length), _behind(client, length, SEARCH_S)
+        mine = behind == _generation(length, form)
+        if not behind or not (mine or _names(form) <= {field["name"] for field in client.describe_collection(behind, timeout=SEARCH_S)["fields"]}):
+            return 0, False
+        return _counted(client, name=_alias(length), filtered=filtered, timeout_s=SEARCH_S), mine
 
     async def _copy(self, which: ColumnElement[bool]) -> None:
         """Brings chunks to Milvus as the rows have them now, batch by batch; what is there already is replaced."""
@@ -287,9 +321,11 @@ class MilvusChunkIndex:
                     vector = np.frombuffer(row.embedding, np.float32)
                     by_length.setdefault(len(vector), []).append(_entity(row, vector))
                 for length, entities in by_length.items():
-                    await self._make(length)
+                    name = await self._make(length)
                     given = entities if self._words else [{k: v for k, v in entity.items() if k != "text"} for entity in entities]
-                    await self._write("upsert", length, data=given)
+                    # An upsert would be one call; by Milvus 2.3.5 it is put into a partition where its tenant isn't looked for.
+                    await self._write("delete", name, ids=[entity["id"] for entity in entities])
+                    await self._write("insert", name, data=given)
             if len(rows) < BATCH:
                 return
             after = (rows[-1].n, rows[-1].of_version)
@@ -298,49 +334,68 @@ class MilvusChunkIndex:
         removed = left = 0
         try:
             async with self._writing:
-                for length in await self._call(_lengths_there, WRITE_S):
-                    removed += await self._count(length, filtered)
-                    await self._write("delete", length, filter=filtered)
-                    left += await self._count(length, filtered)
+                for name in await self._call(_there, WRITE_S):
+                    removed += await self._count(name, filtered)
+                    await self._write("delete", name, filter=filtered)
+                    left += await self._count(name, filtered)
         except ServiceError as error:
             log.warning("Vectors in Milvus are removed later: %s", error)
             self._compared = False
             left = await self._database.read(lambda c: c.execute(select(func.count()).select_from(_ROWS).where(mine)).scalar_one())
         return DeleteReceipt({KIND: removed - left if removed else 0}, {KIND: left})
 
-    async def _count(self, length: int, filtered: str = "") -> int:
-        return await self._call(partial(_counted, name=_name(length), filtered=filtered, timeout_s=WRITE_S), WRITE_S)
+    async def _count(self, name: str, filtered: str = "") -> int:
+        return await self._call(partial(_counted, name=name, filtered=filtered, timeout_s=WRITE_S), WRITE_S)
 
-    async def _query(self, length: int, filtered: str, fields: list[str]) -> list[dict[str, Any]]:
+    async def _query(self, name: str, filtered: str, fields: list[str]) -> list[dict[str, Any]]:
         def ask(client: MilvusClient) -> list[dict[str, Any]]:
-            return list(client.query(_name(length), filter=filtered, output_fields=fields, limit=MOST, consistency_level="Strong", timeout=WRITE_S))
+            return list(client.query(name, filter=filtered, output_fields=fields, limit=MOST, consistency_level="Strong", timeout=WRITE_S))
 
         return await self._call(ask, WRITE_S)
 
-    async def _make(self, length: int) -> None:
-        """Makes the collection for vectors of that length, where it isn't there yet."""
+    async def _make(self, length: int) -> str:
+        """Where vectors of that length are written, made where it isn't there yet: the alias, or the next generation while another one is searched."""
         if length not in self._made:
-            await self._call(lambda client: self._made_now(client, length), WRITE_S)
-            self._made.add(length)
+            self._made[length] = await self._call(lambda client: self._made_now(client, length), WRITE_S)
+        return self._made[length]
 
-    def _made_now(self, client: MilvusClient, length: int) -> None:
-        if client.has_collection(_name(length), timeout=WRITE_S):
-            client.load_collection(_name(length), timeout=WRITE_S)
-            return
-        schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
-        schema.add_field("scope", DataType.VARCHAR, max_length=64)
-        schema.add_field("document", DataType.VARCHAR, max_length=64)
-        schema.add_field("dense", DataType.FLOAT_VECTOR, dim=length)
-        indexes = client.prepare_index_params()
-        indexes.add_index("dense", index_type="FLAT", metric_type="COSINE")  # exact, and as cheap as what the filter leaves is small
+    def _made_now(self, client: MilvusClient, length: int) -> str:
+        form = self._form(length)
+        name = _generation(length, form)
+        if not client.has_collection(name, timeout=WRITE_S):
+            schema, indexes = client.create_schema(auto_id=False, enable_dynamic_field=False), client.prepare_index_params()
+            for field in form["fields"]:
+                schema.add_field(**field)
+            if self._words:
+                schema.add_function(Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["words"]))
+            for index in form["indexes"]:
+                indexes.add_index(**index)
+            how = {"consistency_level": "Session", "num_partitions": form["partitions"], "timeout": WRITE_S}
+            client.create_collection(name, schema=schema, index_params=indexes, **how)
+        client.load_collection(name, timeout=WRITE_S)
+        if _behind(client, length) not in ("", name):
+            return name
+        _serve(client, length, name)
+        return _alias(length)
+
+    def _form(self, length: int) -> dict[str, Any]:
+        """How passages lie in Milvus. Whatever is changed here makes another generation, which the house fills."""
+        key = {"datatype": DataType.VARCHAR, "max_length": 64}
+        fields: list[dict[str, Any]] = [
+            {"field_name": "id", "is_primary": True} | key,
+            {"field_name": "tenant", "is_partition_key": True} | key,
+            {"field_name": "scope"} | key,
+            {"field_name": "document"} | key,
+            {"field_name": "dense", "datatype": DataType.FLOAT_VECTOR, "dim": length},
+        ]
+        # FLAT is exact, and as cheap as what the filter leaves is small.
+        indexes = [{"field_name": "dense", "index_type": "FLAT", "metric_type": "COSINE"}]
         if self._words:
-            analyzer = {"tokenizer": "standard"} if self._lite else {"type": "english"}
-            schema.add_field("text", DataType.VARCHAR, max_length=65_535, enable_analyzer=True, analyzer_params=analyzer)
-            schema.add_field("words", DataType.SPARSE_FLOAT_VECTOR)
-            schema.add_function(Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["words"]))
-            indexes.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
-        client.create_collection(_name(length), schema=schema, index_params=indexes, consistency_level="Session", timeout=WRITE_S)
+            analyzed = {"enable_analyzer": True, "analyzer_params": {"tokenizer": "standard"} if self._lite else {"type": "english"}}
+            fields.append({"field_name": "text", "datatype": DataType.VARCHAR, "max_length": 65_535} | analyzed)
+            fields.append({"field_name": "words", "datatype": DataType.SPARSE_FLOAT_VECTOR})
+            indexes.append({"field_name": "words", "index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25"})
+        return {"fields": fields, "indexes": indexes, "partitions": PARTITIONS}
 
     async def _ask(self, work: Callable[[MilvusClient], T]) -> T:
         """For somebody who waits: once Milvus had no answer, the next questions are refused without waiting."""
@@ -354,8 +409,8 @@ class MilvusChunkIndex:
         self._away_until = 0.0
         return found
 
-    async def _write(self, what: str, length: int, **given: Any) -> None:
-        await self._call(lambda client: getattr(client, what)(_name(length), timeout=WRITE_S, **given), WRITE_S)
+    async def _write(self, what: str, name: str, **given: Any) -> None:
+        await self._call(lambda client: getattr(client, what)(name, timeout=WRITE_S, **given), WRITE_S)
 
     async def _call(self, work: Callable[[MilvusClient], T], within_s: float) -> T:
         """In a thread, which is left behind where it doesn't come back in time. Raises: ServiceError."""
@@ -393,13 +448,50 @@ class MilvusChunkIndex:
             self._connected = None
 
 
-def _name(length: int) -> str:
+def _within(found: Mapping[str, _Of]) -> str:
+    """Only these versions, and only what is those tenants': so Milvus looks through their partitions alone, and a wrong scope shows nothing of anybody else."""
+    tenants = _one_of("tenant", sorted({of.tenant for of in found.values()}))
+    return f"{tenants} and {_one_of('scope', [_scope(i, of.version) for i, of in found.items()])}"
+
+
+def _alias(length: int) -> str:
     return f"hearth_{length}"
 
 
-def _lengths_there(client: MilvusClient) -> list[int]:
-    """The lengths of vectors that Milvus has a collection for."""
-    return [int(name[7:]) for name in client.list_collections(timeout=WRITE_S) if re.fullmatch(r"hearth_\d+", name)]
+def _generation(length: int, form: Mapping[str, Any]) -> str:
+    return f"{_alias(length)}_{hashlib.sha256(json.dumps(form).encode()).hexdigest()[:8]}"
+
+
+def _names(form: Mapping[str, Any]) -> set[str]:
+    return {field["field_name"] for field in form["fields"]}
+
+
+def _length(name: str) -> int:
+    return int(name.split("_")[1])
+
+
+def _there(client: MilvusClient, timeout_s: float = WRITE_S) -> list[str]:
+    """The collections of this house, of every length and generation."""
+    return [name for name in client.list_collections(timeout=timeout_s) if _OURS.fullmatch(name)]
+
+
+def _behind(client: MilvusClient, length: int, timeout_s: float = WRITE_S) -> str:
+    """The collection that the alias stands for; "" where there is none."""
+    names = [name for name in _there(client, timeout_s) if _length(name) == length]
+    return next((name for name in names if _alias(length) in client.list_aliases(name, timeout=timeout_s)["aliases"]), "")
+
+
+def _serve(client: MilvusClient, length: int, name: str) -> None:
+    """Has the alias stand for that collection, in one step, and drops the others: also one that has the alias's own name, from before there were aliases."""
+    alias, others = _alias(length), {other for other in _there(client) if _length(other) == length} - {name}
+    if alias in others:
+        client.drop_collection(alias, timeout=WRITE_S)
+    try:
+        client.alter_alias(name, alias, timeout=WRITE_S)
+    except MilvusException:  # there was none yet
+        client.create_alias(name, alias, timeout=WRITE_S)
+    for other in others - {alias}:
+        client.drop_collection(other, timeout=WRITE_S)
 
 
 def _counted(client: MilvusClient, *, name: str, filtered: str, timeout_s: float) -> int:
@@ -412,10 +504,8 @@ def _counted(client: MilvusClient, *, name: str, filtered: str, timeout_s: float
 
 def _parts(count: int) -> list[tuple[str, str]]:
     """Ranges of ids that hold some thousands each: ids of chunks are hashes, so they are spread evenly."""
-    digits = 0
-    while count / 16**digits > COMPARED_AT_ONCE:
-        digits += 1
-    lows = [f"{n:0{digits}x}" for n in range(16**digits)]
+    parts = count // COMPARED_AT_ONCE + 1
+    lows = ["0", *(f"{n * 16**4 // parts:04x}" for n in range(1, parts))]
     return list(zip(lows, [*lows[1:], "g"], strict=True))
 
 
@@ -431,15 +521,17 @@ def _lengths(connection: Connection) -> dict[int, int]:
 
 def _batch(connection: Connection, which: ColumnElement[bool], after: tuple[int, int]) -> Sequence[Any]:
     n, version = after
-    columns = (chunks, chunk_vectors.c.embedding, chunk_vectors.c.version.label("of_version"))
-    further = (chunks.c.n > n) | ((chunks.c.n == n) & (chunk_vectors.c.version > version))
-    return connection.execute(_select(*columns).where(which, further).order_by(chunks.c.n, chunk_vectors.c.version).limit(BATCH)).all()
+    columns = (chunks, chunk_vectors.c.embedding, chunk_vectors.c.version.label("of_version"), collections.c.owner_id)
+    query = _select(*columns).join(collections, collections.c.id == documents.c.collection_id)
+    further = (chunks.c.n >= n) & ((chunks.c.n > n) | (chunk_vectors.c.version > version))
+    return connection.execute(query.where(which, further).order_by(chunks.c.n, chunk_vectors.c.version).limit(BATCH)).all()
 
 
 def _entity(row: Any, vector: Vector) -> dict[str, Any]:
     text = "\n".join(part for part in (row.title, row.heading, row.content) if part)
     return {
         "id": _scope(row.id, row.of_version),
+        "tenant": row.owner_id,
         "scope": _scope(row.collection_id, row.of_version),
         "document": _scope(row.document_id, row.version),
         "dense": vector,
@@ -447,10 +539,10 @@ def _entity(row: Any, vector: Vector) -> dict[str, Any]:
     }
 
 
-def _searched(connection: Connection, collection_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """(version, dimensions) of these collections as they are searched now; those that are gone are left out."""
-    query = select(collections.c.id, collections.c.version, collections.c.dimensions).where(collections.c.id.in_(list(collection_ids)))
-    return {row.id: (row.version, row.dimensions) for row in connection.execute(query)}
+def _searched(connection: Connection, collection_ids: Sequence[str]) -> dict[str, _Of]:
+    """These collections as they are searched now; those that are gone are left out."""
+    query = select(collections).where(collections.c.id.in_(list(collection_ids)))
+    return {row.id: _Of(row.version, row.dimensions, row.owner_id) for row in connection.execute(query)}
 
 
 def _hidden(connection: Connection, collection_ids: Sequence[str] | None = None) -> list[str]:

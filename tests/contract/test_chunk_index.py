@@ -105,8 +105,18 @@ async def again(ask, within_s=15):
             await asyncio.sleep(0.1)
 
 
-async def in_milvus(index):
-    return await index._count(8)
+async def in_milvus(index, filtered=""):
+    return await index._count("hearth_8", filtered)
+
+
+async def names(index):
+    return await index._call(lambda client: client.list_collections(), 30)
+
+
+async def written_by_hand(index, name, *rows):
+    """Rows of two signs a field, but for those given."""
+    whole = [{"document": "d/1", "dense": axis(0), "text": "x"} | row for row in rows]
+    await index._write("insert", name, data=[{k: v for k, v in row.items() if index._words or k != "text"} for row in whole])
 
 
 async def test_a_document_is_found_as_soon_as_it_is_published_and_goes_with_a_count_of_none_left(store, index, ada):
@@ -145,6 +155,100 @@ async def test_what_may_not_be_found_takes_no_place_in_a_ranking(store, index, a
     await index.add(unready)
     assert await in_milvus(index) == 83
     assert await ids(index, mine, 2, top_k=3) == [chunk_id(far.id, 1, 2), *sorted(chunk_id(far.id, 1, n) for n in (0, 1))]
+
+
+async def test_a_wrong_scope_never_shows_what_is_somebody_elses(store, index, ada, bob):
+    mine, theirs = await a_collection(store, ada), await a_collection(store, bob)
+    document, foreign = await published(store, index, ada, mine, ["a"]), await published(store, index, bob, theirs, ["b"])
+    stray = f"{chunk_id(foreign.id, 1, 0)}/1"
+    await index._write("delete", "hearth_8", ids=[stray])
+    await written_by_hand(index, "hearth_8", {"id": stray, "tenant": bob.id, "scope": f"{mine.id}/1", "document": f"{foreign.id}/1"})
+    assert await in_milvus(index, f"scope == '{mine.id}/1'") == 2
+    assert await ids(index, mine) == [chunk_id(document.id, 1, 0)]
+
+
+async def test_a_passage_lies_where_its_tenant_is_looked_for_also_when_it_was_written_twice(store, index, ada):
+    texts = [f"passage {n}" for n in range(100)]
+    document = await published(store, index, ada, await a_collection(store, ada), texts)
+    await index.add(document)
+    fields = (await index._call(lambda client: client.describe_collection("hearth_8"), 30))["fields"]
+    assert [field["name"] for field in fields if field.get("is_partition_key")] == ["tenant"]
+    assert (await in_milvus(index), await in_milvus(index, f"tenant == '{ada.id}'")) == (100, 100)
+
+
+async def test_what_lies_there_twice_is_settled_to_once(store, index, ada):
+    collection = await a_collection(store, ada)
+    document = await published(store, index, ada, collection)
+    row = {"id": f"{chunk_id(document.id, 1, 0)}/1", "tenant": ada.id, "scope": f"{collection.id}/1", "document": f"{document.id}/1"}
+    assert await index.settle() == {}
+    await written_by_hand(index, "hearth_8", row)  # as two processes at once may do; Milvus Lite keeps one of them by itself
+    assert await index.settle() == ({} if index._lite else {"added": 2})
+    assert await in_milvus(index) == 2
+    assert len(await ids(index, collection)) == 2
+
+
+async def test_what_lies_in_one_of_many_parts_is_settled_too(store, index, ada, monkeypatch):
+    monkeypatch.setattr("core.adapters.chunk_index_milvus.COMPARED_AT_ONCE", 4)
+    collection = await a_collection(store, ada)
+    document = await published(store, index, ada, collection, ["lamp"] * 30)
+    lost = [f"{chunk_id(document.id, 1, n)}/1" for n in range(0, 30, 4)]
+    await index._write("delete", "hearth_8", ids=lost)
+    assert await index.settle() == {"added": len(lost)}
+    assert await in_milvus(index) == 30
+
+
+async def test_another_form_is_filled_beside_the_one_that_answers_and_then_takes_its_place(store, index, database, way, ada, monkeypatch):
+    from milvus_index import opened
+
+    collection, busy = await a_collection(store, ada), await a_collection(store, ada, "busy")
+    kept = await published(store, index, ada, collection)
+    gone, before = await published(store, index, ada, busy, sha="b" * 64), await names(index)
+    monkeypatch.setattr("core.adapters.chunk_index_milvus.PARTITIONS", 4)
+    async with opened(f"http://127.0.0.1:{way.port}", database) as other:
+        assert (await ids(other, collection))[0] == chunk_id(kept.id, 1, 0)
+        assert len(await ids(other, busy)) == 2
+        await published(store, other, ada, busy, ["new"], sha="c" * 64)
+        assert len(await names(other)) == 2
+        with pytest.raises(ServiceUnavailable, match="1 of 3 passages have not come"):
+            await ids(other, busy)
+        brief = await published(store, other, ada, busy, ["brief"], sha="d" * 64)
+        for document, count in ((gone, 2), (brief, 1)):  # one lies in what is searched, the other in what is being filled
+            await store.bury_for(ada.id, document.id)
+            receipt = await other.drop_document(document.id)
+            assert (receipt.removed, receipt.left) == ({KIND: count}, {KIND: 0})
+            await store.remove(document.id)
+        assert await other.settle() == {"added": 2}
+        assert len(await ids(other, collection)) == 2
+        assert len(await ids(other, busy)) == 1
+        (after,) = await names(other)
+        assert after not in before
+        assert await other.settle() == {}
+    assert len(await ids(index, collection)) == 2  # a process that has asked before asks the same alias
+
+
+@pytest.mark.parametrize("name", ["hearth_8", "hearth_8_00000000"])
+async def test_a_collection_without_tenants_is_not_searched_and_makes_way(store, index, ada, name):
+    def as_it_was(client):
+        from pymilvus import DataType
+
+        schema, indexes = client.create_schema(auto_id=False), client.prepare_index_params()
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+        schema.add_field("scope", DataType.VARCHAR, max_length=64)
+        schema.add_field("dense", DataType.FLOAT_VECTOR, dim=8)
+        indexes.add_index("dense", index_type="FLAT", metric_type="COSINE")
+        client.create_collection(name, schema=schema, index_params=indexes)
+        if name != "hearth_8":
+            client.create_alias(name, "hearth_8")
+
+    await index._call(as_it_was, 30)
+    collection = await a_collection(store, ada)
+    await add(store, ada, collection, ["one", "two", "three"])
+    with pytest.raises(ServiceUnavailable, match="3 of 3 passages have not come to Milvus yet"):
+        await ids(index, collection)
+    assert await index.settle() == {"added": 3}
+    assert len(await ids(index, collection)) == 3
+    (left,) = await names(index)
+    assert left not in ("hearth_8", name)
 
 
 async def test_vectors_whose_rows_are_gone_are_neither_found_nor_in_the_way_and_settling_removes_them(store, index, database, ada):
@@ -252,12 +356,12 @@ async def test_every_hostile_text_is_found_as_itself_and_as_nothing_else(index):
 
     chance = random.Random(7)
     texts = sorted({*HOSTILE, *("".join(chance.choices("\"'\\ %_$(){}[]=!<>|&ab1ü🙂", k=chance.randint(1, 12))) for _ in range(180))})
-    await index._make(2)
-    rows = [{"id": f"{n:03x}", "scope": "s", "document": text, "dense": [1.0, 0.0], "text": "x"} for n, text in enumerate(texts)]
-    await index._write("upsert", 2, data=rows if index._words else [{k: v for k, v in row.items() if k != "text"} for row in rows])
+    name = await index._make(2)
+    rows = [{"id": f"{n:03x}", "tenant": "t", "scope": "s", "document": text, "dense": [1.0, 0.0], "text": "x"} for n, text in enumerate(texts)]
+    await index._write("insert", name, data=rows if index._words else [{k: v for k, v in row.items() if k != "text"} for row in rows])
     for text in texts:
-        assert [row["document"] for row in await index._query(2, _one_of("document", [text]), ["document"])] == [text]
-    assert await index._query(2, _one_of("document", ["none"]), ["document"]) == []
+        assert [row["document"] for row in await index._query(name, _one_of("document", [text]), ["document"])] == [text]
+    assert await index._query(name, _one_of("document", ["none"]), ["document"]) == []
 
 
 @pytest.mark.parametrize("question", [*HOSTILE, "\x00", "lamp\ud800", "text_match(text, 'x')", "x" * 30_000])

@@ -16,7 +16,7 @@ QUESTION = "What is the code of the green door?"
 KIND = "vectors in Milvus"
 
 
-@pytest.fixture(scope="module", params=["milvus-lite"], ids=lambda leg: f"leg={leg}")
+@pytest.fixture(scope="module", params=servers.MILVUS, ids=lambda leg: f"leg={leg}")
 def milvus(request):
     with servers.milvus(request.param) as server, Proxy(server.port) as way:
         server.way = way
@@ -108,7 +108,9 @@ def test_what_is_uploaded_while_it_is_away_waits_with_a_sentence_and_is_taken_in
     assert any("Ignatius" in text for text in found(house, "lamp in the cellar"))
 
 
-def test_a_server_killed_in_the_middle_of_taking_in_loses_no_passage(house, milvus):
+def test_a_server_killed_in_the_middle_of_taking_in_loses_no_passage(house, milvus, request):
+    if "milvus-2.3" in request.node.name:
+        pytest.skip("the package of Milvus 2.3.5 doesn't open its port again over the folder of a killed one")
     text = "\n\n".join(f"## Door {n}\n\nThe code of door {n} is {n * 7919}." for n in range(600)).encode()
     milvus.way.delay_s, milvus.way.mode = 0.3, "latency"  # so that it takes some seconds, and the middle can be met
     _, job = house.upload("doors.md", text)

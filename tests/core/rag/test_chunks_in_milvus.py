@@ -20,7 +20,7 @@ OTHER = "echo-embed-small"
 GUIDE = "# Guide\n\nThe key hangs behind the north door.\n\n## Coats\n\nThe coat hangs behind the south door.\n"
 
 
-@pytest.fixture(scope="module", params=["milvus-lite"], ids=lambda leg: f"leg={leg}")
+@pytest.fixture(scope="module", params=servers.MILVUS, ids=lambda leg: f"leg={leg}")
 def milvus(request):
     with servers.milvus(request.param) as server:
         yield server
@@ -53,8 +53,8 @@ async def held(settings):
     async with beside(settings) as (index, database):
         query = select(chunks.c.id, chunk_vectors.c.version).join(chunk_vectors, chunk_vectors.c.chunk_n == chunks.c.n)
         rows = {f"{i}/{version}" for i, version in await database.read(lambda c: c.execute(query).all())}
-        lengths = [int(name[7:]) for name in await index._call(lambda client: client.list_collections(), 30)]
-        return rows, {row["id"] for length in lengths if await index._count(length) for row in await index._query(length, "id >= '0'", ["id"])}
+        names = await index._call(lambda client: client.list_collections(), 30)
+        return rows, {row["id"] for name in names if await index._count(name) for row in await index._query(name, "id >= '0'", ["id"])}
 
 
 async def agree(settings, count):
