@@ -222,7 +222,8 @@ class TurnMachine:
         self._loud = 0
         wanted_ms = self._rules.first_word_ms if self._answering else self._rules.first_partial_ms
         self._said = _Utterance(first, onset, self._frame, onset + _frames(wanted_ms))
-        return [SpeechStarted(first)] if waiting is None else []
+        started: list[Effect] = [SpeechStarted(first)] if waiting is None else []
+        return [*started, *(self._interrupt(self._frame - onset + 1) if self._answering else [])]
 
     def _go_on(self, said: _Utterance, probability: float) -> list[Effect]:
         """One more frame of an utterance."""

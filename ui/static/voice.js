@@ -9,7 +9,7 @@
 
   const MICROPHONE = { audio: { channelCount: 1, echoCancellation: true, noiseSuppression: false, autoGainControl: false } };
   const CAPTURE_HZ = 16000;
-  const DUCKED = 0.1;
+  const DUCKED = 0.03;  // -30 dB: whoever talks into an answer doesn't hear it any more, and it comes back if it was a cough
   const REPORT_MS = 200;
   const RECONNECTS_MS = [100, 300, 600, 3000, 8000];
   const KEPT_MS = 1200;  // how long the server keeps a call whose line has broken

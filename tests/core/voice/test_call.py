@@ -156,9 +156,9 @@ def test_the_states_of_a_whole_turn_are_shown_in_their_order():
 
 def test_speech_into_an_answer_lowers_it_at_once_and_cancels_it_after_400_ms():
     call = Call().playing()
-    call.hear(96)
+    call.hear(64)
     assert kinds(call.effects) == [SpeechStarted, Duck]
-    call.hear(288)
+    call.hear(320)
     assert Cancel not in kinds(call.effects)
     call.hear(32)
     assert kinds(call.effects)[-1] is Cancel

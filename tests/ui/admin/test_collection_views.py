@@ -211,7 +211,8 @@ def test_a_collection_is_created_for_somebody_and_filled_with_progress(console, 
     assert page.get("file_uploader")
 
 
-def test_where_no_folder_may_be_read_the_page_says_which_setting_and_why_there_is_none(console):
+def test_where_no_folder_may_be_read_the_page_says_which_setting_and_why_there_is_none_and_offers_the_object_store(console):
     made = console.call(console.app.console.collections.create, console.admin, "bob", "lab", None)
     shown = said(console.page("collection", collection=made.id, view="folder"))
-    assert "Set HEARTH_SYNC_FOLDERS to those that may: none by default, because" in shown
+    assert "Folders of the server are read once HEARTH_SYNC_FOLDERS names them: whoever owns a collection can read" in shown
+    assert "the address of one in the object store, such as s3://hearth/incoming/" in shown
