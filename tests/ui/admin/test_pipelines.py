@@ -413,8 +413,9 @@ def test_an_experiment_compares_its_runs_with_a_baseline_and_names_the_best(cons
     page = console.page("experiments", experiment=seeded.experiment.id, best="recall", y="recall")
     assert [round(r["Δ recall"], 3) for r in rows(page, "recall")] == [0.2, 0.4, 0.0]
     assert f"embed-again@1 {made[1].id[-6:]}: recall 0.9" in said(page)
-    drawn = json.loads(page.get("echarts_chart")[0].proto.spec)["series"][0]["data"]
-    assert [(name, value) for name, value, _ in drawn] == [(run.id[-6:], run.metrics["recall"]) for run in made]
+    (drawn,) = json.loads(page.get("plotly_chart")[0].proto.spec)["data"]
+    assert list(drawn["x"]) == [run.id[-6:] for run in made]
+    assert drawn["mode"] == "lines+markers"
     page.button(key="delete-experiment").click().run()
     page.button(key="delete-experiment-yes").click().run()
     assert "Deleted the experiment wider-windows" in said(page)

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlencode
 
+import plotly.express as px
 import streamlit as st
 
 from core.records import DeleteReceipt
@@ -113,18 +114,13 @@ def plots(runs: list[PipelineRun], metrics: list[str]) -> None:
     if not having:
         nothing("No run has both.", icon=":material/scatter_plot:")
         return
-    in_order = x == "run"
-    points = [[run.id[-6:] if in_order else run.metrics[x or ""], run.metrics[y], tag(run)] for run in having]
-    named = {"scale": True, "nameLocation": "middle"}
-    chart = {
-        "animation": False,
-        "grid": {"top": 10, "right": 10, "bottom": 10, "left": 10},
-        "xAxis": named | {"type": "category" if in_order else "value", "name": x, "nameGap": 30},
-        "yAxis": named | {"type": "value", "name": y, "nameGap": 50},
-        "tooltip": {"formatter": "{@[2]}<br>{@[0]}, {@[1]}"},  # a template is HTML, so no name of a metric may be in it
-        "series": [{"type": "line" if in_order else "scatter", "symbolSize": 10, "data": points}],
-    }
-    st.echarts_chart(chart, height=340, key="plot", alt=f"{y} by {x}.")
+    names = [run.id[-6:] if x == "run" else run.metrics[x or ""] for run in having]
+    figure = px.scatter(x=names, y=[run.metrics[y] for run in having], hover_name=[tag(run) for run in having], labels={"x": x, "y": y})
+    figure.update_traces(marker={"size": 10}, mode="lines+markers" if x == "run" else "markers")
+    if x == "run":
+        figure.update_xaxes(type="category")
+    figure.update_layout(height=340, margin={"t": 10, "b": 10, "l": 10, "r": 10})
+    st.plotly_chart(figure, key="plot")
 
 
 def beside(runs: list[PipelineRun]) -> None:
