@@ -49,3 +49,14 @@ def admin(house, visit, at="", **given):
 def problems(visitor):
     ours = [p for p in visitor.problems if "/_stcore/" not in p and not p.startswith("503")]
     return [p for p in ours if not re.match(r"Failed to load resource: .* (404|503)", p)]
+
+
+def choose(page, name, option):
+    """Takes one from a list, and gives the list's field."""
+    field = page.get_by_role("combobox", name=name)
+    field.click()
+    page.wait_for_timeout(500)
+    if not page.get_by_role("option").count():  # it closes while the page still moves to it; whoever sees that clicks again
+        field.click()
+    page.get_by_role("option", name=option).click()
+    return field

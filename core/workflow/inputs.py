@@ -5,14 +5,15 @@ So it goes where the run goes: with its deletion, with its user's, to other stor
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from core.errors import BadInput, NotFound, TooLong
 from core.ids import new_id
-from core.objects import RUNS, beginning, prefix_of
+from core.objects import RUNS, beginning, prefix_of, written
 from core.ports import ObjectStore
 from core.rag.folders import source_name
 from core.users.model import Role, User
@@ -37,6 +38,19 @@ class InputFile:
 
     path: Path
     name: str
+
+
+@contextmanager
+def put_down(uploads: Mapping[str, tuple[IO[bytes], str]]) -> Iterator[dict[str, InputFile]]:
+    """Uploads, each with its name, as files of this machine while this lasts; by the same keys. It writes, so an event loop enters it in a thread.
+
+    Raises: NoSpace.
+    """
+    with tempfile.TemporaryDirectory(prefix="hearth-inputs-", ignore_cleanup_errors=True) as folder:
+        files = {key: InputFile(Path(folder) / str(number), name) for number, (key, (_, name)) in enumerate(uploads.items())}
+        for key, (source, name) in uploads.items():
+            written(source, files[key].path, name)
+        yield files
 
 
 class Inputs:

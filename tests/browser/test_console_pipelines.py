@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from console_visits import LOOKS, admin, id_of, problems, there
+from console_visits import LOOKS, admin, choose, id_of, problems, there
 from PIL import Image
 from playwright.sync_api import expect
 from running_house import RunningHouse
@@ -170,10 +170,12 @@ def test_a_picture_is_given_to_a_run_and_looked_at_on_its_page(house, visit, tmp
     (tmp_path / "scan.png").write_bytes(picture())
     visitor = admin(house, visit, "pipelines?pipeline=slow")
     page = visitor.page
-    page.get_by_text("Fill collection from a file").first.click()
-    page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(tmp_path / "scan.png")
-    expect(page.get_by_text("scan.png").first).to_be_visible()
-    page.get_by_text("Give the file itself, of whatever kind").first.click()
+    filled = page.locator("[data-testid=stExpander]", has_text="Fill collection from a file").first  # the tab of triggers has one too
+    filled.locator("summary").click()
+    expect(filled.get_by_text("It counts instead of what is typed")).to_be_visible()
+    filled.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files(tmp_path / "scan.png")
+    expect(filled.get_by_text("scan.png")).to_be_visible(timeout=20_000)
+    filled.get_by_text("Give the file itself, of whatever kind").click()
     visitor.shoot("console-run-form-file")
     page.get_by_role("button", name="Start").click()
     page.wait_for_url(re.compile("/admin/run\\?run="))
@@ -181,12 +183,7 @@ def test_a_picture_is_given_to_a_run_and_looked_at_on_its_page(house, visit, tmp
     (stored,) = (house.home / "objects/runs" / run_id / "inputs").iterdir()
     assert stored.read_bytes() == picture()
     expect(page.get_by_text("✓ succeeded").first).to_be_visible(timeout=60_000)
-    into = page.get_by_role("combobox", name="Look into")
-    into.click()
-    page.wait_for_timeout(500)
-    if not page.get_by_role("option").count():  # the list closes while the page still moves to it; whoever sees that clicks again
-        into.click()
-    page.get_by_role("option", name="given as collection · scan.png").click()
+    choose(page, "Look into", "given as collection · scan.png")
     expect(page.locator("[data-testid=stImage] img").first).to_be_visible()
     visitor.shoot("console-run-with-file")
 
@@ -228,13 +225,7 @@ def test_a_pipeline_is_uploaded_run_rerun_compared_and_its_best_run_promoted(hou
     page = visitor.page
     page.get_by_text("New pipeline").click()
     page.get_by_label("Name", exact=True).fill("evaluate-rag")
-    engine = page.get_by_role("combobox", name="Engine")
-    engine.click()
-    page.wait_for_timeout(500)
-    if not page.get_by_role("option").count():  # the list closes while the page still moves to it; whoever sees that clicks again
-        engine.click()
-    page.get_by_role("option", name="argo").click()
-    expect(engine).to_have_value("argo")
+    expect(choose(page, "Engine", "argo")).to_have_value("argo")
     page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files(file)
     expect(page.get_by_text("evaluate-rag.yaml")).to_be_visible()
     page.get_by_role("button", name="Check").click()

@@ -1,10 +1,8 @@
 """Pipelines, runs, experiments and triggers over HTTP."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import ExitStack, asynccontextmanager
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Form, Query, Request
@@ -14,8 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from core.errors import BadInput
-from core.objects import written
-from core.workflow.inputs import InputFile
+from core.workflow.inputs import InputFile, put_down
 from core.workflow.model import Cause, RunStatus
 from core.workflow.room import LOG_BYTES, MOST_LISTED
 from core.workflow.shelf import CREATED, RunFilter
@@ -225,12 +222,8 @@ def _read(text: str, shape: type[In]) -> In:
 async def _files(request: Request) -> AsyncIterator[dict[str, InputFile]]:
     """The files of a form by the names of their parts, as files of this machine while this lasts. Raises: NoSpace."""
     parts = {name: part for name, part in (await request.form()).items() if isinstance(part, UploadFile)}
-    with tempfile.TemporaryDirectory(prefix="hearth-inputs-", ignore_cleanup_errors=True) as folder:
-        given = {}
-        for number, (name, part) in enumerate(parts.items()):
-            given[name] = InputFile(Path(folder) / str(number), part.filename or name)
-            await asyncio.to_thread(written, part.file, given[name].path, given[name].name)
-        yield given
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, put_down({name: (part.file, part.filename or name) for name, part in parts.items()}))
 
 
 @router.delete("/runs/{run_id}", summary="Delete a run that is over")

@@ -7,12 +7,13 @@ import streamlit as st
 
 from core.errors import BadInput
 from core.records import DeleteReceipt
+from core.workflow.inputs import put_down
 from core.workflow.model import Cause, Engine, Pipeline, Value
 from ui.admin.bridge import ask_room, pipelines
 from ui.admin.frame import ago, cursor, deleting, nothing, pager
 from ui.admin.pipeline_views.comparing import status, told
 from ui.admin.pipeline_views.definitions import editor, explained, versions
-from ui.admin.pipeline_views.form import as_files, run_form
+from ui.admin.pipeline_views.form import run_form
 from ui.admin.pipeline_views.starters import listed, starters
 from ui.errors import sentence
 
@@ -143,7 +144,7 @@ def starting(chosen: Pipeline) -> None:
         sent = run_form(f"{chosen.id}-{again}", spec.parameters, before, experiment)
         if sent is not None:
             cause, of = (Cause.RERUN, run.id) if run is not None else (Cause.CONSOLE, "")
-            with as_files(sent.files) as files:
+            with put_down({name: (file, file.name) for name, file in sent.files.items()}) as files:
                 made = ask_room(room.start, chosen.id, sent.values, files=files, cause=cause, experiment=sent.experiment, rerun_of=of, cache=cache)
             st.switch_page("app_pages/run.py", query_params={"run": made.id})
     except BadInput as error:

@@ -1,17 +1,12 @@
 """The form of a run, made from the parameters that its definition declares."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.errors import BadInput
-from core.objects import written
-from core.workflow.inputs import InputFile
 from core.workflow.model import Parameter, ParameterType, Value, read_parameter
 from ui.admin.pipeline_views.comparing import told
 
@@ -39,17 +34,6 @@ class Sent:
     values: dict[str, Value]
     files: dict[str, UploadedFile]
     experiment: str
-
-
-@contextmanager
-def as_files(uploaded: Mapping[str, UploadedFile]) -> Iterator[dict[str, InputFile]]:
-    """What was uploaded, as files of this machine while this lasts. Raises: NoSpace."""
-    with tempfile.TemporaryDirectory(prefix="hearth-console-", ignore_cleanup_errors=True) as folder:
-        given = {}
-        for number, (name, file) in enumerate(uploaded.items()):
-            given[name] = InputFile(Path(folder) / str(number), file.name)
-            written(file, given[name].path, file.name)
-        yield given
 
 
 def run_form(of: str, parameters: tuple[Parameter, ...], before: Mapping[str, Value], experiment: str) -> Sent | None:
