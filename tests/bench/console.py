@@ -1,27 +1,28 @@
 """The console over a large house: 200,000 chunks, 10,000 conversations, 1,000,000 events and 10,000 runs of pipelines, opened in a real Chromium.
 
 Prints JSON lines: how long each page takes, warm, until its content is there; what five open overviews cost the web process; and whether a console in which
-five admins open one page after the other moves the chats (the browser has only what nobody else wants of the processor then: the admins' own machines draw for
-them).
+five admins open one page after the other moves the chats, in the chat page and over /v1. The browser has only what nobody else wants of the processor then: the
+admins' own machines draw for them. The chats are asked by a process of their own: beside the browser's driver in one, they would wait for Python's lock.
 `--scale S` makes everything S times as large, `--write` puts the figures into docs/benchmarks.md.
 """
 
 import argparse
 import json
-import shutil
+import os
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import psutil
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench import load
+from bench import gradio_page, load
 from bench.house import fresh_home, people
 from bench.load import percentile
 from bench.processes import cpu_s, serving
@@ -60,6 +61,9 @@ CONSOLES, WATCHED_S = 5, 20.0
 CHATS, TOKENS, ROUNDS, BLOCKS = 10, 100, 5, 4
 PAUSE_MS = 1000
 """Between two pages: each of the five admins opens another one about every five seconds."""
+BROWSERS = ("node", "chromium", "chromium-browse")
+"""The names of the driver's process and of the browser's."""
+PATHS = CHAT_PAGE, API = ("chat page", "`/v1`")
 WORDS = "backup door garden network cellar key night morning water window bread milk station meeting kitchen light book sister fox dog".split()
 PAGES = {
     "overview": "/admin/",
@@ -263,36 +267,65 @@ def measure(scale):
 
 def _beside_chats(playwright, house, known, collection):
     """Chats alone and beside admins at work, in turns, so that whatever else the machine does falls on both alike."""
-    with tempfile.TemporaryDirectory() as folder:
-        gentle = Path(folder) / "chromium"
-        # Chromium takes back what is only nice: where it may, as root may, two of its processes go before everybody else's.
-        last = "chrt --idle 0" if shutil.which("chrt") else "nice -n 19"
-        gentle.write_text(f'#!/bin/sh\nexec {last} "{chromium()}" "$@"\n')
-        gentle.chmod(0o755)
-        browser = playwright.chromium.launch(executable_path=gentle, args=ARGUMENTS)
-        consoles = [opened(browser, house.url) for _ in range(CONSOLES)]
-        blocks = [_block(house, known, consoles if busy else (), collection) for _ in range(BLOCKS) for busy in (False, True)]
-        browser.close()
-    for name, some in (("alone", blocks[::2]), ("beside a busy console", blocks[1::2])):
-        chats = [chat for done, _ in some for chat in done]
-        yield {"figure": "console chats", "path": name, "chats": CHATS, "pages_opened": sum(pages for _, pages in some), **load.figures(chats)}
+    browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+    consoles = [opened(browser, house.url) for _ in range(CONSOLES)]
+    for page in consoles:  # who works here has been here before: the browsers keep the console's own files
+        for path in PAGES.values():
+            page.goto(house.url + path.format(collection=collection))
+            there(page)
+    chatting, seen = known[1 : CHATS + 1], {(path, busy): ([], []) for path in PATHS for busy in (False, True)}
+    with ProcessPoolExecutor(1, get_context("spawn")) as others:
+        for path in PATHS:
+            others.submit(chats_of, house.url, chatting, path, 1).result()  # neither the process nor a session's first message is measured
+        _part()
+        for _ in range(BLOCKS):
+            for (path, busy), (chats, opened_pages) in seen.items():
+                done = others.submit(chats_of, house.url, chatting, path, ROUNDS)
+                opened_pages.append(_open_pages(house, consoles if busy else (), collection, done))
+                chats += done.result()
+    browser.close()
+    for (path, busy), (chats, opened_pages) in seen.items():
+        yield {"figure": "console chats", "path": path, "busy": busy, "chats": CHATS, "pages_opened": sum(opened_pages), **load.figures(chats)}
 
 
-def _block(house, known, consoles, collection):
-    """(the chats, how many pages were opened meanwhile)."""
+def _part():
+    """The browser, its driver and who drives it have the last core to themselves; the house, its model and the chats the others, also while no admin is there.
+
+    To be nice or idle is not enough: whoever waits for a core that a browser has waits for milliseconds.
+    """
+    *others, last = sorted(os.sched_getaffinity(0))
+    for process in psutil.Process().children(recursive=True):
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, [last] if process.name() in BROWSERS else others)
+    os.sched_setaffinity(0, [last])
+
+
+def chats_of(url, people_here, path, rounds):
+    """Chats at once, one for each of these people; and so again."""
 
     async def chats():
         async with load.client() as session:
-            return await load.rounds_of(ROUNDS, CHATS, lambda n: load.chat(session, house.url, TOKENS, known[n + 1].key))
+            if path == API:
+                return await load.rounds_of(rounds, len(people_here), lambda n: load.chat(session, url, TOKENS, people_here[n].key))
+            pages = await gradio_page.opened(session, url, [person.cookie for person in people_here])
+            return await load.rounds_of(rounds, len(people_here), lambda n: gradio_page.chat(session, pages[n], TOKENS))
 
-    with ThreadPoolExecutor(1) as threads:
-        done, pages = threads.submit(uvloop.run, chats()), 0
-        while consoles and not done.done():
-            page = consoles[pages % len(consoles)]
-            page.goto(house.url + list(PAGES.values())[pages % len(PAGES)].format(collection=collection), wait_until="commit")
-            page.wait_for_timeout(PAUSE_MS)
-            pages += 1
-        return done.result(), pages
+    return uvloop.run(chats())
+
+
+def _open_pages(house, consoles, collection, until):
+    """How many pages were opened, one after the other, until something was done."""
+    pages = 0
+    while consoles and not until.done():
+        page, path = consoles[pages % len(consoles)], list(PAGES.values())[pages % len(PAGES)]
+        link = page.locator(f"[data-testid=stSidebarNavLink][href$='{path}']")
+        if "?" in path or not link.count():  # what a row leads to, a reader's own mark
+            page.goto(house.url + path.format(collection=collection), wait_until="commit")
+        else:
+            link.first.click()
+        page.wait_for_timeout(PAUSE_MS)
+        pages += 1
+    return pages
 
 
 def main():
