@@ -49,7 +49,7 @@ PIECE_BYTES = 1024
 """What is decoded at once: 32 ms. The mean follows the recording from piece to piece."""
 MOST_DRIFT = 2.0
 """The loudness of an utterance is judged by its beginning. Where that was wrong by more than this factor, all of it is decoded again."""
-MOST_WARP_DRIFT = 1.1
+MOST_WARP_DRIFT = 1.15
 """The same of its pitch."""
 COPIES = hasattr(os, "fork")
 """Elsewhere, what is said after a final text has all of its utterance decoded again."""

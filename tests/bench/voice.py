@@ -23,10 +23,11 @@ from bench.processes import serving
 from bench.report import ROOT, keep, now_and_here, read
 from playwright.sync_api import sync_playwright
 from running_house import RunningHouse
+from speech import SENTENCES as ORDINARY
 from speech import flite, word_errors, words
 from talking import called
 
-SENTENCES = """what is the weather like today
+ASKED = """what is the weather like today
 how long are the backups kept
 please tell me the name of the network
 when does the front door open
@@ -46,6 +47,7 @@ please remind me to water the plants
 how many people came to the party
 what should i do when the machine is loud
 do we have enough paper for the printer""".splitlines()
+SENTENCES = [*dict.fromkeys([*ASKED, *ORDINARY])]
 INTERRUPTION = "wait a moment please stop"
 GAP_S, ANSWER_S = 6.0, 4.0
 """Of silence after a sentence: what answers at once repeats it and must be over by then.   Of an answer, before somebody talks into it."""
