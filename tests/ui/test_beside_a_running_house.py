@@ -1,10 +1,12 @@
 """Commands that are typed while Hearth runs on the same home."""
 
+import http.client
 import re
 import signal
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -41,6 +43,17 @@ def test_the_address_of_the_models_is_its_owners_alone_and_goes_with_the_house(h
         assert (other.home / address.name).exists()
         assert other.stop() == 0
         assert not (other.home / address.name).exists()
+
+
+def test_nothing_is_packed_on_the_way_to_a_socket(house):
+    """It would be packed in the event loop, where every answer waits meanwhile."""
+    wanted = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    client = http.client.HTTPConnection(urlsplit(house.url).netloc, timeout=10)
+    client.request("GET", "/voice/ws", headers=wanted | {"Sec-WebSocket-Extensions": "permessage-deflate"})
+    answer = client.getresponse()
+    client.close()
+    assert answer.status == 101
+    assert answer.headers["Sec-WebSocket-Extensions"] is None
 
 
 def test_a_backup_is_made_of_the_running_house(house, tmp_path):
