@@ -1,12 +1,10 @@
 """How high a voice is, which says about how long the vocal tract is that made it."""
 
-from typing import Final
-
 import numpy as np
 
 from core.inference import Samples
+from inference.audio import HEARD_RATE_HZ
 
-RATE_HZ: Final = 16_000
 FRAME, HOP = 1024, 512
 """In samples: 64 ms hold three periods of the deepest voice."""
 LOWEST_HZ, HIGHEST_HZ = 70, 400
@@ -16,7 +14,7 @@ VOICED = 0.5
 """So alike a frame must be to itself, one period later; a hiss is not."""
 NEARER = 0.0005
 """What a longer period loses for each sample, so that two periods aren't taken for one."""
-LONGEST = 8 * RATE_HZ
+LONGEST = 8 * HEARD_RATE_HZ
 """More of a voice than this says nothing new."""
 
 
@@ -32,10 +30,10 @@ def pitch_hz(samples: Samples) -> float:
     energy = (frames**2).sum(axis=1)
     frames = frames[(energy > LOUD_SHARE * np.percentile(energy, LOUD_PERCENTILE)) & (energy > 0)]
     window = np.hanning(FRAME).astype(np.float32)
-    shortest, longest = RATE_HZ // HIGHEST_HZ, RATE_HZ // LOWEST_HZ
+    shortest, longest = HEARD_RATE_HZ // HIGHEST_HZ, HEARD_RATE_HZ // LOWEST_HZ
     alike = (_autocorrelation(frames * window) / _autocorrelation(window[None]))[:, shortest:longest] - NEARER * np.arange(longest - shortest)
     voiced = alike.max(axis=1, initial=0.0) > VOICED
-    return float(np.median(RATE_HZ / (shortest + alike[voiced].argmax(axis=1)))) if voiced.any() else 0.0
+    return float(np.median(HEARD_RATE_HZ / (shortest + alike[voiced].argmax(axis=1)))) if voiced.any() else 0.0
 
 
 def _autocorrelation(frames: np.ndarray) -> np.ndarray:

@@ -291,9 +291,11 @@ def _beside_chats(playwright, house, known, collection):
 def _part():
     """The browser, its driver and who drives it have the last core to themselves; the house, its model and the chats the others, also while no admin is there.
 
-    To be nice or idle is not enough: whoever waits for a core that a browser has waits for milliseconds.
+    To be nice or idle is not enough: whoever waits for a core that a browser has waits for milliseconds. Needs Linux and two cores.
     """
     *others, last = sorted(os.sched_getaffinity(0))
+    if not others:
+        sys.exit("whether the console moves the chats can't be told on one core: the browser's drawing would be in the figure")
     for process in psutil.Process().children(recursive=True):
         for thread in process.threads():
             os.sched_setaffinity(thread.id, [last] if process.name() in BROWSERS else others)
