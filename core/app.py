@@ -34,6 +34,7 @@ from core.console.people import People
 from core.console.reading import Reading
 from core.console.trees import Trees
 from core.console.versions import Versions
+from core.courtesy import Courtesy
 from core.doctor import examined
 from core.errors import HearthError, NoSpace, SettingsError
 from core.ids import new_id
@@ -224,6 +225,8 @@ class App:
     traces: Traces
     audit: AuditLog
     console: Console
+    courtesy: Courtesy
+    """What the console does beside the chats waits here first."""
     processes: Processes
     check: Callable[[], Awaitable[list[Health]]]
     examine: Callable[[], Awaitable[list[Health]]]
@@ -554,6 +557,7 @@ async def open_app(
                     Trees(objects, library.demand_size, roots=settings.folders, closed=(settings.home, settings.backups_folder)),
                 ),
             ),
+            courtesy=Courtesy(lambda: chat.beginning),
             processes=kept.processes,
             check=check,
             examine=partial(examined, check, _servers(settings, stores.by_part()), kept.processes, clock),

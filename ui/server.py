@@ -41,6 +41,7 @@ from ui.api import pipelines as pipelines_api
 from ui.api import voice as voice_api
 from ui.api.auth import caller, scope_of
 from ui.gate import CONSOLE, OWN_CHECK, Gate
+from ui.giving_way import GivingWay
 from ui.limits import BodyLimit
 from ui.traced import Traced
 from ui.voice import call
@@ -194,7 +195,7 @@ def web(app: App, chat_page: LatePage, console: LatePage | None = None, role: Pr
     for folder in OWN_CHECK:
         api.mount(folder.rstrip("/"), Router())  # the gate lets these through unseen: nothing but a route above may answer there
     if console is not None:
-        api.mount(CONSOLE, console)
+        api.mount(CONSOLE, GivingWay(console, app.courtesy))
     api.mount("/", chat_page)  # whatever no route above took; the page itself lies at /chat
     settings = app.settings
     inner = Traced(api, app.traces) if settings.traces_url else api

@@ -30,6 +30,7 @@ BY_KEY = (
     .join(api_keys, api_keys.c.user_id == users.c.id)
     .where(api_keys.c.key_hash == bindparam("hash"))
 )
+USER = select(users).where(users.c.id == bindparam("id"))
 USABLE_ADMINS = select(func.count()).select_from(users).where(users.c.role == Role.ADMIN.value, users.c.disabled.is_(False))
 
 
@@ -61,7 +62,7 @@ def _values(user: User) -> dict[str, Any]:
 
 
 def _found(connection: Connection, user_id: str) -> User:
-    row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+    row = connection.execute(USER, {"id": user_id}).one_or_none()
     if row is None:
         raise NotFound("There is no such user.")
     return _user(row)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from core.adapters.database_sql import Database
 from core.adapters.events_outbox import append
@@ -13,6 +13,8 @@ from core.errors import NotFound
 from core.events import Event
 from core.records import Page
 from core.users.model import Session
+
+LIVE = select(sessions).where(sessions.c.token_hash == bindparam("token"), sessions.c.expires_at > bindparam("now"))
 
 
 def _session(row: Row[Any]) -> Session:
@@ -48,8 +50,7 @@ class SqlSessions:
 
     async def find(self, token_hash: str, now: datetime) -> Session | None:
         """As the port says."""
-        query = select(sessions).where(sessions.c.token_hash == token_hash, sessions.c.expires_at > now)
-        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        row = await self._database.read(lambda c: c.execute(LIVE, {"token": token_hash, "now": now}).one_or_none())
         return None if row is None else _session(row)
 
     async def touch(self, token_hash: str, session: Session) -> bool:

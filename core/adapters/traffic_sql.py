@@ -26,14 +26,13 @@ class SqlTraffic:
         """As the port says."""
         columns = [literal("").label("content") if c.name == "content" else c for c in messages.c]
         query = select(*columns).where(messages.c.created_at >= since, messages.c.role == "assistant").order_by(messages.c.created_at.desc()).limit(limit)
-        rows = await self._database.read(lambda c: c.execute(query).all())
-        return [_lean(message_of(row)) for row in rows]
+        return await self._database.read(lambda c: [_lean(message_of(row)) for row in c.execute(query)])
 
     async def latest_spoken(self, since: datetime, limit: int) -> Sequence[VoiceTiming]:
         """As the port says."""
         query = select(voice_responses.c.timing).join(voice_requests).where(voice_requests.c.created_at >= since)
         query = query.order_by(voice_requests.c.created_at.desc()).limit(limit)
-        return [msgspec.convert(timing, VoiceTiming) for timing in await self._database.read(lambda c: c.execute(query).scalars().all())]
+        return await self._database.read(lambda c: [msgspec.convert(timing, VoiceTiming) for timing in c.execute(query).scalars()])
 
     async def days(self, until: datetime, count: int) -> Sequence[tuple[datetime, Used]]:
         """As the port says."""

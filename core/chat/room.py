@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import chain, count
 from types import TracebackType
 from typing import Self
 
@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_AFTER_S = 0.7
 """How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
 CHECKPOINT_TICK_S = 0.2
+FIRST_WORD = timedelta(milliseconds=250)
+"""So long the first word of an answer may be due to this process; whoever waits longer waits for a model."""
 LOOK_S = 0.5
 """How often the records are asked whether an answer is to stop; a signal says it sooner, where there is one."""
 LEASE = timedelta(seconds=30)
@@ -138,6 +140,12 @@ class ChatRoom:
     def open_answers(self) -> int:
         """How many answers are being written now."""
         return len(self._turns)
+
+    @property
+    def beginning(self) -> bool:
+        """Whether somebody waits for the first word of an answer, and has not waited long."""
+        lately, drafts = self._clock() - FIRST_WORD, (turn for turn, _ in self._drafts.values())
+        return self._accepting > 0 or any(not turn.chars and turn.started_at > lately for turn in chain(self._turns.values(), drafts))
 
     async def send(self, who: SignedIn, request: SendMessage, *, detached: bool = False) -> Turn:
         """Accepts a message: when this returns, it is stored and being answered. Sending the same again gives the same turn.

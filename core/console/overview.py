@@ -109,7 +109,8 @@ class Overview:
 async def waits(traffic: Traffic, now: datetime) -> Sequence[Percentiles]:
     """Of each stage of the last day's answers and spoken turns: what the console shows, and /metrics under the same names."""
     since = now - WITHIN
-    return percentiles(*await asyncio.gather(traffic.latest_answers(since, LATEST_ANSWERS), traffic.latest_spoken(since, LATEST_ANSWERS)))
+    told = await asyncio.gather(traffic.latest_answers(since, LATEST_ANSWERS), traffic.latest_spoken(since, LATEST_ANSWERS))
+    return await asyncio.to_thread(percentiles, *told)  # a thousand answers: longer than a chat should stand still
 
 
 def percentiles(answers: Sequence[ChatMessage], spoken: Sequence[VoiceTiming] = ()) -> list[Percentiles]:

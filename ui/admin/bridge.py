@@ -116,6 +116,7 @@ def me() -> Admin:
 def _answer(call: Callable[[], Awaitable[T]]) -> T:
     async def yielding() -> T:
         aside.set(True)
+        await house().app.courtesy.give_way()
         return await call()
 
     future = house().portal.start_task_soon(yielding)

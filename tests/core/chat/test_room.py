@@ -7,6 +7,7 @@ import pytest
 from echo_house import ask, echo_settings, finished, taken_in
 
 from core.app import open_app
+from core.chat import room
 from core.chat.model import MessageContent, MessageStatus
 from core.errors import AlreadyThere, BadInput, IllegalStep, NotFound
 from core.events import CHAT_ORDER, EventType
@@ -24,6 +25,23 @@ async def test_an_answer_streams_and_is_stored(app, ada):
     assert [m.content for m in stored] == ["hello there", "".join(pieces)]
     assert stored[1].status is MessageStatus.COMPLETE
     assert stored[1].metadata.tokens_used == len(pieces)
+
+
+async def test_an_answer_begins_until_its_first_word_or_for_a_quarter_of_a_second(app, ada, monkeypatch):
+    assert not app.chat.beginning
+    monkeypatch.setattr(room, "FIRST_WORD", timedelta(seconds=20))
+    turn = await app.chat.send(ada, ask("[tokens=300 rate=50 ttft=0.1]"))
+    while not turn.chars:
+        assert app.chat.beginning
+        await asyncio.sleep(0)
+    assert not app.chat.beginning
+    await app.chat.stop(ada.user, turn.answer_id)
+    slow = await app.chat.send(ada, ask("[tokens=3 rate=50 ttft=5]"))
+    assert app.chat.beginning
+    monkeypatch.undo()
+    await asyncio.sleep(room.FIRST_WORD.total_seconds())
+    assert not app.chat.beginning, "it is the model that is waited for"
+    await app.chat.stop(ada.user, slow.answer_id)
 
 
 async def test_the_same_message_sent_three_times_is_one_turn(app, ada):

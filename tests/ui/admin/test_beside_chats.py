@@ -1,15 +1,22 @@
 """What the console does in the process that serves the chats, and does not hold them up with."""
 
+import asyncio
 import gc
 import subprocess
 import sys
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
+from echo_house import ask
 from starlette.responses import PlainTextResponse
 
+from core import courtesy
+from core.chat import room
+from core.courtesy import LOOK_S, Courtesy
 from core.records import aside
 from ui.admin import bridge
+from ui.giving_way import GivingWay
 from ui.server import SWITCH_S, LatePage, _serve, _Server
 
 
@@ -19,6 +26,52 @@ def test_what_a_page_asks_yields_to_those_who_chat(console):
 
     assert bridge.ask(yields)
     assert not console.call(yields, None)
+
+
+def test_what_a_page_asks_waits_for_the_first_word_of_an_answer(console, monkeypatch):
+    monkeypatch.setattr(courtesy, "MOST_S", 8)
+    monkeypatch.setattr(room, "FIRST_WORD", timedelta(seconds=8))
+
+    async def begun():
+        who = await console.app.users.by_session(console.tokens["ada"])
+        return await console.app.chat.send(who, ask("[tokens=300 rate=50 ttft=0.1]"))
+
+    turn = console.call(begun)
+
+    async def so_far(_admin):
+        return turn.text
+
+    assert bridge.ask(so_far)
+
+
+@pytest.mark.anyio
+async def test_the_console_is_served_once_nobody_waits():
+    waiting, done = [], []
+
+    async def page(scope, receive, send):
+        done.append(scope["type"])
+        if scope["type"] == "websocket":
+            done.append(await receive())
+            await send("drawn")
+
+    async def clicked():
+        waiting.append("a chat")
+        return "clicked"
+
+    async def drawn(message):
+        done.append(message)
+
+    served = GivingWay(page, Courtesy(lambda: bool(waiting)))
+    waiting.append("a chat")
+    asked = [asyncio.create_task(served({"type": kind}, clicked, drawn)) for kind in ("http", "websocket")]
+    await asyncio.sleep(3 * LOOK_S)
+    assert not done
+    waiting.clear()
+    await asyncio.sleep(3 * LOOK_S)
+    assert done == ["http", "websocket"], "what the browser sends next waits as well"
+    waiting.clear()
+    await asyncio.gather(*asked)
+    assert done == ["http", "websocket", "clicked", "drawn"]
 
 
 @pytest.mark.anyio

@@ -1,0 +1,29 @@
+"""Work that can wait a moment lets go first what somebody waits for."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+LOOK_S = 0.01
+MOST_S = 0.3
+"""How long one is given way to at a time."""
+
+
+class Courtesy:
+    """Gives way in one process, whose event loop and whose Python lock everything in it shares."""
+
+    def __init__(self, wanted: Callable[[], bool]) -> None:
+        """wanted: whether somebody waits for this process just now."""
+        self._wanted = wanted
+        self._owed_until_s = 0.0
+
+    async def give_way(self) -> None:
+        """Returns once nobody waits, or after `MOST_S`; then nothing is held up for as long again, so that it gets on where somebody always waits."""
+        begun_s = time.monotonic()
+        if begun_s < self._owed_until_s or not self._wanted():
+            return
+        while self._wanted():
+            await asyncio.sleep(LOOK_S)  # looking is cheap, and nobody has to tell when they begin or have what they waited for
+            if time.monotonic() - begun_s >= MOST_S:
+                self._owed_until_s = time.monotonic() + MOST_S
+                return
