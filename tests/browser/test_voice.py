@@ -359,6 +359,22 @@ def test_a_chosen_voice_and_language_are_the_users_from_then_on(house, caller):
     assert house.get("/v1/preferences")[1]["voice_id"] == ""
 
 
+def test_what_an_answer_quotes_is_drawn_as_a_quotation(caller, tmp_path):
+    ada, asked = caller(), "it says\n> Backups run every night. [1]\n>\n> They are kept. [2]\nand on"
+    ada.page.click("#voice-call")
+    ada.page.wait_for_selector("body[data-call=listening]")
+    ada.page.evaluate("text => window.hearthVoice.call.say('conversation.item.create', { text })", asked)
+    ada.done()
+    assert ada.page.inner_text(".theirs .text blockquote") == "Backups run every night. [1]\n\nThey are kept. [2]"
+    assert ada.page.inner_text(".theirs .text") == "You said: it says\nBackups run every night. [1]\n\nThey are kept. [2]\nand on"
+    ada.shoot("voice-quotation")
+    ada.page.click("button[data-mode=talk]")
+    ada.page.click("#talk-audio button[aria-label='Upload file']")
+    (tmp_path / "question.wav").write_bytes(recorded(asked).data)
+    ada.page.set_input_files("#talk-audio input[type=file]", tmp_path / "question.wav")
+    assert "They are kept" in ada.page.wait_for_selector("#talk-turn blockquote", timeout=60_000).inner_text()
+
+
 def test_an_answer_shows_its_sources_where_its_time_went_and_plays_again(house, caller, tmp_path):
     ada, sent = caller(), []
     ada.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))

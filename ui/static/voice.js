@@ -86,12 +86,18 @@
     const theirs = made("div", { className: "message theirs", hidden: true }, text, below);
     const node = made("article", { className: "turn" }, mine, theirs);
     node.dataset.turn = turn;
-    const known = { node, mine, said, theirs, text, below, sound: [], rate: 0, stages: {} };
+    const known = { node, mine, said, theirs, text, below, written: "", sound: [], rate: 0, stages: {} };
     turns.set(turn, known);
     $("#voice-turns").append(node);
     follow();
     return known;
   }
+  // Markdown's quotations, as answers from documents are, are drawn as such; everything else stands there as it was written.
+  function draw(node, text) {
+    const parts = text.split(/^((?:>.*(?:\n|$))+)/m);  // every other one is a quotation
+    node.replaceChildren(...parts.map((part, n) => n % 2 ? made("blockquote", { textContent: part.replace(/^> ?/gm, "").trimEnd() }) : part).filter(Boolean));
+  }
+  const write = (known, text) => draw(known.text, known.written = text);
   const follow = () => { const box = $("#voice-scroll"); if (box) box.scrollTop = box.scrollHeight; };
   const forget = (turn) => { const known = turns.get(turn); if (known && known.theirs.hidden) { known.node.remove(); turns.delete(turn); } };
 
@@ -226,7 +232,7 @@
         const known = shown(role === "user" ? id : reply_to);
         if (role === "user") { known.said.textContent = content; known.said.classList.remove("interim"); continue; }
         known.theirs.hidden = false;
-        known.text.textContent = content;
+        write(known, content);
         known.answer = id;
         if (status === "complete") continue;
         known.theirs.classList.add("cut");
@@ -263,7 +269,7 @@
         known.said.textContent = message.text;
         known.said.classList.toggle("interim", type.endsWith("delta"));
       } else if (type === "rag.completed") sources(shown(turn), message.sources, message.state);
-      else if (type === "response.text.delta") { const known = shown(turn); known.theirs.hidden = false; known.text.append(message.text); }
+      else if (type === "response.text.delta") { const known = shown(turn); known.theirs.hidden = false; write(known, known.written + message.text); }
       else if (type === "response.audio.start") {
         const known = shown(turn);
         known.rate = message.rate; known.sound = [];
@@ -274,11 +280,11 @@
       else if (type === "response.cancelled") {
         if (player?.turn === turn) { this.report(true); player.stop(); }
         const known = turns.get(turn);
-        if (known) { known.answer = message.answer_id; known.text.textContent = message.spoken; known.theirs.classList.add("cut"); known.theirs.hidden = false; }
+        if (known) { known.answer = message.answer_id; write(known, message.spoken); known.theirs.classList.add("cut"); known.theirs.hidden = false; }
       } else if (type === "response.done") {
         const known = shown(turn);
         known.answer = message.answer_id;
-        if (message.text !== undefined) known.text.textContent = message.text;
+        if (message.text !== undefined) write(known, message.text);
         Object.assign(known.stages, message.latency);
         waterfall(known);
         replay(known);
@@ -465,6 +471,8 @@
     // Gradio redraws the answer as it grows: an address that was read once is not read again.
     const place = $("#talk-turn [data-speech]");
     if (place?.dataset.speech && place.dataset.speech !== read) { read = place.dataset.speech; readOut(place).catch(() => tell(_("The answer can't be spoken."), _("You can read it here."))); }
+    const plain = $("#talk-turn .text:not(:has(blockquote))");
+    if (/^>/m.test(plain?.textContent)) draw(plain, plain.textContent);
     const trouble = $("#talk-turn [data-aloud]");
     if (trouble && trouble.dataset.aloud !== read) { read = trouble.dataset.aloud; aloud(trouble.textContent); }
   };
