@@ -13,7 +13,7 @@ from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
-from core.adapters.database_sql import READERS, Database, translated
+from core.adapters.database_sql import READERS, READERS_ASIDE, Database, translated
 from core.errors import SettingsError
 from core.records import Facts
 
@@ -72,7 +72,7 @@ class PostgresDatabase(Database):
         except ArgumentError as error:
             raise SettingsError("HEARTH_RECORDS_URL is no address of a database.", hint="It looks like postgresql://user:password@host:5432/hearth.") from error
         self._alone_until = 0.0
-        reads = self._engine(READERS, STATEMENT_MS, isolation_level="REPEATABLE READ").execution_options(postgresql_readonly=True)
+        reads = self._engine(READERS + READERS_ASIDE, STATEMENT_MS, isolation_level="REPEATABLE READ").execution_options(postgresql_readonly=True)
         super().__init__(reads, self._engine(1, STATEMENT_MS))
         self.adapter = "PostgreSQL"
 

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from core.courtesy import step_back
 from core.errors import BadInput, HearthError, NoSpace, ServiceBusy, ServiceUnavailable
 from core.records import aside
 
@@ -43,7 +45,7 @@ UNREACHED = {
 
 READERS = 6
 READERS_ASIDE = 2
-"""Of them, for what the console asks: it counts over whole tables, and who begins a chat would wait behind that."""
+"""Beside them, for what the console asks: it counts over whole tables, and who begins a chat would wait behind that."""
 MAX_WAITING = 2000
 BACK_WITHIN_S = 4.0
 """So long what is to be stored waits for a server that was lost in the middle of it; one that could not be reached to begin with is told at once."""
@@ -111,7 +113,8 @@ class Database:
         """Transactions that wrote, since the start."""
         self._read_engine, self._write_engine = read_engine, write_engine
         self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
-        self._readers, self._readers_aside = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS_ASIDE)
+        self._readers = anyio.CapacityLimiter(READERS)
+        self._aside = ThreadPoolExecutor(READERS_ASIDE, "records-aside", step_back)
         self._thread = threading.Thread(target=self._write_loop, name="records-writer", daemon=True)
 
         @event.listens_for(write_engine, "before_cursor_execute")
@@ -131,6 +134,7 @@ class Database:
         self._units.put(None)
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._thread.join)
+            await anyio.to_thread.run_sync(self._aside.shutdown)
         self._read_engine.dispose()
         self._write_engine.dispose()
 
@@ -164,10 +168,9 @@ class Database:
             with translated(), self._read_engine.connect() as connection:
                 return work(connection)
 
-        if not aside.get():
-            return await anyio.to_thread.run_sync(run, limiter=self._readers)
-        async with self._readers_aside:
-            return await anyio.to_thread.run_sync(run, limiter=self._readers)
+        if aside.get():
+            return await asyncio.get_running_loop().run_in_executor(self._aside, run)
+        return await anyio.to_thread.run_sync(run, limiter=self._readers)
 
     async def write(self, work: Work[T]) -> T:
         """Runs `work` in a write transaction; when this returns it is on the disk.
@@ -244,7 +247,9 @@ class SqliteDatabase(Database):
 
 
 def _sqlite(path: Path, *, read: bool) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", pool_size=READERS if read else 1, max_overflow=0, pool_timeout=30, connect_args={"check_same_thread": False})
+    engine = create_engine(
+        f"sqlite:///{path}", pool_size=READERS + READERS_ASIDE if read else 1, max_overflow=0, pool_timeout=30, connect_args={"check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -281,7 +281,7 @@ def _beside_chats(playwright, house, known, collection):
         for _ in range(BLOCKS):
             for (path, busy), (chats, opened_pages) in seen.items():
                 done = others.submit(chats_of, house.url, chatting, path, ROUNDS)
-                opened_pages.append(_open_pages(house, consoles if busy else (), collection, done))
+                opened_pages.append(_open_pages(house, consoles if busy else (), collection, done, sum(opened_pages)))
                 chats += done.result()
     browser.close()
     for (path, busy), (chats, opened_pages) in seen.items():
@@ -315,11 +315,11 @@ def chats_of(url, people_here, path, rounds):
     return uvloop.run(chats())
 
 
-def _open_pages(house, consoles, collection, until):
-    """How many pages were opened, one after the other, until something was done."""
+def _open_pages(house, consoles, collection, until, before):
+    """How many pages were opened, one after the other, until something was done. before: how many have been; it goes on with the next."""
     pages = 0
     while consoles and not until.done():
-        page, path = consoles[pages % len(consoles)], list(PAGES.values())[pages % len(PAGES)]
+        page, path = consoles[pages % len(consoles)], list(PAGES.values())[(before + pages) % len(PAGES)]
         link = page.locator(f"[data-testid=stSidebarNavLink][href$='{path}']")
         if "?" in path or not link.count():  # what a row leads to, a reader's own mark
             page.goto(house.url + path.format(collection=collection), wait_until="commit")

@@ -1,6 +1,8 @@
 """Who waits for whom at the database, and what becomes of a write whose server dies."""
 
 import asyncio
+import os
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -11,6 +13,7 @@ from sqlalchemy import event, func, insert, select
 from core.adapters.database_postgres import PostgresDatabase
 from core.adapters.database_sql import READERS, READERS_ASIDE, SqliteDatabase
 from core.adapters.tables_sql import sweeps
+from core.courtesy import NICENESS
 from core.errors import ServiceUnavailable
 from core.ids import new_id
 from core.records import aside
@@ -44,6 +47,20 @@ async def test_who_chats_does_not_wait_behind_what_the_console_counts(database):
         go_on.set()
         await asyncio.gather(*console)
     assert len(counting) == 2 * READERS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+async def test_what_the_console_counts_leaves_the_processor_to_who_chats(database):
+    def niceness(_connection):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    usual = await database.read(niceness)
+    token = aside.set(True)
+    try:
+        assert await database.read(niceness) == min(usual + NICENESS, 19)
+    finally:
+        aside.reset(token)
+    assert await database.read(niceness) == usual
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@
   // Markdown's quotations, as answers from documents are, are drawn as such; everything else stands there as it was written.
   function draw(node, text) {
     const parts = text.split(/^((?:>.*(?:\n|$))+)/m);  // every other one is a quotation
-    node.replaceChildren(...parts.map((part, n) => n % 2 ? made("blockquote", { textContent: part.replace(/^> ?/gm, "").trimEnd() }) : part).filter(Boolean));
+    node.replaceChildren(...parts.map((part, n) => n % 2 ? made("blockquote", { textContent: part.replace(/^> ?/gm, "").trimEnd() }) : n < parts.length - 1 ? part.replace(/\n$/, "") : part).filter(Boolean));
   }
   const write = (known, text) => draw(known.text, known.written = text);
   const follow = () => { const box = $("#voice-scroll"); if (box) box.scrollTop = box.scrollHeight; };
