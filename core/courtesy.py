@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 LOOK_S = 0.01
-MOST_S = 0.3
+MOST_S = 0.4
 """How long one is given way to at a time."""
 
 NICENESS = 10

@@ -53,8 +53,8 @@ log = logging.getLogger(__name__)
 CHECKPOINT_AFTER_S = 0.7
 """How old text may become before it is stored. With the tick it is less than a second; twice as often would be twice the writes (docs/adr/0013)."""
 CHECKPOINT_TICK_S = 0.2
-FIRST_WORD = timedelta(milliseconds=250)
-"""So long the first word of an answer may be due to this process; whoever waits longer waits for a model."""
+FIRST_WORD = timedelta(milliseconds=400)
+"""So late the first word of an answer may be by this process's doing (its target); whoever waits longer waits for a model."""
 LOOK_S = 0.5
 """How often the records are asked whether an answer is to stop; a signal says it sooner, where there is one."""
 LEASE = timedelta(seconds=30)

@@ -58,7 +58,7 @@ EXPERIMENTS, METRICS = 50, 14
 CHUNKS_PER_DOCUMENT, DIMENSIONS = 100, 64
 BATCH = 5_000
 CONSOLES, WATCHED_S = 5, 20.0
-CHATS, TOKENS, ROUNDS, BLOCKS = 10, 100, 5, 8
+CHATS, TOKENS, ROUNDS, BLOCKS = 10, 100, 5, 16
 PAUSE_MS = 1000
 """Between two pages: each of the five admins opens another one about every five seconds."""
 BROWSERS = ("node", "chromium", "chromium-browse")

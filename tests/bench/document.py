@@ -160,7 +160,7 @@ TAIL = """
 
     make bench          # everything above, about ten minutes; writes this file
     make bench-voice WRITE=1    # calls, about half an hour; writes their part of this file
-    make bench-console WRITE=1  # the console over a large house, about ten minutes; writes its part of this file
+    make bench-console WRITE=1  # the console over a large house, about a quarter of an hour; writes its part of this file
     make bench-pipelines WRITE=1    # pipelines, about three minutes; writes their part of this file
     make bench-servers WRITE=1      # the house on servers, about five minutes; writes their part of this file
     make bench-short    # under a minute, JSON lines; fails on counts and ratios, never on milliseconds

@@ -27,7 +27,7 @@ async def test_an_answer_streams_and_is_stored(app, ada):
     assert stored[1].metadata.tokens_used == len(pieces)
 
 
-async def test_an_answer_begins_until_its_first_word_or_for_a_quarter_of_a_second(app, ada, monkeypatch):
+async def test_an_answer_begins_until_its_first_word_or_as_long_as_that_may_be_due(app, ada, monkeypatch):
     assert not app.chat.beginning
     monkeypatch.setattr(room, "FIRST_WORD", timedelta(seconds=20))
     turn = await app.chat.send(ada, ask("[tokens=300 rate=50 ttft=0.1]"))
