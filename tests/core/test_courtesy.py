@@ -15,7 +15,8 @@ async def test_nothing_is_held_up_while_nobody_waits():
     assert giving.done()
 
 
-async def test_who_waits_is_let_go_first():
+async def test_who_waits_is_let_go_first(monkeypatch):
+    monkeypatch.setattr(courtesy, "MOST_S", 60)
     waiting = [1]
     giving = asyncio.create_task(Courtesy(lambda: bool(waiting)).give_way())
     await asyncio.sleep(3 * courtesy.LOOK_S)

@@ -45,7 +45,8 @@ def test_what_a_page_asks_waits_for_the_first_word_of_an_answer(console, monkeyp
 
 
 @pytest.mark.anyio
-async def test_the_console_is_served_once_nobody_waits():
+async def test_the_console_is_served_once_nobody_waits(monkeypatch):
+    monkeypatch.setattr(courtesy, "MOST_S", 60)
     waiting, done = [], []
 
     async def page(scope, receive, send):
