@@ -143,9 +143,9 @@ class ChatRoom:
 
     @property
     def beginning(self) -> bool:
-        """Whether somebody waits for the first word of an answer, and has not waited long."""
-        lately, drafts = self._clock() - FIRST_WORD, (turn for turn, _ in self._drafts.values())
-        return self._accepting > 0 or any(not turn.chars and turn.started_at > lately for turn in chain(self._turns.values(), drafts))
+        """Whether somebody waits for the first word of an answer, and has not waited long. May be asked from any thread."""
+        lately, drafts = self._clock() - FIRST_WORD, (turn for turn, _ in tuple(self._drafts.values()))
+        return self._accepting > 0 or any(not turn.chars and turn.started_at > lately for turn in chain(tuple(self._turns.values()), drafts))
 
     async def send(self, who: SignedIn, request: SendMessage, *, detached: bool = False) -> Turn:
         """Accepts a message: when this returns, it is stored and being answered. Sending the same again gives the same turn.

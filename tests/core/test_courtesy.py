@@ -25,6 +25,16 @@ async def test_who_waits_is_let_go_first(monkeypatch):
     await asyncio.wait_for(giving, 1)
 
 
+async def test_a_thread_stands_still_as_long(monkeypatch):
+    monkeypatch.setattr(courtesy, "MOST_S", 60)
+    waiting = [1]
+    standing = asyncio.create_task(asyncio.to_thread(Courtesy(lambda: bool(waiting)).stand_still))
+    await asyncio.sleep(3 * courtesy.LOOK_S)
+    assert not standing.done()
+    waiting.clear()
+    await asyncio.wait_for(standing, 1)
+
+
 async def test_where_somebody_always_waits_half_of_the_time_is_left(monkeypatch):
     monkeypatch.setattr(courtesy, "MOST_S", 0.1)
     always, begun_s, held_up = Courtesy(lambda: True), time.monotonic(), 0

@@ -9,9 +9,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 from anyio.from_thread import BlockingPortal
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.app import App
 from core.console import Console
+from core.courtesy import Courtesy
 from core.errors import ServiceTimeout, ServiceUnavailable
 from core.records import aside
 from core.users.model import Admin, User
@@ -113,12 +116,30 @@ def me() -> Admin:
     return _answer(partial(house().app.users.admin, token()))
 
 
+class _GivingWay:
+    """Takes what a page draws, piece by piece, and passes each on once nobody waits for the first word of an answer."""
+
+    def __init__(self, passed_on: Callable[[ForwardMsg], None], courtesy: Courtesy) -> None:
+        self._passed_on, self._courtesy = passed_on, courtesy
+
+    def __call__(self, piece: ForwardMsg) -> None:
+        self._courtesy.stand_still()
+        self._passed_on(piece)
+
+
+def drawn_giving_way() -> None:
+    """Has whatever this thread draws from now on give way to the chats. Streamlit has no place for that: what it calls with each piece is a private name."""
+    context = get_script_run_ctx()
+    if context is not None and not isinstance(context._enqueue, _GivingWay):
+        context._enqueue = _GivingWay(context._enqueue, house().app.courtesy)
+
+
 def _answer(call: Callable[[], Awaitable[T]]) -> T:
     async def yielding() -> T:
         aside.set(True)
-        await house().app.courtesy.give_way()
         return await call()
 
+    house().app.courtesy.stand_still()
     future = house().portal.start_task_soon(yielding)
     try:
         return future.result(ASK_TIMEOUT_S)

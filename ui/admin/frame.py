@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.errors import NotSignedIn
 from core.records import DeleteReceipt, Page
+from ui.admin.bridge import drawn_giving_way
 from ui.errors import sentence
 
 P = ParamSpec("P")
@@ -25,6 +26,7 @@ RECEIPT_S = 15.0
 def shown() -> Iterator[None]:
     """Draws whatever goes wrong inside as a sentence; a bug by its reference alone. Streamlit's own ways of stopping a script pass."""
     try:
+        drawn_giving_way()
         yield
     except NotSignedIn as error:
         st.error(sentence(error), icon=":material/lock:")

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from echo_house import ask
 from starlette.responses import PlainTextResponse
+from streamlit.testing.v1 import AppTest
 
 from core import courtesy
 from core.chat import room
@@ -28,7 +29,9 @@ def test_what_a_page_asks_yields_to_those_who_chat(console):
     assert not console.call(yields, None)
 
 
-def test_what_a_page_asks_waits_for_the_first_word_of_an_answer(console, monkeypatch):
+@pytest.fixture
+def begin(console, monkeypatch):
+    """Asks a question, the first word of whose answer is a tenth of a second away."""
     monkeypatch.setattr(courtesy, "MOST_S", 8)
     monkeypatch.setattr(room, "FIRST_WORD", timedelta(seconds=8))
 
@@ -36,12 +39,35 @@ def test_what_a_page_asks_waits_for_the_first_word_of_an_answer(console, monkeyp
         who = await console.app.users.by_session(console.tokens["ada"])
         return await console.app.chat.send(who, ask("[tokens=300 rate=50 ttft=0.1]"))
 
-    turn = console.call(begun)
+    return lambda: console.call(begun)
+
+
+def test_what_a_page_asks_waits_for_the_first_word_of_an_answer(begin):
+    turn = begin()
 
     async def so_far(_admin):
         return turn.text
 
     assert bridge.ask(so_far)
+
+
+def test_each_piece_that_a_page_draws_waits_for_the_first_word_of_an_answer(begin):
+    def page(begin, told):
+        import streamlit as st
+
+        from ui.admin.frame import shown
+
+        with shown():
+            turn = begin()
+            told.append(turn.text)
+            st.text("a piece")
+            told.append(turn.text)
+
+    told = []
+    AppTest.from_function(page, default_timeout=30, args=(begin, told)).run()
+    before, after = told
+    assert after
+    assert not before
 
 
 @pytest.mark.anyio
