@@ -10,7 +10,7 @@ from core.chat.model import ChatMessage, MessageStatus
 from core.chat.packing import MESSAGE_TOKENS, History, Summary, first_kept, room_tokens
 from core.inference import BYTES_PER_TOKEN, Grounding, Message, Model, estimated_tokens
 from core.rag.model import FoundChunk, RAGContext, RetrievalTrace, Source
-from core.rag.quoting import Quote, best_sentence, is_quoted_from
+from core.rag.quoting import Quote, best_sentence, is_quoted_from, lines
 
 _CITATION = re.compile(r"(?<![\w)\]])\[(\d{1,2})\]")
 
@@ -77,11 +77,7 @@ def shown(quotes: Sequence[Quote]) -> Sequence[Quote]:
 
 def quoted_answer(quotes: Sequence[Quote]) -> str:
     """The extractive answer: the quotes that are shown, each with the number of its passage."""
-    return "\n>\n".join(f"> {_one_line(quote.text)} [{quote.chunk_index + 1}]" for quote in shown(quotes))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return "\n>\n".join("> " + "  \n> ".join(lines(f"{quote.text} [{quote.chunk_index + 1}]")) for quote in shown(quotes))
 
 
 def ends(

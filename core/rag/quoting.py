@@ -83,6 +83,11 @@ def _lines_joined(text: str) -> list[str]:
     return blocks
 
 
+def lines(text: str) -> list[str]:
+    """The lines of a quote as they are shown: wrapped prose is one, and so is a heading, a list item, a row; lines of signs alone are left out."""
+    return [" ".join(block.split()) for block in _lines_joined(text) if any(c.isalnum() for c in block)]
+
+
 def quotable(text: str, nth: int) -> list[str]:
     """What may be quoted around the nth sentence of a passage, counted from 0: it alone, with the one before, with the one after; pairs only if short."""
     spans, cursor = [], 0
