@@ -170,7 +170,7 @@ class Answering:
             quoted = await best_quotes(question, result, self._reranker, user.caller, self._quote_threshold)
             if quoted.quotes:
                 self._sources_found(turn, numbered(RAGContext(result.chunks, result.scores, question), quoted.quotes), result)
-                text, written_by = quoted_answer(quoted.quotes), QUOTED
+                text, written_by = quoted_answer(quoted.quotes, [found.chunk.content for found in result.chunks]), QUOTED
             elif quoted.best_score is not None:
                 text = nothing_relevant(result.trace, quoted.best_score, quoted.threshold)
             else:

@@ -75,9 +75,10 @@ def shown(quotes: Sequence[Quote]) -> Sequence[Quote]:
     return [quote for quote in quotes[:2] if quote.score >= quotes[0].score - SECOND_WITHIN]
 
 
-def quoted_answer(quotes: Sequence[Quote]) -> str:
-    """The extractive answer: the quotes that are shown, each with the number of its passage."""
-    return "\n>\n".join("> " + "  \n> ".join(lines(f"{quote.text} [{quote.chunk_index + 1}]")) for quote in shown(quotes))
+def quoted_answer(quotes: Sequence[Quote], passages: Sequence[str]) -> str:
+    """The extractive answer: the quotes that are shown, each with the number of its passage. passages: their texts, by the quotes' index."""
+    drawn = ("  \n> ".join(lines(quote.text, passages[quote.chunk_index])) + f" [{quote.chunk_index + 1}]" for quote in shown(quotes))
+    return "\n>\n".join(f"> {quotation}" for quotation in drawn)
 
 
 def ends(

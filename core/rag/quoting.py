@@ -83,9 +83,23 @@ def _lines_joined(text: str) -> list[str]:
     return blocks
 
 
-def lines(text: str) -> list[str]:
-    """The lines of a quote as they are shown: wrapped prose is one, and so is a heading, a list item, a row; lines of signs alone are left out."""
-    return [" ".join(block.split()) for block in _lines_joined(text) if any(c.isalnum() for c in block)]
+def lines(quote: str, passage: str) -> list[str]:
+    """The lines in which a quote out of a passage is shown: prose is one however it is wrapped there; a heading, a list item and a row are one each.
+
+    Lines of signs alone are left out.
+    """
+    begin, at, found = passage.find(quote), 0, list[str]()
+    for block in _lines_joined(passage):
+        part = passage[max(at, begin) : min(at + len(block), begin + len(quote))]
+        at += len(block) + 1
+        line = " ".join(part.split())
+        if not any(c.isalnum() for c in line):
+            continue
+        if found and found[-1].endswith((".", "!", "?", "…")) and not _LIST_SIGN.match(part):
+            found[-1] += f" {line}"
+        else:
+            found.append(line)
+    return found
 
 
 def quotable(text: str, nth: int) -> list[str]:

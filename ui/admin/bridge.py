@@ -116,7 +116,7 @@ def me() -> Admin:
     return _answer(partial(house().app.users.admin, token()))
 
 
-class _GivingWay:
+class _Drawing:
     """Takes what a page draws, piece by piece, and passes each on once nobody waits for the first word of an answer."""
 
     def __init__(self, passed_on: Callable[[ForwardMsg], None], courtesy: Courtesy) -> None:
@@ -130,8 +130,8 @@ class _GivingWay:
 def drawn_giving_way() -> None:
     """Has whatever this thread draws from now on give way to the chats. Streamlit has no place for that: what it calls with each piece is a private name."""
     context = get_script_run_ctx()
-    if context is not None and not isinstance(context._enqueue, _GivingWay):
-        context._enqueue = _GivingWay(context._enqueue, house().app.courtesy)
+    if context is not None and not isinstance(context._enqueue, _Drawing):
+        context._enqueue = _Drawing(context._enqueue, house().app.courtesy)
 
 
 def _answer(call: Callable[[], Awaitable[T]]) -> T:

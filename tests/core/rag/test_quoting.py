@@ -91,12 +91,33 @@ def test_a_higher_threshold_never_quotes_more(passages, one, other):
 
 @pytest.mark.parametrize(("second", "seen"), [(0.97, 2), (0.9, 1)])
 def test_a_second_quote_is_shown_only_where_it_is_nearly_as_good_and_a_third_never(second, seen):
-    quotes = [Quote(1, "So it is.", 1.0), Quote(0, "So it was.", second), Quote(2, "And so on.", second)]
+    quotes = [Quote(1, "So it is.", 1.0), Quote(0, "So it\nwas.", second), Quote(2, "And so on.", second)]
+    passages = ["It went on for as long as anybody cared. So it\nwas.", "So it is.", "And so on."]
     assert len(shown(quotes)) == seen
-    assert quoted_answer(quotes) == "\n>\n".join(["> So it is. [2]", "> So it was. [1]"][:seen])
+    assert quoted_answer(quotes, passages) == "\n>\n".join(["> So it is. [2]", "> So it was. [1]"][:seen])
 
 
-def test_a_heading_and_a_row_are_lines_of_a_quote_and_wrapped_prose_is_one():
-    quote = "Backups\n=======\nThey run every night, and on Sundays what they hold\nis read again.\n- to the attic"
-    wanted = ["> Backups", "> They run every night, and on Sundays what they hold is read again.", "> - to the attic [1]"]
-    assert quoted_answer([Quote(0, quote, 1.0)]) == "  \n".join(wanted)
+WRAPPED = """Backups
+=======
+They run every night, and on Sundays what they hold
+is read again and compared with its numbers. Mail
+is left out of them.
+Ask Ada.
+
+- to the attic
+- to the cellar"""
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "wanted"),
+    [
+        ("Backups", "numbers.", ["Backups", "They run every night, and on Sundays what they hold is read again and compared with its numbers."]),
+        ("Mail", "of them.", ["Mail is left out of them."]),
+        ("Mail", "Ask Ada.", ["Mail is left out of them. Ask Ada."]),
+        ("Ask", "attic", ["Ask Ada.", "- to the attic"]),
+        ("- to the attic", "cellar", ["- to the attic", "- to the cellar"]),
+    ],
+)
+def test_a_heading_and_a_row_are_lines_of_a_quote_and_prose_is_one_however_it_is_wrapped(begin, end, wanted):
+    quote = WRAPPED[WRAPPED.index(begin) : WRAPPED.index(end) + len(end)]
+    assert quoted_answer([Quote(0, quote, 1.0)], [WRAPPED]) == "> " + "  \n> ".join(wanted) + " [1]"
