@@ -60,6 +60,23 @@ def test_a_bad_file_is_explained_and_the_page_goes_on(ada, tmp_path):
     ada.page.click("#use input")
 
 
+def test_files_that_are_here_already_are_said_to_be(ada, tmp_path):
+    notes = [tmp_path / f"note-{n}.md" for n in range(4)]
+    for n, note in enumerate(notes):
+        note.write_text(f"# Note {n}\n\nNumber {n} of four that come twice.")
+    ada.upload(*notes)
+    ada.page.wait_for_function("document.querySelectorAll('#jobs .job.done').length >= 4")
+    ada.page.wait_for_selector("#jobs-sending .job", state="detached")
+    copy = tmp_path / "copy.md"
+    copy.write_bytes(notes[0].read_bytes())
+    ada.upload(copy)
+    ada.page.wait_for_selector("#jobs-sending .job:not(.failed) >> text=Already in documents, as note-0.md")
+    ada.shoot("chat-already-here")
+    notes[3].write_text("# Note 3\n\nNumber 3 has changed.")
+    ada.upload(*notes)
+    ada.page.wait_for_selector("#jobs-sending .job:not(.failed) >> text=4 / 4 · 3 were here already")
+
+
 def test_conversations_are_found_renamed_opened_and_deleted(ada):
     for text in ("about zebras", "about giraffes"):
         ada.page.click("#new")

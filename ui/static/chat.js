@@ -3,6 +3,7 @@
   const $ = (selector) => document.querySelector(selector);
   const root = document.documentElement;
   const COLLECTION = "documents";
+  const READ_MS = 9000;  // how long a message stands that has to be read
   const AT_ONCE = 3;  // uploads; a browser opens six connections to a house
   // What is said here in the reader's language; English is the key. {name} is filled in.
   const _ = (text, values = {}) => (window.hearthWords?.[text] ?? text).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
@@ -322,7 +323,7 @@
     return name;
   }
 
-  function uploading(name, percent, error, said = _("uploading") + " · " + Math.round(percent) + " %") {
+  function uploading(name, percent, error, said = _("uploading") + " · " + Math.round(percent) + " %", shown_ms = error ? READ_MS : 400) {
     const list = $("#jobs-sending") || document.body.appendChild(Object.assign(document.createElement("div"), { id: "jobs-sending" }));
     let row = [...list.children].find((child) => child.dataset.name === name);
     if (!row) {
@@ -336,16 +337,17 @@
     row.querySelector("progress").value = percent;
     row.querySelector("span").textContent = error || said;
     row.classList.toggle("failed", Boolean(error));
-    if (error || percent >= 100) setTimeout(() => row.remove(), error ? 9000 : 400);
+    row.classList.toggle("told", !error && percent >= 100 && shown_ms === READ_MS);
+    if (error || percent >= 100) setTimeout(() => row.remove(), shown_ms);
     while (list.querySelectorAll(".failed").length > 4) list.querySelector(".failed").remove();
   }
 
-  // Uploads one file and says how it goes; progress may be told by somebody else, who has many.
+  // Uploads one file and says how it goes: "new", "known" where the house had it, "" where it was refused. Progress may be told by somebody else, who has many.
   function upload(file, into, progress) {
     const most = Number($("#files")?.dataset.maxMb || Infinity);
     if (file.size > most * 1e6) {
       uploading(file.name, 0, _("It has {size} MB; at most {most} MB are taken. Split it.", { size: Math.round(file.size / 1e6), most }));
-      return Promise.resolve(false);
+      return Promise.resolve("");
     }
     return new Promise((done) => {
       const request = new XMLHttpRequest();
@@ -355,17 +357,18 @@
       request.upload.onprogress = (event) => progress(file.name, (event.loaded / event.total) * 99);
       request.onload = () => {
         if (request.status === 202) {
-          const skipped = JSON.parse(request.responseText).skipped || [];
+          const { skipped = [], stage, collection, name } = JSON.parse(request.responseText);
           if (skipped.length) uploading(file.name, 100, _("Left out: {count} of its files, {names}", { count: skipped.length, names: skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") }));
+          else if (stage === "ready") progress(file.name, 100, "", _("Already in {collection}, as {name}", { collection, name }), READ_MS);  // no way to show
           else progress(file.name, 100);
-          return done(true);
+          return done(stage === "ready" ? "known" : "new");
         }
         let text = _("The upload was refused.");
         try { const error = JSON.parse(request.responseText).error; text = [error.message, error.hint].filter(Boolean).join(" "); } catch { /* keep the sentence */ }
         uploading(file.name, 0, text);
-        done(false);
+        done("");
       };
-      request.onerror = () => { uploading(file.name, 0, _("The connection was lost. Try again.")); done(false); };
+      request.onerror = () => { uploading(file.name, 0, _("The connection was lost. Try again.")); done(""); };
       request.send(body);
     });
   }
@@ -374,12 +377,14 @@
   async function uploadAll(files, into = collection()) {
     const many = files.length > AT_ONCE, waiting = [...files];
     const together = _("{count} files", { count: files.length });
-    let sent = 0, told = 0;
+    let sent = 0, known = 0, told = 0;
     const one = async () => {
       while (waiting.length) {
         const accepted = await upload(waiting.shift(), into, many ? () => {} : uploading);
         sent += 1;
-        if (many) uploading(together, (sent / files.length) * 100, "", _("uploading") + " · " + sent + " / " + files.length);
+        if (accepted === "known") known += 1;
+        const unchanged = known ? " · " + _("{count} were here already", { count: known }) : "";
+        if (many) uploading(together, (sent / files.length) * 100, "", _("uploading") + " · " + sent + " / " + files.length + unchanged, known ? READ_MS : undefined);
         if (accepted && (Date.now() - told > 1000 || sent === files.length)) { told = Date.now(); tell("#jobs", { act: "uploaded", collections: [into] }); }
       }
     };
