@@ -74,7 +74,7 @@ def test_files_that_are_here_already_are_said_to_be(ada, tmp_path):
     ada.shoot("chat-already-here")
     notes[3].write_text("# Note 3\n\nNumber 3 has changed.")
     ada.upload(*notes)
-    ada.page.wait_for_selector("#jobs-sending .job:not(.failed) >> text=4 / 4 · 3 were here already")
+    ada.page.wait_for_selector("#jobs-sending .job:not(.failed) >> text=4 / 4 · 3 already here")
 
 
 def test_conversations_are_found_renamed_opened_and_deleted(ada):

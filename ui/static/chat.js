@@ -359,7 +359,7 @@
         if (request.status === 202) {
           const { skipped = [], stage, collection, name } = JSON.parse(request.responseText);
           if (skipped.length) uploading(file.name, 100, _("Left out: {count} of its files, {names}", { count: skipped.length, names: skipped.slice(0, 3).map((s) => s.name + " (" + s.reason + ")").join(", ") }));
-          else if (stage === "ready") progress(file.name, 100, "", _("Already in {collection}, as {name}", { collection, name }), READ_MS);  // no way to show
+          else if (stage === "ready") progress(file.name, 100, "", _("Already in {collection}, as {name}", { collection, name }), READ_MS);  // there is no job to watch
           else progress(file.name, 100);
           return done(stage === "ready" ? "known" : "new");
         }
@@ -383,7 +383,7 @@
         const accepted = await upload(waiting.shift(), into, many ? () => {} : uploading);
         sent += 1;
         if (accepted === "known") known += 1;
-        const unchanged = known ? " · " + _("{count} were here already", { count: known }) : "";
+        const unchanged = known ? " · " + _("{count} already here", { count: known }) : "";
         if (many) uploading(together, (sent / files.length) * 100, "", _("uploading") + " · " + sent + " / " + files.length + unchanged, known ? READ_MS : undefined);
         if (accepted && (Date.now() - told > 1000 || sent === files.length)) { told = Date.now(); tell("#jobs", { act: "uploaded", collections: [into] }); }
       }
